@@ -1,0 +1,1 @@
+"""All that an adapter needs, and all that it may import."""

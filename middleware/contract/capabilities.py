@@ -1,0 +1,337 @@
+"""What an adapter can do. Implementing a protocol is declaring the capability.
+
+Every protocol is runtime-checkable and its methods are abstract: a class that inherits one and
+forgets half of it cannot be constructed. Methods block; the hub brings the concurrency, the
+retries and the clock. Every method raises only the errors of `middleware.contract.errors`.
+
+A write is a pair. `create_x(request, key=...)` does it and stamps the key into the remote record;
+`find_x(request, key=...)` finds the record again by that key, or answers None. The request is
+given to `find_x` only to narrow where to look (which conversation, which order); the key decides.
+A "duplicate" answer about our own key means *found*: return its receipt, `already_existed=True`.
+`find_x` raises `Duplicated` when several records bear the key.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+from pydantic import BaseModel, Field, SecretStr
+
+from middleware.contract.actions import (
+    CancellationRequest,
+    CaseRequest,
+    CreditRequest,
+    NoteRequest,
+    Operation,
+    Preview,
+    Receipt,
+    ReplacementOrderRequest,
+    ReturnRequest,
+)
+from middleware.contract.canonical import (
+    Account,
+    Contact,
+    Frozen,
+    Handle,
+    Instant,
+    Invoice,
+    Kind,
+    Order,
+    Record,
+    Ref,
+    Shipment,
+)
+from middleware.contract.mapping import MappingSet
+
+
+class Connection(Frozen):
+    """One configured remote, as its adapter gets it: secrets resolved, mappings loaded."""
+
+    name: str
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+    """What stands in the configuration, checked by the adapter's own `Settings`."""
+    secrets: Mapping[str, SecretStr] = Field(default_factory=dict)
+    mappings: MappingSet
+
+
+class KeyTraits(Frozen):
+    """How far a remote itself guards our key for one operation.
+
+    `native`: the remote refuses or merges a second write with the same key, at any time, under
+    any concurrency (an upsert on a unique external id, a client-chosen id). Otherwise the hub
+    looks before it writes, and after a lost answer waits `settle`: the longest time in which the
+    remote may still commit a request whose answer we gave up on.
+    """
+
+    native: bool
+    settle: timedelta = timedelta(0)
+
+
+class Finding(Frozen):
+    """One result of a check: a permission, a field, a limit."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    remedy: str = ""
+    """What to do about it, in one sentence."""
+
+
+class CheckReport(Frozen):
+    """What `check()` found, without changing anything in the remote."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.ok for finding in self.findings)
+
+
+class FieldInfo(Frozen):
+    """A remote field, as far as the remote describes it."""
+
+    name: str
+    type: str = "string"
+    label: str = ""
+    required: bool = False
+    writable: bool = True
+    max_length: int | None = None
+    values: tuple[str, ...] = ()
+    unique: bool = False
+
+
+class ObjectInfo(Frozen):
+    """A remote object or operation, by the name that mappings use for it."""
+
+    name: str
+    fields: tuple[FieldInfo, ...]
+
+
+class Description(Frozen):
+    """What the remote says about itself."""
+
+    system: str
+    version: str = ""
+    objects: tuple[ObjectInfo, ...] = ()
+
+
+class Clue(Frozen):
+    """What is known about somebody, to look them up by. All parts are exact, none is a pattern."""
+
+    emails: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    """E.164."""
+    handles: tuple[Handle, ...] = ()
+    external_ids: Mapping[str, str] = Field(default_factory=dict)
+    name: str | None = None
+
+
+class Quarantined(Frozen):
+    """A remote record that could not be mapped: kept aside with the place and the reason."""
+
+    kind: Kind
+    id: str
+    field: str
+    reason: str
+    place: str = ""
+    """file:line:column of the mapping rule that refused it."""
+    payload: dict[str, Any] = Field(default_factory=dict)
+
+
+class Page(Frozen):
+    """One page of changes. `cursor` is where the next page, or the next run, starts."""
+
+    records: tuple[Record, ...]
+    deleted: tuple[Ref, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    cursor: str
+    more: bool
+    as_of: Instant
+    """The remote is known to be complete in this answer up to here."""
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """What every adapter has beside its capabilities."""
+
+    system: ClassVar[str]
+    """The adapter's name: its folder, its key in `adapters.ADAPTERS`, its mappings' folder."""
+    Settings: ClassVar[type[BaseModel]]
+    """The typed form of `Connection.settings`; forbids unknown fields."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, connection: Connection) -> Self:
+        """Build it, without talking to the remote. Raises pydantic's ValidationError."""
+
+    @abstractmethod
+    def check(self) -> CheckReport:
+        """Prove credentials and permissions without touching anything; name what is missing."""
+
+    @abstractmethod
+    def describe(self) -> Description:
+        """The remote's version, objects and fields, for linting mappings."""
+
+    @abstractmethod
+    def key_traits(self, operation: Operation) -> KeyTraits:
+        """How the remote guards our key; raises NotOffered for a write it cannot do."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back sockets. Safe to call twice."""
+
+
+@runtime_checkable
+class FindsContacts(Protocol):
+    @abstractmethod
+    def find_contacts(self, clue: Clue, *, limit: int = 10) -> tuple[Contact, ...]:
+        """Contacts that bear any of the clue's exact parts."""
+
+
+@runtime_checkable
+class FindsAccounts(Protocol):
+    @abstractmethod
+    def find_accounts(self, clue: Clue, *, limit: int = 10) -> tuple[Account, ...]:
+        """Accounts that bear any of the clue's exact parts."""
+
+
+@runtime_checkable
+class ReadsOrders(Protocol):
+    @abstractmethod
+    def read_order(self, ref: Ref) -> Order:
+        """One order with its lines; raises Missing."""
+
+    @abstractmethod
+    def find_order(self, number: str) -> Order | None:
+        """The order that customers know by this number."""
+
+    @abstractmethod
+    def orders_of(
+        self, customer: Ref, *, since: datetime | None = None, limit: int = 50
+    ) -> tuple[Order, ...]:
+        """Orders of an account or contact, newest first, with their lines."""
+
+
+@runtime_checkable
+class ReadsShipments(Protocol):
+    @abstractmethod
+    def shipments_of(self, order: Ref) -> tuple[Shipment, ...]: ...
+
+
+@runtime_checkable
+class ReadsInvoices(Protocol):
+    @abstractmethod
+    def invoices_of(self, order: Ref) -> tuple[Invoice, ...]: ...
+
+
+@runtime_checkable
+class ListsChanges(Protocol):
+    """Pages of records changed since a cursor; cursors are opaque to the hub.
+
+    Reading the same cursor again gives the same or newer states of the same records. A page may
+    overlap the last one; it never skips. `cursor=None` starts from the beginning.
+    """
+
+    change_kinds: ClassVar[tuple[Kind, ...]]
+
+    @abstractmethod
+    def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page: ...
+
+
+@runtime_checkable
+class CreatesReplacementOrders(Protocol):
+    @abstractmethod
+    def create_replacement_order(
+        self, request: ReplacementOrderRequest, *, key: str
+    ) -> Receipt: ...
+
+    @abstractmethod
+    def find_replacement_order(
+        self, request: ReplacementOrderRequest, *, key: str
+    ) -> Receipt | None: ...
+
+
+@runtime_checkable
+class AuthorisesReturns(Protocol):
+    @abstractmethod
+    def create_return(self, request: ReturnRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_return(self, request: ReturnRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
+class IssuesCredits(Protocol):
+    @abstractmethod
+    def create_credit(self, request: CreditRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_credit(self, request: CreditRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
+class CancelsOrders(Protocol):
+    """Cancels an order that has not shipped. The order's own state is the proof it happened."""
+
+    @abstractmethod
+    def create_cancellation(self, request: CancellationRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_cancellation(self, request: CancellationRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
+class OpensCases(Protocol):
+    @abstractmethod
+    def create_case(self, request: CaseRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_case(self, request: CaseRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
+class WritesNotes(Protocol):
+    @abstractmethod
+    def create_note(self, request: NoteRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_note(self, request: NoteRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
+class PreviewsActions(Protocol):
+    """Says what a write would do by asking the remote, without leaving anything behind."""
+
+    @abstractmethod
+    def preview(self, operation: Operation, request: Frozen) -> Preview: ...
+
+
+WRITES: dict[Operation, type] = {
+    Operation.REPLACEMENT_ORDER: CreatesReplacementOrders,
+    Operation.RETURN: AuthorisesReturns,
+    Operation.CREDIT: IssuesCredits,
+    Operation.CANCELLATION: CancelsOrders,
+    Operation.CASE: OpensCases,
+    Operation.NOTE: WritesNotes,
+}
+"""The capability behind each operation; its methods are `create_<operation>`, `find_<operation>`."""
+
+READS: tuple[type, ...] = (
+    FindsContacts,
+    FindsAccounts,
+    ReadsOrders,
+    ReadsShipments,
+    ReadsInvoices,
+    ListsChanges,
+    PreviewsActions,
+)
+
+CAPABILITIES: tuple[type, ...] = (*READS, *WRITES.values())
+
+
+def capabilities_of(adapter: type) -> tuple[type, ...]:
+    """The capabilities that an adapter class declares, in the order of `CAPABILITIES`."""
+    return tuple(c for c in CAPABILITIES if c in adapter.__mro__)

@@ -1,0 +1,80 @@
+"""The three ways a remote call can fail, named by what the hub may do next.
+
+*Transient*: nothing happened, ask again. *Permanent*: nothing happened, a person must look.
+*Ambiguous*: it may have happened, look it up by key before anything else. Reads are never
+ambiguous; on a write, whatever an adapter does not recognise is ambiguous.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class RemoteError(Exception):
+    """A remote system did not do what was asked.
+
+    `message` is shown to people and stored, so it must hold no secret and no personal data;
+    `code` is the vendor's own error code where it has one; `field` names the place in the request
+    (ours or theirs) when the remote says which one it refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        system: str = "",
+        operation: str = "",
+        code: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.system = system
+        self.operation = operation
+        self.code = code
+        self.field = field
+
+
+class Transient(RemoteError):
+    """Nothing happened; it may be repeated, not before `retry_after` where the remote said so."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        system: str = "",
+        operation: str = "",
+        code: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message, system=system, operation=operation, code=code, field=field)
+        self.retry_after = retry_after
+
+
+class Permanent(RemoteError):
+    """Nothing happened and repeating will not help; a person must look."""
+
+
+class Rejected(Permanent):
+    """The remote understood the request and refuses it (validation, business rule, state)."""
+
+
+class Unauthorised(Permanent):
+    """The credentials are wrong, expired, or lack a permission; the message names which."""
+
+
+class Missing(Permanent):
+    """The record that the request refers to does not exist in the remote."""
+
+
+class NotOffered(Permanent):
+    """This connection cannot do that; its mapping or its vendor does not offer it."""
+
+
+class Ambiguous(RemoteError):
+    """It may have happened: the answer was lost or not understood. Look it up by key first."""
+
+
+class Duplicated(Ambiguous):
+    """Several remote records bear our key; only a person can say which one counts."""

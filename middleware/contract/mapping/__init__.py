@@ -1,0 +1,1 @@
+"""Mapping files: *ours: theirs*, read once, applied both ways."""
