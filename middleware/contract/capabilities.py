@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from middleware.contract.actions import (
     CancellationRequest,
@@ -49,6 +49,8 @@ from middleware.contract.mapping import MappingSet
 
 class Connection(Frozen):
     """One configured remote, as its adapter gets it: secrets resolved, mappings loaded."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: str
     settings: Mapping[str, Any] = Field(default_factory=dict)
