@@ -1,0 +1,1 @@
+"""Sandboxes: systems on loopback that speak like the real ones, with faults on demand."""
