@@ -1,0 +1,122 @@
+"""Corrective actions, their steps, and how much of each order line they take."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlmodel import Session, col, select, update
+
+from middleware.store.tables import ActionRow, ActionStepRow, LineHoldRow
+
+
+class StaleStepError(Exception):
+    """Somebody else has moved this step on; what we know about it is old."""
+
+
+class Actions:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, action: ActionRow, steps: list[ActionStepRow]) -> None:
+        self._session.add(action)
+        self._session.flush()
+        self._session.add_all(steps)
+        self._session.flush()
+
+    def get(self, action_id: str, *, lock: bool = False) -> ActionRow | None:
+        return self._session.get(ActionRow, action_id, with_for_update=lock or None)
+
+    def steps_of(self, action_id: str) -> list[ActionStepRow]:
+        query = select(ActionStepRow).where(ActionStepRow.action_id == action_id)
+        return list(self._session.exec(query.order_by(col(ActionStepRow.position))))
+
+    def step_of_key(self, key: str) -> ActionStepRow | None:
+        return self._session.exec(
+            select(ActionStepRow).where(ActionStepRow.key == key)
+        ).one_or_none()
+
+    def move(self, step: ActionStepRow, **changes: object) -> None:
+        """Change a step if nobody has since it was read; raises StaleStepError otherwise."""
+        seen = step.version
+        result = self._session.exec(
+            update(ActionStepRow)
+            .where(col(ActionStepRow.id) == step.id, col(ActionStepRow.version) == seen)
+            .values(**changes, version=seen + 1)
+        )
+        if result.rowcount != 1:
+            raise StaleStepError(step.id)
+        self._session.refresh(step)
+
+    def page(
+        self,
+        *,
+        before: str | None,
+        limit: int,
+        state: str | None = None,
+        person_id: str | None = None,
+        complaint_id: str | None = None,
+        order_ref: str | None = None,
+    ) -> list[ActionRow]:
+        """Actions, newest first, before an action id."""
+        query = select(ActionRow)
+        if before is not None:
+            query = query.where(col(ActionRow.id) < before)
+        for column, value in (
+            (ActionRow.state, state),
+            (ActionRow.person_id, person_id),
+            (ActionRow.complaint_id, complaint_id),
+            (ActionRow.order_ref, order_ref),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        return list(self._session.exec(query.order_by(col(ActionRow.id).desc()).limit(limit)))
+
+    def of_person(self, person_id: str, *, limit: int = 20) -> list[ActionRow]:
+        return self.page(before=None, limit=limit, person_id=person_id)
+
+    def overdue(self, *, before: datetime, limit: int) -> list[ActionRow]:
+        """Actions that are owed a pass that should have started by then."""
+        query = (
+            select(ActionRow)
+            .where(
+                col(ActionRow.state).in_(("queued", "running", "waiting")),
+                col(ActionRow.due_at) < before,
+            )
+            .order_by(col(ActionRow.due_at))
+            .limit(limit)
+        )
+        return list(self._session.exec(query))
+
+    def awaiting_approval(self, *, expired_by: datetime, limit: int) -> list[ActionRow]:
+        """Actions that nobody approved in time."""
+        query = select(ActionRow).where(
+            ActionRow.state == "awaiting_approval", col(ActionRow.expires_at) < expired_by
+        )
+        return list(self._session.exec(query.limit(limit)))
+
+    def held(self, order_ref: str) -> dict[str, tuple[Decimal, list[str]]]:
+        """Per line of an order: how much living actions take of it, and which ones."""
+        query = select(LineHoldRow).where(
+            LineHoldRow.order_ref == order_ref, col(LineHoldRow.released_at).is_(None)
+        )
+        held: dict[str, tuple[Decimal, list[str]]] = {}
+        for row in self._session.exec(query.order_by(LineHoldRow.action_id)):
+            quantity, actions = held.get(row.line, (Decimal(0), []))
+            held[row.line] = (quantity + Decimal(row.quantity), [*actions, row.action_id])
+        return held
+
+    def hold(self, *, action_id: str, order_ref: str, lines: dict[str, Decimal]) -> None:
+        self._session.add_all(
+            LineHoldRow(action_id=action_id, order_ref=order_ref, line=line, quantity=str(quantity))
+            for line, quantity in lines.items()
+        )
+        self._session.flush()
+
+    def release(self, action_id: str, *, at: datetime) -> None:
+        """Give an action's lines back: it was refused or cancelled and changed nothing."""
+        self._session.exec(
+            update(LineHoldRow)
+            .where(col(LineHoldRow.action_id) == action_id, col(LineHoldRow.released_at).is_(None))
+            .values(released_at=at)
+        )

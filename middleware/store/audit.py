@@ -1,0 +1,44 @@
+"""Who did what, written with the change itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from middleware.domain.ids import new_id
+from middleware.store.tables import AuditRow
+
+
+class Audit:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def write(
+        self,
+        *,
+        at: datetime,
+        actor: str,
+        action: str,
+        subject: str,
+        request_id: str | None = None,
+        **detail: Any,
+    ) -> None:
+        """Add one entry. `detail` holds ids and figures, never personal data or secrets."""
+        self._session.add(
+            AuditRow(
+                id=new_id("aud"),
+                at=at,
+                actor=actor,
+                action=action,
+                subject=subject,
+                request_id=request_id,
+                detail=detail,
+            )
+        )
+
+    def about(self, subject: str) -> list[AuditRow]:
+        """Every entry on one subject, oldest first."""
+        query = select(AuditRow).where(AuditRow.subject == subject).order_by(col(AuditRow.id))
+        return list(self._session.exec(query))

@@ -1,0 +1,70 @@
+"""Complaints and the arrivals they are made of."""
+
+from __future__ import annotations
+
+from sqlmodel import Session, col, select
+
+from middleware.store.tables import ArrivalRow, ComplaintRow
+
+
+class Complaints:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, row: ComplaintRow) -> None:
+        self._session.add(row)
+        self._session.flush()
+
+    def get(self, complaint_id: str, *, lock: bool = False) -> ComplaintRow | None:
+        return self._session.get(ComplaintRow, complaint_id, with_for_update=lock or None)
+
+    def of_conversation(self, connection: str, conversation: str) -> ComplaintRow | None:
+        query = select(ComplaintRow).where(
+            ComplaintRow.connection == connection, ComplaintRow.conversation == conversation
+        )
+        return self._session.exec(query.with_for_update()).one_or_none()
+
+    def of_person(self, person_id: str, *, limit: int = 20) -> list[ComplaintRow]:
+        """A person's complaints, newest first."""
+        query = select(ComplaintRow).where(ComplaintRow.person_id == person_id)
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
+
+    def of_identity(self, identity_id: str) -> list[ComplaintRow]:
+        query = select(ComplaintRow).where(ComplaintRow.identity_id == identity_id)
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id))))
+
+    def page(
+        self,
+        *,
+        before: str | None,
+        limit: int,
+        state: str | None = None,
+        person_id: str | None = None,
+        connection: str | None = None,
+    ) -> list[ComplaintRow]:
+        """Complaints, newest first, before a complaint id."""
+        query = select(ComplaintRow)
+        if before is not None:
+            query = query.where(col(ComplaintRow.id) < before)
+        if state is not None:
+            query = query.where(ComplaintRow.state == state)
+        if person_id is not None:
+            query = query.where(ComplaintRow.person_id == person_id)
+        if connection is not None:
+            query = query.where(ComplaintRow.connection == connection)
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
+
+    def add_arrival(self, row: ArrivalRow) -> None:
+        self._session.add(row)
+        self._session.flush()
+
+    def arrival(self, connection: str, source_id: str) -> ArrivalRow | None:
+        query = select(ArrivalRow).where(
+            ArrivalRow.connection == connection, ArrivalRow.source_id == source_id
+        )
+        return self._session.exec(query).one_or_none()
+
+    def arrivals_of(self, complaint_id: str) -> list[ArrivalRow]:
+        """The arrivals of a complaint, oldest first, deleted ones too."""
+        query = select(ArrivalRow).where(ArrivalRow.complaint_id == complaint_id)
+        return list(self._session.exec(query.order_by(col(ArrivalRow.id))))

@@ -1,0 +1,47 @@
+"""Connections, as declared."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from middleware.store.tables import ConnectionRow
+
+
+class Connections:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def declare(self, declared: dict[str, tuple[str, dict[str, Any]]], *, at: datetime) -> None:
+        """Make the table say what the configuration says: `{name: (adapter, settings)}`.
+
+        A connection that is no longer declared is marked deleted, never removed.
+        """
+        known = {row.name: row for row in self._session.exec(select(ConnectionRow))}
+        for name, (adapter, settings) in declared.items():
+            row = known.get(name)
+            if row is None:
+                self._session.add(
+                    ConnectionRow(name=name, adapter=adapter, settings=settings, declared_at=at)
+                )
+            elif (row.adapter, row.settings, row.deleted_at) != (adapter, settings, None):
+                row.adapter, row.settings, row.deleted_at = adapter, settings, None
+                row.declared_at = at
+        for name, row in known.items():
+            if name not in declared and row.deleted_at is None:
+                row.deleted_at = at
+
+    def get(self, name: str) -> ConnectionRow | None:
+        return self._session.get(ConnectionRow, name)
+
+    def all(self) -> list[ConnectionRow]:
+        """Every live connection, by name."""
+        query = select(ConnectionRow).where(col(ConnectionRow.deleted_at).is_(None))
+        return list(self._session.exec(query.order_by(ConnectionRow.name)))
+
+    def note_health(self, name: str, health: dict[str, Any]) -> None:
+        row = self._session.get(ConnectionRow, name)
+        if row is not None:
+            row.health = health

@@ -1,0 +1,112 @@
+"""Events, the endpoints that want them, and their deliveries."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from middleware.domain.ids import new_id
+from middleware.store.tables import DeliveryRow, EndpointRow, EventRow
+
+_ORDER_LOCK = 0x616D656E6473
+
+
+class Events:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def append(
+        self, type_: str, *, subject: str, data: dict[str, Any], at: datetime
+    ) -> list[DeliveryRow]:
+        """Record an event in this transaction; answers the deliveries that it owes.
+
+        `seq` grows in commit order, so that a reader who asks for what came after a `seq` misses
+        nothing: on PostgreSQL writers of events take turns, SQLite has one writer anyway.
+        """
+        if self._session.get_bind().dialect.name == "postgresql":
+            self._session.connection().execute(
+                sa.text("select pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK}
+            )
+        event = EventRow(id=new_id("msg"), type=type_, subject=subject, data=data, at=at)
+        self._session.add(event)
+        self._session.flush()
+        owed = [
+            DeliveryRow(
+                id=new_id("dlv"),
+                event_id=event.id,
+                endpoint=endpoint.name,
+                state="waiting",
+                due_at=at,
+                created_at=at,
+            )
+            for endpoint in self.endpoints()
+            if endpoint.enabled and wanted(endpoint.types, type_)
+        ]
+        self._session.add_all(owed)
+        self._session.flush()
+        return owed
+
+    def since(
+        self, seq: int, *, types: list[str] | None = None, subject: str | None = None, limit: int
+    ) -> list[EventRow]:
+        """Events after `seq`, in order."""
+        query = select(EventRow).where(col(EventRow.seq) > seq)
+        if types:
+            query = query.where(col(EventRow.type).in_(types))
+        if subject is not None:
+            query = query.where(EventRow.subject == subject)
+        return list(self._session.exec(query.order_by(col(EventRow.seq)).limit(limit)))
+
+    def get(self, event_id: str) -> EventRow | None:
+        return self._session.exec(select(EventRow).where(EventRow.id == event_id)).one_or_none()
+
+    def endpoints(self) -> list[EndpointRow]:
+        query = select(EndpointRow).where(col(EndpointRow.deleted_at).is_(None))
+        return list(self._session.exec(query.order_by(EndpointRow.name)))
+
+    def endpoint(self, name: str) -> EndpointRow | None:
+        return self._session.get(EndpointRow, name)
+
+    def declare_endpoints(
+        self, declared: dict[str, tuple[str, list[str]]], *, at: datetime
+    ) -> None:
+        """Make the table say what the configuration says: `{name: (url, types)}`.
+
+        A changed address starts anew: enabled, with no failures held against it.
+        """
+        known = {row.name: row for row in self._session.exec(select(EndpointRow))}
+        for name, (url, types) in declared.items():
+            row = known.get(name)
+            if row is None:
+                self._session.add(EndpointRow(name=name, url=url, types=types, declared_at=at))
+            elif (row.url, row.types, row.deleted_at) != (url, types, None):
+                row.url, row.types, row.deleted_at, row.declared_at = url, types, None, at
+                row.enabled, row.disabled_reason, row.failing_since = True, None, None
+        for name, row in known.items():
+            if name not in declared and row.deleted_at is None:
+                row.deleted_at = at
+
+    def delivery(self, delivery_id: str) -> DeliveryRow | None:
+        return self._session.get(DeliveryRow, delivery_id)
+
+    def overdue(self, *, before: datetime, limit: int) -> list[DeliveryRow]:
+        """Deliveries that should have been tried by then."""
+        query = (
+            select(DeliveryRow)
+            .where(DeliveryRow.state == "waiting", col(DeliveryRow.due_at) < before)
+            .order_by(col(DeliveryRow.due_at))
+            .limit(limit)
+        )
+        return list(self._session.exec(query))
+
+
+def wanted(patterns: list[Any], type_: str) -> bool:
+    """Whether an endpoint asked for this type: by name, by `family.*`, or `*`."""
+    return any(
+        pattern in ("*", type_)
+        or (str(pattern).endswith(".*") and type_.startswith(str(pattern)[:-1]))
+        for pattern in patterns
+    )

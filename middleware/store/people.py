@@ -1,0 +1,176 @@
+"""Identities with their dated handles, persons, and the links between all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from middleware.contract.canonical import Kind, Ref
+from middleware.domain.ids import new_id
+from middleware.store.tables import HandleRow, IdentityRow, LinkRow, PersonRow
+
+
+class People:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def identity(self, network: str, native_id: str) -> IdentityRow | None:
+        query = select(IdentityRow).where(
+            IdentityRow.network == network, IdentityRow.native_id == native_id
+        )
+        return self._session.exec(query.with_for_update()).one_or_none()
+
+    def identity_by_id(self, identity_id: str) -> IdentityRow | None:
+        return self._session.get(IdentityRow, identity_id)
+
+    def see(
+        self,
+        *,
+        network: str,
+        native_id: str,
+        handle: str | None,
+        display_name: str | None,
+        at: datetime,
+    ) -> IdentityRow:
+        """Note that an identity was seen, under which handle and name, as of `at`.
+
+        A changed handle or name ends the old one's validity and begins the new one's; a sighting
+        older than what is known changes nothing.
+        """
+        row = self.identity(network, native_id)
+        if row is None:
+            row = IdentityRow(
+                id=new_id("idn"),
+                network=network,
+                native_id=native_id,
+                first_seen_at=at,
+                last_seen_at=at,
+            )
+            self._session.add(row)
+            self._session.flush()
+        row.last_seen_at = max(row.last_seen_at, at)
+        if handle:
+            current = self.current_handle(row.id)
+            if current is None or (
+                (current.handle, current.display_name) != (handle, display_name)
+                and at >= current.valid_from
+            ):
+                if current is not None:
+                    current.valid_to = at
+                self._session.add(
+                    HandleRow(
+                        id=new_id("hdl"),
+                        identity_id=row.id,
+                        network=network,
+                        handle=handle,
+                        display_name=display_name,
+                        valid_from=at,
+                    )
+                )
+                self._session.flush()
+        return row
+
+    def current_handle(self, identity_id: str) -> HandleRow | None:
+        query = select(HandleRow).where(
+            HandleRow.identity_id == identity_id, col(HandleRow.valid_to).is_(None)
+        )
+        return self._session.exec(query.order_by(col(HandleRow.valid_from).desc())).first()
+
+    def handles_of(self, identity_id: str) -> list[HandleRow]:
+        query = select(HandleRow).where(HandleRow.identity_id == identity_id)
+        return list(self._session.exec(query.order_by(col(HandleRow.valid_from))))
+
+    def bearers(self, network: str, handle: str) -> list[IdentityRow]:
+        """Identities that bear this handle now."""
+        query = (
+            select(IdentityRow)
+            .join(HandleRow, col(HandleRow.identity_id) == IdentityRow.id)
+            .where(
+                HandleRow.network == network,
+                HandleRow.handle == handle,
+                col(HandleRow.valid_to).is_(None),
+            )
+        )
+        return list(self._session.exec(query))
+
+    def add_person(self, *, display_name: str | None, at: datetime) -> PersonRow:
+        row = PersonRow(id=new_id("per"), display_name=display_name, created_at=at)
+        self._session.add(row)
+        self._session.flush()
+        return row
+
+    def person(self, person_id: str) -> PersonRow | None:
+        """The person, after following redirects."""
+        row = self._session.get(PersonRow, person_id)
+        seen = set()
+        while row is not None and row.redirect_to is not None and row.id not in seen:
+            seen.add(row.id)
+            row = self._session.get(PersonRow, row.redirect_to)
+        return row
+
+    def add_link(self, row: LinkRow) -> LinkRow:
+        self._session.add(row)
+        self._session.flush()
+        return row
+
+    def link(self, link_id: str, *, lock: bool = False) -> LinkRow | None:
+        return self._session.get(LinkRow, link_id, with_for_update=lock or None)
+
+    def links_of_person(
+        self, person_id: str, *, as_of: datetime | None = None, ended: bool = False
+    ) -> list[LinkRow]:
+        """A person's links: those valid now, those valid at `as_of`, or with `ended` all."""
+        query = select(LinkRow).where(LinkRow.person_id == person_id)
+        return self._links(query, as_of=as_of, ended=ended)
+
+    def links_of_identity(
+        self, identity_id: str, *, as_of: datetime | None = None, ended: bool = False
+    ) -> list[LinkRow]:
+        query = select(LinkRow).where(LinkRow.identity_id == identity_id)
+        return self._links(query, as_of=as_of, ended=ended)
+
+    def links_of_records(self, refs: Iterable[Ref]) -> list[LinkRow]:
+        """Valid links to any of these records."""
+        wanted = [
+            sa.and_(
+                col(LinkRow.connection) == ref.connection,
+                col(LinkRow.kind) == ref.kind.value,
+                col(LinkRow.record_id) == ref.id,
+            )
+            for ref in refs
+        ]
+        if not wanted:
+            return []
+        return self._links(select(LinkRow).where(sa.or_(*wanted)), as_of=None, ended=False)
+
+    def revoked_between(self, person_id: str, *, identity_id: str | None) -> bool:
+        """Whether somebody once took this person and this identity apart."""
+        query = select(LinkRow.id).where(
+            LinkRow.person_id == person_id,
+            LinkRow.identity_id == identity_id,
+            col(LinkRow.revoked_by).is_not(None),
+        )
+        return self._session.exec(query).first() is not None
+
+    def _links(
+        self, query: SelectOfScalar[LinkRow], *, as_of: datetime | None, ended: bool
+    ) -> list[LinkRow]:
+        if as_of is not None:
+            query = query.where(
+                col(LinkRow.valid_from) <= as_of,
+                sa.or_(col(LinkRow.valid_to).is_(None), col(LinkRow.valid_to) > as_of),
+            )
+        elif not ended:
+            query = query.where(col(LinkRow.valid_to).is_(None))
+        return list(self._session.exec(query.order_by(col(LinkRow.id))))
+
+
+def record_of(link: LinkRow) -> Ref | None:
+    """The record that a link leads to, if it leads to one."""
+    if link.connection is None or link.kind is None or link.record_id is None:
+        return None
+    return Ref(connection=link.connection, kind=Kind(link.kind), id=link.record_id)

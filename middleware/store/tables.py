@@ -1,0 +1,519 @@
+"""The hub's tables. One class a table; columns say what a name cannot.
+
+Times are aware and in UTC, on SQLite too. JSON columns hold what pydantic dumped in mode "json".
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlmodel import Field, SQLModel
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """An aware time in UTC: `timestamptz` on PostgreSQL, ISO text on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored time needs a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def moment(*, null: bool = False, index: bool = False) -> Any:
+    return Field(default=None if null else ..., sa_type=Moment, nullable=null, index=index)
+
+
+def json(*, null: bool = False) -> Any:
+    return Field(default=None if null else ..., sa_type=Json, nullable=null)
+
+
+class ConnectionRow(SQLModel, table=True):
+    """A connection as last declared in the configuration; deleted ones stay, to answer 410."""
+
+    __tablename__ = "connection"
+
+    name: str = Field(primary_key=True)
+    adapter: str
+    """The adapter's name, or `inlet:<source>` for one that only receives."""
+    settings: dict[str, Any] = json()
+    declared_at: datetime = moment()
+    deleted_at: datetime | None = moment(null=True)
+    health: dict[str, Any] | None = json(null=True)
+    """The last check: its findings and when."""
+
+
+class InboxRow(SQLModel, table=True):
+    """An arrival's delivery, stored once and raw before anything is done with it."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        sa.UniqueConstraint("connection", "message_id"),
+        sa.Index("ix_inbox_state", "state", "received_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    connection: str
+    message_id: str
+    """The source's id of the delivery or message: what makes it the same one twice."""
+    body_hash: str
+    headers: dict[str, Any] = json()
+    """Headers worth keeping; never credentials or signatures."""
+    body: bytes
+    trust: str
+    """How we know who sent it: signature, token, api_key."""
+    state: str
+    """stored, handled, quarantined, ignored."""
+    problem: dict[str, Any] | None = json(null=True)
+    """Of a quarantined one: place and reason."""
+    received_at: datetime = moment()
+    handled_at: datetime | None = moment(null=True)
+    replays: int = 0
+
+
+class ComplaintRow(SQLModel, table=True):
+    """One customer issue from one or more arrivals."""
+
+    __tablename__ = "complaint"
+    __table_args__ = (
+        sa.UniqueConstraint("connection", "conversation"),
+        sa.Index("ix_complaint_person", "person_id", "id"),
+        sa.Index("ix_complaint_state", "state", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    connection: str
+    conversation: str
+    """The source's thread or ticket: arrivals of one conversation are one issue."""
+    network: str
+    brand_account: str | None = None
+    state: str
+    """open, closed, deleted."""
+    identity_id: str | None = Field(default=None, foreign_key="identity.id", index=True)
+    person_id: str | None = Field(default=None, foreign_key="person.id")
+    resolution: dict[str, Any] | None = json(null=True)
+    """The last decision about who this is: outcome, candidates, reasons."""
+    understanding: dict[str, Any] | None = json(null=True)
+    order_match: dict[str, Any] | None = json(null=True)
+    """Which order is meant: ranking with reasons, and the choice where there is one."""
+    order_ref: str | None = None
+    opened_at: datetime = moment()
+    updated_at: datetime = moment()
+    version: int = 1
+
+
+class ArrivalRow(SQLModel, table=True):
+    """One message of a complaint, as last edited at its source."""
+
+    __tablename__ = "arrival"
+    __table_args__ = (
+        sa.UniqueConstraint("connection", "source_id"),
+        sa.Index("ix_arrival_complaint", "complaint_id", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    complaint_id: str = Field(foreign_key="complaint.id")
+    inbox_id: str | None = Field(default=None, foreign_key="inbox.id")
+    connection: str
+    source_id: str
+    outgoing: bool = False
+    author: dict[str, Any] | None = json(null=True)
+    text: str
+    language: str | None = None
+    url: str | None = None
+    posted_at: datetime | None = moment(null=True)
+    edited_at: datetime | None = moment(null=True)
+    deleted_at: datetime | None = moment(null=True)
+    received_at: datetime = moment()
+
+
+class IdentityRow(SQLModel, table=True):
+    """An account on a network. Its handles and names are dated attributes of it."""
+
+    __tablename__ = "identity"
+    __table_args__ = (sa.UniqueConstraint("network", "native_id"),)
+
+    id: str = Field(primary_key=True)
+    network: str
+    native_id: str
+    first_seen_at: datetime = moment()
+    last_seen_at: datetime = moment()
+
+
+class HandleRow(SQLModel, table=True):
+    """What an identity was called, from when to when."""
+
+    __tablename__ = "handle"
+    __table_args__ = (sa.Index("ix_handle_value", "network", "handle"),)
+
+    id: str = Field(primary_key=True)
+    identity_id: str = Field(foreign_key="identity.id", index=True)
+    network: str
+    handle: str
+    display_name: str | None = None
+    valid_from: datetime = moment()
+    valid_to: datetime | None = moment(null=True)
+
+
+class PersonRow(SQLModel, table=True):
+    """The hub's stable customer; a merged one redirects and stays."""
+
+    __tablename__ = "person"
+
+    id: str = Field(primary_key=True)
+    display_name: str | None = None
+    redirect_to: str | None = Field(default=None, foreign_key="person.id")
+    created_at: datetime = moment()
+
+
+class LinkRow(SQLModel, table=True):
+    """A reversible assertion: this person is that identity, or that record."""
+
+    __tablename__ = "link"
+    __table_args__ = (
+        sa.Index("ix_link_person", "person_id", "valid_to"),
+        sa.Index("ix_link_identity", "identity_id", "valid_to"),
+        sa.Index("ix_link_record", "record_id", "connection", "kind"),
+    )
+
+    id: str = Field(primary_key=True)
+    person_id: str = Field(foreign_key="person.id")
+    identity_id: str | None = Field(default=None, foreign_key="identity.id")
+    connection: str | None = None
+    kind: str | None = None
+    record_id: str | None = None
+    basis: str
+    confidence: float
+    evidence: list[Any] = json()
+    decided_by: str
+    valid_from: datetime = moment()
+    valid_to: datetime | None = moment(null=True)
+    revoked_by: str | None = None
+    revoked_reason: str | None = None
+    version: int = 1
+
+
+class RecordRow(SQLModel, table=True):
+    """A canonical record as last read from its remote, with the columns that reads go by."""
+
+    __tablename__ = "record"
+    __table_args__ = (
+        sa.Index("ix_record_account", "connection", "account_id", "kind", "sorted_at"),
+        sa.Index("ix_record_contact", "connection", "contact_id", "kind", "sorted_at"),
+        sa.Index("ix_record_order", "connection", "order_id", "kind"),
+        sa.Index("ix_record_number", "number", "kind"),
+    )
+
+    connection: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    number: str | None = None
+    account_id: str | None = None
+    contact_id: str | None = None
+    order_id: str | None = None
+    sorted_at: datetime | None = moment(null=True)
+    """What lists sort by, newest first: when an order was placed, a case opened."""
+    body: dict[str, Any] = json()
+    content_hash: str
+    as_of: datetime = moment()
+    deleted_at: datetime | None = moment(null=True)
+
+
+class RecordIdentifierRow(SQLModel, table=True):
+    """An exact, normalised identifier that a record bears: e-mail, phone, handle, number."""
+
+    __tablename__ = "record_identifier"
+    __table_args__ = (sa.Index("ix_record_identifier_record", "connection", "kind", "id"),)
+
+    scheme: str = Field(primary_key=True)
+    """email, phone, handle:<network>, native:<network>, external:<system>, number."""
+    value: str = Field(primary_key=True)
+    connection: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+
+
+class QuarantineRow(SQLModel, table=True):
+    """A remote record that could not be mapped, kept with place and reason until it can."""
+
+    __tablename__ = "quarantine"
+
+    connection: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    field: str
+    reason: str
+    place: str
+    payload: dict[str, Any] = json()
+    first_at: datetime = moment()
+    last_at: datetime = moment()
+
+
+class ActionRow(SQLModel, table=True):
+    """A corrective action with a life of its own."""
+
+    __tablename__ = "action"
+    __table_args__ = (
+        sa.Index("ix_action_person", "person_id", "id"),
+        sa.Index("ix_action_complaint", "complaint_id", "id"),
+        sa.Index("ix_action_due", "state", "due_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    kind: str
+    state: str
+    complaint_id: str | None = Field(default=None, foreign_key="complaint.id")
+    person_id: str | None = Field(default=None, foreign_key="person.id")
+    order_ref: str | None = Field(default=None, index=True)
+    request: dict[str, Any] = json()
+    value: dict[str, Any] | None = json(null=True)
+    """What it is worth at the original order's prices, where they are known."""
+    requested_by: str
+    approval: dict[str, Any] | None = json(null=True)
+    """Which rule asks for one; then who decided, when, and why."""
+    pass_no: int = 0
+    """Which run may still act on it; an older one that wakes up is refused."""
+    due_at: datetime | None = moment(null=True)
+    """When the next pass is expected to have started, while one is owed."""
+    expires_at: datetime = moment()
+    created_at: datetime = moment()
+    updated_at: datetime = moment()
+    version: int = 1
+
+
+class ActionStepRow(SQLModel, table=True):
+    """One write to one remote. Committed as `sending` before the call, it is the intent journal."""
+
+    __tablename__ = "action_step"
+    __table_args__ = (
+        sa.UniqueConstraint("action_id", "position"),
+        sa.Index("ix_action_step_state", "state", "connection"),
+    )
+
+    id: str = Field(primary_key=True)
+    action_id: str = Field(foreign_key="action.id")
+    position: int
+    connection: str
+    operation: str
+    key: str = Field(unique=True)
+    state: str
+    request: dict[str, Any] | None = json(null=True)
+    """The canonical request, written down with the first intent and never changed after."""
+    attempts: int = 0
+    sent_at: datetime | None = moment(null=True)
+    """When the last send was announced; None while none ever was."""
+    receipt: dict[str, Any] | None = json(null=True)
+    error: dict[str, Any] | None = json(null=True)
+    settled_at: datetime | None = moment(null=True)
+    version: int = 1
+
+
+class LineHoldRow(SQLModel, table=True):
+    """How much of an order line an action takes, while that action is alive or done."""
+
+    __tablename__ = "line_hold"
+    __table_args__ = (sa.Index("ix_line_hold_order", "order_ref", "line"),)
+
+    action_id: str = Field(primary_key=True, foreign_key="action.id")
+    order_ref: str
+    line: str = Field(primary_key=True)
+    quantity: str
+    """A decimal as text, exact on both databases."""
+    released_at: datetime | None = moment(null=True)
+
+
+class IdempotencyRow(SQLModel, table=True):
+    """A request under a client's key, and the answer it got, kept for a day."""
+
+    __tablename__ = "idempotency"
+
+    principal: str = Field(primary_key=True)
+    route: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    body_hash: str
+    status: int | None = None
+    """None while the first request still runs."""
+    answer: dict[str, Any] | None = json(null=True)
+    location: str | None = None
+    created_at: datetime = moment(index=True)
+
+
+class ClaimRow(SQLModel, table=True):
+    """A lease on a customer issue, so that two teams do not solve it twice."""
+
+    __tablename__ = "claim"
+
+    subject: str = Field(primary_key=True)
+    """What is claimed: a complaint or an order line."""
+    holder: str
+    note: str | None = None
+    taken_at: datetime = moment()
+    expires_at: datetime = moment()
+
+
+class JobRow(SQLModel, table=True):
+    """A scheduled job: when what is to be run. Declared in the configuration."""
+
+    __tablename__ = "job"
+
+    name: str = Field(primary_key=True)
+    flow: str
+    """sync or resolve."""
+    arguments: dict[str, Any] = json()
+    schedule: dict[str, Any] = json()
+    paused: bool = False
+    last_tick: str | None = None
+    declared_at: datetime = moment()
+    deleted_at: datetime | None = moment(null=True)
+    version: int = 1
+
+
+class RunRow(SQLModel, table=True):
+    """One execution of a job, and the proof of what it saw and stored."""
+
+    __tablename__ = "run"
+    __table_args__ = (sa.Index("ix_run_job", "job", "id"),)
+
+    id: str = Field(primary_key=True)
+    job: str
+    tick: str
+    state: str
+    """queued, running, done, failed."""
+    requested_by: str
+    counts: dict[str, Any] = json()
+    """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
+    error: dict[str, Any] | None = json(null=True)
+    queued_at: datetime = moment()
+    started_at: datetime | None = moment(null=True)
+    finished_at: datetime | None = moment(null=True)
+
+
+class CursorRow(SQLModel, table=True):
+    """Where a sync of one kind from one connection stopped; saved with the page it belongs to."""
+
+    __tablename__ = "cursor"
+
+    connection: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    value: str
+    as_of: datetime = moment()
+    run_id: str
+    saved_at: datetime = moment()
+
+
+class EventRow(SQLModel, table=True):
+    """What we tell others. `seq` grows in commit order."""
+
+    __tablename__ = "event"
+
+    seq: int | None = Field(
+        default=None,
+        sa_column=sa.Column(
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            primary_key=True,
+            autoincrement=True,
+        ),
+    )
+    id: str = Field(unique=True)
+    """`msg_…`: the webhook-id of Standard Webhooks."""
+    type: str = Field(index=True)
+    subject: str = Field(index=True)
+    """The id of what it is about."""
+    data: dict[str, Any] = json()
+    at: datetime = moment()
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One event on its way to one endpoint."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        sa.UniqueConstraint("event_id", "endpoint"),
+        sa.Index("ix_delivery_due", "state", "due_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    event_id: str = Field(foreign_key="event.id")
+    endpoint: str
+    state: str
+    """waiting, delivered, failed."""
+    attempts: int = 0
+    due_at: datetime | None = moment(null=True)
+    last_status: int | None = None
+    last_error: str | None = None
+    created_at: datetime = moment()
+    finished_at: datetime | None = moment(null=True)
+
+
+class EndpointRow(SQLModel, table=True):
+    """Where events are delivered. Declared in the configuration; its secret is not here."""
+
+    __tablename__ = "endpoint"
+
+    name: str = Field(primary_key=True)
+    url: str
+    types: list[Any] = json()
+    enabled: bool = True
+    disabled_reason: str | None = None
+    failing_since: datetime | None = moment(null=True)
+    declared_at: datetime = moment()
+    deleted_at: datetime | None = moment(null=True)
+
+
+class AuditRow(SQLModel, table=True):
+    """Who did what to what, written with the change itself. Rows are never updated."""
+
+    __tablename__ = "audit"
+    __table_args__ = (sa.Index("ix_audit_subject", "subject", "id"),)
+
+    id: str = Field(primary_key=True)
+    at: datetime = moment()
+    actor: str
+    action: str
+    subject: str
+    request_id: str | None = None
+    detail: dict[str, Any] = json()
+    """Ids and figures only: no personal data, no secrets."""
+
+
+class ApiKeyRow(SQLModel, table=True):
+    """An API key, of which only a hash is kept."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(primary_key=True)
+    name: str
+    secret_hash: str
+    scopes: list[Any] = json()
+    created_at: datetime = moment()
+    expires_at: datetime | None = moment(null=True)
+    revoked_at: datetime | None = moment(null=True)
+    last_used_at: datetime | None = moment(null=True)
+
+
+class NodeRow(SQLModel, table=True):
+    """A worker's lease: a node that stops renewing it loses its work to the others."""
+
+    __tablename__ = "node"
+
+    id: str = Field(primary_key=True)
+    seen_at: datetime = moment()
+    started_at: datetime = moment()
+
+
+TABLES = SQLModel.metadata
