@@ -14,38 +14,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from middleware.contract.actions import (
+    REQUESTS,
+    ActionRequest,
     CancellationRequest,
-    CaseRequest,
     CreditRequest,
-    NoteRequest,
     Operation,
-    Receipt,
-    ReplacementOrderRequest,
-    ReturnRequest,
 )
 from middleware.contract.canonical import Frozen, Money, Order
 from middleware.contract.capabilities import KeyTraits
 from middleware.contract.errors import (
-    Ambiguous,
     Duplicated,
     Permanent,
     RemoteError,
     Transient,
 )
-
-
-class ActionKind(StrEnum):
-    REPLACEMENT_ORDER = "replacement_order"
-    RETURN = "return"
-    CREDIT = "credit"
-    CANCELLATION = "cancellation"
-    CASE = "case"
-    NOTE = "note"
 
 
 class ActionState(StrEnum):
@@ -95,22 +82,29 @@ class StepState(StrEnum):
 
 
 class CaseWanted(Frozen):
-    """The case that is opened beside an action; unset parts are filled from the complaint."""
+    """The case that is opened beside a remedy; parts left out are filled from the complaint."""
 
     subject: str | None = None
     description: str | None = None
     priority: Annotated[str, Field(pattern="^(low|normal|high|urgent)$")] = "normal"
 
 
-class ActionRequestBody(Frozen):
-    """What an agent asks for: exactly one of the remedies, and what is to go with it."""
+class Wanted(Frozen):
+    """What an agent asks for: one remedy, and what is to be written down beside it."""
 
-    replacement_order: ReplacementOrderRequest | None = None
-    return_: Annotated[ReturnRequest | None, Field(alias="return")] = None
-    credit: CreditRequest | None = None
-    cancellation: CancellationRequest | None = None
-    case: CaseRequest | None = None
-    note: NoteRequest | None = None
+    operation: Operation
+    request: ActionRequest
+    complaint_id: str | None = None
+    person_id: str | None = None
+    case: CaseWanted | None = None
+    note: str | None = None
+    """Text for the conversation; empty means the hub's own sentence, None means no note."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not isinstance(self.request, REQUESTS[self.operation]):
+            raise ValueError(f"a {self.operation} needs a {REQUESTS[self.operation].__name__}")  # noqa: TRY004
+        return self
 
 
 class PlannedStep(Frozen):
@@ -141,7 +135,6 @@ def worth(request: Frozen, order: Order | None) -> Money | None:
 
 
 class Verb(StrEnum):
-    DONE = "done"
     REFUSED = "refused"
     AGAIN = "again"
     """Nothing happened: ask again later."""
@@ -167,48 +160,50 @@ def backoff(attempts: int) -> timedelta:
     return BACKOFF[min(max(attempts, 1), len(BACKOFF)) - 1]
 
 
-def after_send(
-    outcome: Receipt | RemoteError,
+def after_failure(
+    error: RemoteError,
     *,
+    looking: bool,
     now: datetime,
     sent_at: datetime,
     attempts: int,
     traits: KeyTraits,
 ) -> Next:
-    """What follows a send (or the look-up that replaced it).
+    """What follows a failed send, or with `looking` a failed look-up.
 
     A lost answer is looked up, not before `traits.settle` after the send: until then the remote
     may still commit it, and "not found" would be no evidence. A remote with a native key may be
-    asked again at once.
+    asked again at once. A look-up that failed says nothing about the send before it, whatever the
+    error: it is repeated.
     """
-    match outcome:
-        case Receipt():
-            return Next(verb=Verb.DONE)
-        case Duplicated():
-            return Next(verb=Verb.PERSON)
-        case Ambiguous():
-            wait = backoff(attempts)
-            if not traits.native:
-                wait = max(wait, sent_at + traits.settle - now)
-            return Next(verb=Verb.LOOK, at=now + wait)
-        case Transient():
-            wait = max(backoff(attempts), outcome.retry_after or timedelta(0))
-            return Next(verb=Verb.AGAIN, at=now + wait)
-        case Permanent():
-            return Next(verb=Verb.REFUSED)
-        case _:
-            return Next(verb=Verb.LOOK, at=now + max(backoff(attempts), traits.settle))
+    if isinstance(error, Duplicated):
+        return Next(verb=Verb.PERSON)
+    wait = backoff(attempts)
+    if looking:
+        return Next(verb=Verb.LOOK, at=now + max(wait, _asked_to_wait(error)))
+    if isinstance(error, Transient):
+        return Next(verb=Verb.AGAIN, at=now + max(wait, _asked_to_wait(error)))
+    if isinstance(error, Permanent):
+        return Next(verb=Verb.REFUSED)
+    if not traits.native:
+        wait = max(wait, sent_at + traits.settle - now)
+    return Next(verb=Verb.LOOK, at=now + wait)
 
 
-def must_look_first(*, sent_at: datetime | None) -> bool:
-    """Whether a send was ever announced, so that its effect may exist already."""
-    return sent_at is not None
+def _asked_to_wait(error: RemoteError) -> timedelta:
+    asked = error.retry_after if isinstance(error, Transient) else None
+    return asked or timedelta(0)
 
 
-def may_look(*, sent_at: datetime, now: datetime, traits: KeyTraits) -> datetime | None:
-    """None when "not found" would be evidence by now, else the time from which it is."""
-    ready = sent_at + traits.settle
-    return None if traits.native or now >= ready else ready
+def look_from(*, sent_at: datetime | None, in_doubt: bool, traits: KeyTraits) -> datetime | None:
+    """From when "not found" is evidence that an announced send had no effect.
+
+    None when there is nothing to wait for: never sent, known to have had no effect, or guarded by
+    the remote's own key.
+    """
+    if sent_at is None or not in_doubt or traits.native:
+        return None
+    return sent_at + traits.settle
 
 
 def state_after(steps: Sequence[StepState]) -> ActionState | None:

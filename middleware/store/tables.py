@@ -312,11 +312,15 @@ class ActionStepRow(SQLModel, table=True):
     operation: str
     key: str = Field(unique=True)
     state: str
+    wanted: dict[str, Any] = json()
+    """What the plan says of it; the request is made of this when its turn comes."""
     request: dict[str, Any] | None = json(null=True)
     """The canonical request, written down with the first intent and never changed after."""
     attempts: int = 0
     sent_at: datetime | None = moment(null=True)
     """When the last send was announced; None while none ever was."""
+    in_doubt: bool = False
+    """True from an announced send until its outcome is known."""
     receipt: dict[str, Any] | None = json(null=True)
     error: dict[str, Any] | None = json(null=True)
     settled_at: datetime | None = moment(null=True)

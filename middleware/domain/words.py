@@ -1,0 +1,102 @@
+"""What the hub writes to people: subjects of cases, notes to agents, lines of a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from middleware.contract.actions import (
+    CancellationRequest,
+    CaseRequest,
+    CreditRequest,
+    Operation,
+    Receipt,
+    ReplacementOrderRequest,
+    ReturnRequest,
+    Speed,
+)
+from middleware.contract.canonical import Order
+from middleware.domain.actions import PlannedStep, Wanted
+
+NAMES = {
+    Operation.REPLACEMENT_ORDER: "replacement order",
+    Operation.RETURN: "return",
+    Operation.CREDIT: "credit",
+    Operation.CANCELLATION: "cancellation",
+    Operation.CASE: "case",
+    Operation.NOTE: "note",
+}
+
+LONGEST_SUBJECT = 255
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that is done, for those that come after it."""
+
+    operation: Operation
+    connection: str
+    receipt: Receipt
+
+
+def what(wanted: Wanted) -> str:
+    """The remedy in a few words: `rush replacement order for 1 × LMP-100`."""
+    request = wanted.request
+    lines = getattr(request, "lines", ())
+    goods = ", ".join(f"{line.quantity.normalize():f} × {line.sku}" for line in lines)
+    match request:
+        case ReplacementOrderRequest():
+            rush = "rush " if request.speed is Speed.RUSH else ""
+            return f"{rush}replacement order for {goods}"
+        case ReturnRequest():
+            return f"return of {goods}"
+        case CreditRequest():
+            return f"credit of {request.amount}" if request.amount else f"credit for {goods}"
+        case CancellationRequest():
+            return "cancellation of the order"
+        case CaseRequest():
+            return f"case: {request.subject}"
+        case _:
+            return "note"
+
+
+def case_subject(wanted: Wanted, done: Sequence[Done]) -> str:
+    reason = getattr(wanted.request, "reason", None)
+    head = f"{str(reason).replace('_', ' ').capitalize()}: " if reason else ""
+    numbers = _numbers(done)
+    subject = f"{head}{what(wanted)}{f' ({numbers})' if numbers else ''}"
+    return subject[:LONGEST_SUBJECT]
+
+
+def case_description(wanted: Wanted, done: Sequence[Done], *, texts: Sequence[str]) -> str:
+    parts = [f"What was done: {what(wanted)}."]
+    parts += [f"- {sentence(item)}" for item in done]
+    if texts:
+        parts += ["", "What the customer wrote:", *[f"> {text}" for text in texts]]
+    return "\n".join(parts)
+
+
+def note(wanted: Wanted, done: Sequence[Done]) -> str:
+    """The note that agents find on the conversation when an action is done."""
+    lines = [f"Put right: {what(wanted)}."]
+    lines += [f"- {sentence(item)}" for item in done if item.operation is not Operation.NOTE]
+    return "\n".join(lines)
+
+
+def sentence(item: Done) -> str:
+    number = item.receipt.number or item.receipt.ref.id
+    return f"{NAMES[item.operation]} {number} in {item.connection} ({item.receipt.status})"
+
+
+def effect(step: PlannedStep, order: Order | None, details: Mapping[str, Any]) -> str:
+    """One line of a preview that was worked out here."""
+    name = NAMES[step.operation]
+    of = f" for order {order.number or order.ref.id}" if order is not None else ""
+    if step.operation is Operation.NOTE:
+        return f"write a note on {details.get('on', 'the conversation')}"
+    return f"create a {name} in {step.connection}{of}"
+
+
+def _numbers(done: Sequence[Done]) -> str:
+    return ", ".join(item.receipt.number for item in done if item.receipt.number)

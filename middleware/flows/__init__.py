@@ -1,0 +1,1 @@
+"""One journey of data a file, read top to bottom, durable."""

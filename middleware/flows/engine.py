@@ -1,0 +1,256 @@
+"""The durable engine: a queue that shares our transactions, and the leases of its workers.
+
+DBOS runs what is enqueued here; it is used as queue, timer and recovery. What has been done is
+written in our own rows (an action's steps, a sync's cursor), never in the engine's checkpoints:
+a flow may therefore be run again from its beginning at any time, on any node, by any version.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
+
+from middleware.store.database import Database, UnitOfWork
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "amends"
+VERSION = "1"
+"""Pinned: the engine hands work only to nodes of the same version, and ours can do each other's."""
+
+QUEUES = {"receive": 8, "correct": 16, "sync": 2, "deliver": 8, "reconcile": 1}
+"""The queues, and how many flows of each a node runs at a time."""
+
+GUARDED_SHARE = 0.6
+"""The share of its lease in which a node may still begin a write that is not repeatable."""
+
+
+class LeaseLostError(Exception):
+    """This node may have lost its lease: another one may be doing its work already."""
+
+
+class WorkerRunningError(Exception):
+    """Another process is this database's worker; SQLite has room for one. Use PostgreSQL."""
+
+
+_handlers: dict[str, Callable[..., None]] = {}
+
+
+@DBOS.workflow(name="flow", max_recovery_attempts=1000)
+def _flow(name: str, arguments: list[str]) -> str:
+    """Run one flow. Its failure is logged and left to the reconcile flow, which starts it anew."""
+    try:
+        _handlers[name](*arguments)
+    except LeaseLostError:
+        log.warning("flow stopped: lease lost", extra={"flow": name, "arguments": arguments})
+        return "lease lost"
+    except Exception:
+        log.exception("flow failed", extra={"flow": name, "arguments": arguments})
+        return "failed"
+    return "done"
+
+
+class Engine:
+    """Enqueues flows, and on a worker runs them.
+
+    `lease` is how long a silent node keeps its work (PostgreSQL); `poll` how often a queue is
+    asked for work.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease: timedelta = timedelta(seconds=15),
+        poll: timedelta = timedelta(milliseconds=250),
+    ) -> None:
+        self._database = database
+        self._lease = lease
+        self._poll = poll
+        self._client: DBOSClient | None = None
+        self._lock: IO[str] | None = None
+        self._stopping = threading.Event()
+        self._heart: threading.Thread | None = None
+        self._deadline: float | None = None
+        self.node = "" if database.sqlite else _node_name()
+        self.working = False
+
+    @staticmethod
+    def migrate(database: Database) -> None:
+        """Create or update the engine's own tables."""
+        DBOS.migrate(_plain(database))
+
+    def enqueue(
+        self,
+        uow: UnitOfWork,
+        flow: str,
+        *arguments: str,
+        name: str,
+        delay: timedelta | None = None,
+    ) -> None:
+        """Owe a run of a flow, in the caller's transaction. The same `name` is owed once."""
+        options: EnqueueOptions = {
+            "workflow_name": "flow",
+            "queue_name": flow.split(".")[0],
+            "workflow_id": name,
+            "app_version": VERSION,
+        }
+        if delay is not None and delay > timedelta(0):
+            options["delay_seconds"] = delay.total_seconds()
+        self._ready().enqueue_in_transaction(uow.session, options, flow, list(arguments))
+
+    def work(self, handlers: dict[str, Callable[..., None]]) -> None:
+        """Become a worker: take over what a former one left, then run what is owed."""
+        if self._database.sqlite:
+            self._lock = _only_worker(self._database)
+            self.node = "local"
+        else:
+            self._beat()
+        _handlers.clear()
+        _handlers.update(handlers)
+        config: DBOSConfig = {
+            "name": APPLICATION,
+            "system_database_url": _plain(self._database),
+            "executor_id": self.node,
+            "application_version": VERSION,
+            "serializer": DBOSPortableJSONSerializer(),
+            "run_migrations": False,
+            "log_level": "ERROR",
+            "console_log_level": "ERROR",
+        }
+        if not self._database.sqlite:
+            config["sys_db_pool_size"] = sum(QUEUES.values()) // 2
+        DBOS(config=config)
+        DBOS.launch()
+        for name, concurrency in QUEUES.items():
+            DBOS.register_queue(
+                name,
+                worker_concurrency=concurrency,
+                polling_interval_sec=self._poll.total_seconds(),
+            )
+        self.working = True
+        if not self._database.sqlite:
+            self._heart = threading.Thread(target=self._keep_alive, name="lease", daemon=True)
+            self._heart.start()
+
+    def guard(self) -> None:
+        """Raise LeaseLostError when this node may no longer begin a write.
+
+        To be called last before a remote write that the remote would not recognise as a repeat.
+        The clock counts time asleep, so a frozen node that wakes up is stopped here.
+        """
+        if self._deadline is not None and _boottime() > self._deadline:
+            raise LeaseLostError(self.node)
+
+    def stop(self, *, grace: timedelta = timedelta(seconds=10)) -> None:
+        """Stop working; what is unfinished is taken over by others, or at the next start."""
+        self._stopping.set()
+        if self.working:
+            DBOS.destroy(workflow_completion_timeout_sec=int(grace.total_seconds()))
+            self.working = False
+            if not self._database.sqlite:
+                with self._database.begin() as uow:
+                    uow.nodes.leave(self.node)
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def pending(self, name: str) -> bool:
+        """Whether a run under this name, or one that begins with it, is still owed or under way."""
+        found = DBOS.list_workflows(
+            workflow_id_prefix=name,
+            status=["ENQUEUED", "DELAYED", "PENDING"],
+            limit=1,
+            load_input=False,
+            load_output=False,
+        )
+        return bool(found)
+
+    def tidy(self, *, older_than: timedelta, limit: int = 1000) -> int:
+        """Delete the engine's rows of flows that ended long ago; answers how many."""
+        before = time.strftime(
+            "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - older_than.total_seconds())
+        )
+        ended = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            completed_before=before,
+            limit=limit,
+            load_input=False,
+            load_output=False,
+        )
+        DBOS.delete_workflows([workflow.workflow_id for workflow in ended])
+        return len(ended)
+
+    def _ready(self) -> DBOSClient:
+        if self._client is None:
+            self._client = DBOSClient(
+                system_database_engine=self._database.engine,
+                serializer=DBOSPortableJSONSerializer(),
+                application_name=APPLICATION,
+            )
+        return self._client
+
+    def _keep_alive(self) -> None:
+        """Renew our lease and take over from nodes that lost theirs, for as long as we live."""
+        while not self._stopping.wait(self._lease.total_seconds() / 3):
+            try:
+                self._beat()
+                self._take_over()
+            except Exception:
+                # The database may be away for a while; the guard stops our writes meanwhile.
+                log.exception("lease not renewed")
+
+    def _beat(self) -> None:
+        before = _boottime()
+        with self._database.begin() as uow:
+            uow.nodes.beat(self.node)
+        self._deadline = before + self._lease.total_seconds() * GUARDED_SHARE
+
+    def _take_over(self) -> None:
+        with self._database.read() as uow:
+            alive = uow.nodes.alive(lease=self._lease)
+        running = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        orphans = [w.workflow_id for w in running if w.executor_id not in alive]
+        if orphans:
+            log.warning("taking over work of lost nodes", extra={"count": len(orphans)})
+            DBOS.resume_workflows(orphans)
+
+
+def _only_worker(database: Database) -> IO[str]:
+    """Hold the lock that makes this process the database's only worker."""
+    assert database.path is not None, "a worker needs a database file"
+    lock = Path(f"{database.path}.lock").open("w")  # noqa: SIM115 - held for as long as we work
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise WorkerRunningError from None
+    return lock
+
+
+def _plain(database: Database) -> str:
+    """The URL as the engine wants it, without our driver's name."""
+    return database.url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def _node_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _boottime() -> float:
+    clock: Any = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.clock_gettime(clock) if clock is not None else time.monotonic()

@@ -1,0 +1,78 @@
+"""What every flow works with, put together once by `middleware.app`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from middleware.domain.policy import Policy
+from middleware.flows.engine import Engine
+from middleware.registry import Registry
+from middleware.resolution.exact import AutoRules
+from middleware.store.database import Database
+from middleware.understanding import Understands
+
+
+@dataclass(frozen=True)
+class InletOptions:
+    """One connection that complaints arrive through."""
+
+    source: str
+    """Which inlet reads it: zendesk, chatwoot, freshdesk, zammad, meta, x, generic."""
+    secrets: tuple[SecretStr, ...] = ()
+    """Signing secrets or tokens; two while one is being replaced."""
+    notes_to: str | None = None
+    """The connection that writes notes on its conversations."""
+    order_patterns: tuple[str, ...] = ()
+    """Regular expressions of this company's order numbers."""
+
+
+@dataclass(frozen=True)
+class EndpointOptions:
+    """Where events are delivered."""
+
+    url: str
+    secrets: tuple[SecretStr, ...]
+    """`whsec_…`; the first signs, further ones sign too while they are being replaced."""
+    types: tuple[str, ...] = ("*",)
+    on_premise: bool = False
+    """Whether the address may be a private one."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator decides."""
+
+    inlets: Mapping[str, InletOptions] = field(default_factory=dict)
+    endpoints: Mapping[str, EndpointOptions] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    auto_link: AutoRules = field(default_factory=AutoRules)
+    cases_to: str | None = None
+    """The connection that cases are opened in; None means the first that offers it."""
+    note_when_enriched: bool = True
+    """Whether the conversation gets a note with what was found out."""
+    action_lifetime: timedelta = timedelta(hours=24)
+    """How long an accepted action may wait for its remote."""
+    read_deadline: timedelta = timedelta(seconds=3)
+    """How long an answer to an agent waits for a remote."""
+    call_margin: timedelta = timedelta(seconds=90)
+    """After how long a pass that was not heard of is owed anew; longer than any remote call."""
+    finished_kept: timedelta = timedelta(days=2)
+    """How long the engine's own rows of finished flows are kept."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Hub:
+    database: Database
+    registry: Registry
+    engine: Engine
+    understands: Understands
+    options: Options
+    clock: Callable[[], datetime] = utc_now

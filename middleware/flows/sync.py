@@ -1,0 +1,197 @@
+"""Syncs: vendor ▸ adapter ▸ mapping ▸ canonical ▸ store, page by page.
+
+A page and the cursor that follows it are committed together, so that a run that dies goes on
+where it stopped, and the cursor never passes what was not stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from middleware.contract.canonical import Kind
+from middleware.contract.capabilities import ListsChanges, Page
+from middleware.contract.errors import RemoteError, Transient
+from middleware.domain.actions import backoff, describe_error
+from middleware.domain.ids import new_id
+from middleware.domain.problems import NotFoundError, NotOfferedError
+from middleware.flows import deliver
+from middleware.flows.hub import Hub
+from middleware.resolution.identifiers import identifiers_of
+from middleware.store.records import Counts
+from middleware.store.tables import CursorRow, RunRow
+
+log = logging.getLogger(__name__)
+
+PAGE = 200
+TRIES = 5
+"""How often a page is asked for before the run gives up; the next run goes on from there."""
+LONGEST_WAIT = timedelta(seconds=30)
+
+
+class _Overtaken(Exception):  # noqa: N818 - not an error: another node goes on with this run
+    pass
+
+
+def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]:
+    """Owe the run of a job that is due at `tick`; answers its id and whether it is new.
+
+    The tick is part of the run's name, so that any number of nodes owe it once.
+    """
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        row = uow.jobs.get(job)
+        if row is None:
+            raise NotFoundError(f"there is no job {job!r}")
+        known = uow.jobs.run_of_tick(job, tick)
+        if known is not None:
+            return known.id, False
+        run = RunRow(
+            id=new_id("run"),
+            job=job,
+            tick=tick,
+            state="queued",
+            requested_by=requested_by,
+            counts={},
+            queued_at=now,
+        )
+        uow.jobs.add_run(run)
+        row.last_tick = max(row.last_tick or "", tick)
+        hub.engine.enqueue(uow, "sync", run.id, name=f"sync:{job}:{tick}")
+        uow.audit.write(
+            at=now, actor=requested_by, action="run.queue", subject=run.id, job=job, tick=tick
+        )
+    return run.id, True
+
+
+def run(hub: Hub, run_id: str) -> None:
+    """Run a queued sync to its end, or to the remote's first lasting refusal."""
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        if row is None or row.state not in ("queued", "running"):
+            return
+        job = uow.jobs.get(row.job)
+        row.state = "running"
+        row.started_at = row.started_at or now
+        arguments = dict(job.arguments) if job else {}
+    if not arguments:
+        _finish(hub, run_id, error={"message": "the job is no longer declared"})
+        return
+    try:
+        for kind in kinds_of(hub, arguments):
+            sync_kind(hub, run_id, arguments["connection"], kind)
+    except _Overtaken:
+        return
+    except (RemoteError, NotOfferedError) as error:
+        described = (
+            describe_error(error) if isinstance(error, RemoteError) else {"message": error.detail}
+        )
+        _finish(hub, run_id, error=described)
+        return
+    _finish(hub, run_id, error=None)
+
+
+def kinds_of(hub: Hub, arguments: dict[str, Any]) -> tuple[Kind, ...]:
+    """The kinds a job syncs: those it names, else all that the connection lists changes of."""
+    connection = arguments["connection"]
+    if not hub.registry.offers(connection, ListsChanges):
+        raise NotOfferedError(f"the connection {connection!r} lists no changes")
+    adapter = hub.registry.adapter(connection)
+    assert isinstance(adapter, ListsChanges)
+    named = tuple(Kind(kind) for kind in arguments.get("kinds") or ())
+    missing = [kind for kind in named if kind not in adapter.change_kinds]
+    if missing:
+        raise NotOfferedError(f"the connection {connection!r} lists no changes of {missing}")
+    return named or adapter.change_kinds
+
+
+def sync_kind(hub: Hub, run_id: str, connection: str, kind: Kind) -> None:
+    """Read the pages of one kind from its cursor on and store each with the next cursor."""
+    with hub.database.read() as uow:
+        saved = uow.jobs.cursor(connection, kind.value)
+    cursor = saved.value if saved else None
+    more = True
+    while more:
+        page = _page(hub, connection, kind, cursor)
+        _store(hub, run_id, connection, kind, cursor, page)
+        cursor, more = page.cursor, page.more
+
+
+def _page(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
+    adapter = hub.registry.adapter(connection)
+    assert isinstance(adapter, ListsChanges)
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return adapter.changed_since(kind, cursor, limit=PAGE)
+        except Transient as error:
+            if tries >= TRIES:
+                raise
+            wait = min(max(backoff(tries), error.retry_after or timedelta(0)), LONGEST_WAIT)
+            time.sleep(wait.total_seconds())
+
+
+def _store(
+    hub: Hub, run_id: str, connection: str, kind: Kind, cursor: str | None, page: Page
+) -> None:
+    now = hub.clock()
+    records = [(record, identifiers_of(record)) for record in page.records]
+    with hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        saved = uow.jobs.cursor(connection, kind.value)
+        if row is None or row.state != "running" or (saved.value if saved else None) != cursor:
+            # Somebody else moved this cursor on: two runs of one kind must not leapfrog.
+            raise _Overtaken
+        counts = uow.records.store(records, as_of=page.as_of)
+        counts.deleted = uow.records.delete(page.deleted, as_of=page.as_of)
+        counts.quarantined = uow.records.quarantine(page.quarantined, connection=connection, at=now)
+        uow.jobs.save_cursor(
+            CursorRow(
+                connection=connection,
+                kind=kind.value,
+                value=page.cursor,
+                as_of=page.as_of,
+                run_id=run_id,
+                saved_at=now,
+            )
+        )
+        row.counts = _added(row.counts, kind, counts)
+        if counts.quarantined:
+            deliver.tell(
+                hub,
+                uow,
+                "mapping.record_quarantined",
+                subject=run_id,
+                data={"connection": connection, "kind": kind.value, "count": counts.quarantined},
+                at=now,
+            )
+
+
+def _added(counts: dict[str, Any], kind: Kind, page: Counts) -> dict[str, Any]:
+    """The run's counts with one more page of a kind."""
+    before = counts.get(kind.value, {})
+    added = {name: before.get(name, 0) + n for name, n in asdict(page).items()}
+    return {**counts, kind.value: {"pages": before.get("pages", 0) + 1, **added}}
+
+
+def _finish(hub: Hub, run_id: str, *, error: dict[str, Any] | None) -> None:
+    now: datetime = hub.clock()
+    with hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        if row is None or row.state != "running":
+            return
+        row.state = "failed" if error else "done"
+        row.error, row.finished_at = error, now
+        deliver.tell(
+            hub,
+            uow,
+            "sync.run.finished",
+            subject=run_id,
+            data={"id": run_id, "job": row.job, "state": row.state, "counts": row.counts},
+            at=now,
+        )
