@@ -82,16 +82,16 @@ def check_address(url: str, *, on_premise: bool, within: float = 5.0) -> Resolve
 
 def permit(address: IPAddress, *, on_premise: bool) -> None:
     """Raise AddressRefused if we may not connect to this address."""
-    for reached in (address, *_inside(address)):
-        if reached in _METADATA:
-            raise AddressRefused(
-                "the address belongs to a cloud's metadata service, which no remote system uses"
-            )
-        if not on_premise and (not reached.is_global or reached.is_multicast):
-            raise AddressRefused(
-                "the address lies inside a private network; if the system is meant to be there, "
-                "an admin must mark it as on premise"
-            )
+    reached = (address, *_inside(address))
+    if not _METADATA.isdisjoint(reached):
+        raise AddressRefused(
+            "the address belongs to a cloud's metadata service, which no remote system uses"
+        )
+    if not on_premise and any(each.is_multicast or not each.is_global for each in reached):
+        raise AddressRefused(
+            "the address lies inside a private network; if the system is meant to be there, "
+            "an admin must mark it as on premise"
+        )
 
 
 def _inside(address: IPAddress) -> tuple[IPAddress, ...]:
@@ -160,11 +160,12 @@ def dial(host: str, port: int, *, within: float, on_premise: bool) -> socket.soc
         left = ends - time.monotonic()
         if left <= 0:
             break
+        sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6)
         try:
-            sock = socket.create_connection(
-                (str(address), port), timeout=left / (len(addresses) - position)
-            )
+            sock.settimeout(left / (len(addresses) - position))
+            sock.connect((str(address), port))
         except OSError as error:
+            sock.close()
             failure = error
             continue
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

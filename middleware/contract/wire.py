@@ -122,8 +122,7 @@ _AFTER_SENDING = frozenset(
     }
 )
 
-# What OpenSSL says when the other end cannot, or will not, speak TLS the way we must. These
-# happen in the handshake, whatever the library calls them.
+# What OpenSSL says in a handshake when the other end cannot, or will not, speak TLS as we must.
 _NO_TLS = frozenset(
     {
         "WRONG_VERSION_NUMBER",
@@ -367,10 +366,15 @@ def _hopeless(layers: list[BaseException]) -> str | None:
     for layer in layers:
         if isinstance(layer, ssl.SSLCertVerificationError):
             what, remedy = _CERTIFICATE.get(
-                layer.verify_code, ("cannot be verified", "check it and the connection's ca_file")
+                getattr(layer, "verify_code", 0),
+                ("cannot be verified", "check it and the connection's ca_file"),
             )
             return f"the system's certificate {what}; {remedy}. Nothing was sent"
-        if isinstance(layer, ssl.SSLError) and layer.reason in _NO_TLS:
+        if (
+            isinstance(layer, ssl.SSLError)
+            and getattr(layer, "reason", None) in _NO_TLS
+            and _unsent(layers)  # a garbled record later in the conversation says the same
+        ):
             return (
                 "the system does not speak TLS as required at this address; check that the "
                 "address begins with the right one of http and https. Nothing was sent"
