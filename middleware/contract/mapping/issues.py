@@ -1,0 +1,110 @@
+"""What can be wrong with a mapping file, and with a record that passes through one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any
+
+from middleware.contract.errors import Ambiguous, Permanent
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands in a file; lines and columns count from 1, 0 means the whole file."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A mistake in a mapping file, with its code from `docs/mapping.md`."""
+
+    code: str
+    message: str
+    place: Place
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.severity} {self.code} {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A value that a mapping rule refused.
+
+    `reason` holds no personal data; the value itself is kept apart, and out of every repr.
+    """
+
+    field: str
+    reason: str
+    place: str = ""
+    value: Any = dataclasses.field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        told = f"{self.field}: {self.reason}"
+        return f"{self.place}: {told}" if self.place else told
+
+
+class MappingInvalid(ValueError):  # noqa: N818  a verdict on a file, named as people say it
+    """Mapping files are wrong; `issues` lists every mistake with its place."""
+
+    def __init__(self, issues: Iterable[Issue]) -> None:
+        self.issues = tuple(sorted(issues, key=lambda issue: (issue.place, issue.code)))
+        super().__init__("\n".join(map(str, self.issues)))
+
+
+def _told(problems: tuple[Problem, ...]) -> str:
+    return "; ".join(map(str, problems))
+
+
+class MappingError(Permanent):
+    """A record does not fit its mapping; nothing was sent, and a person must look."""
+
+    def __init__(
+        self, problems: Iterable[Problem], *, system: str = "", operation: str = ""
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            _told(self.problems),
+            system=system,
+            operation=operation,
+            code="mapping",
+            field=self.problems[0].field if self.problems else None,
+        )
+
+
+class AnswerUnreadable(Ambiguous):
+    """The remote answered a write, but not as `response:` expects; look the write up by its key."""
+
+    def __init__(
+        self, problems: Iterable[Problem], *, system: str = "", operation: str = ""
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            "the answer does not fit the mapping: " + _told(self.problems),
+            system=system,
+            operation=operation,
+            code="mapping",
+            field=self.problems[0].field if self.problems else None,
+        )
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the closest of `words`, or nothing."""
+    candidates = {candidate.casefold(): candidate for candidate in words}
+    close = get_close_matches(word.casefold(), list(candidates), n=1, cutoff=0.6)
+    return f" (did you mean {candidates[close[0]]!r}?)" if close else ""
