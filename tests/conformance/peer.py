@@ -85,7 +85,7 @@ class Peer(ABC):
     """What `arm` can do. The suite asks for all; list the others in exceptions.yaml."""
 
     patience_s: ClassVar[float] = 10.0
-    """No call of the adapter may last longer, whatever the fault. Give the connection short limits."""
+    """No call of the adapter may last longer, whatever the fault; give it short limits."""
 
     @abstractmethod
     def connection(self) -> Connection:
