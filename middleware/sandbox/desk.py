@@ -87,6 +87,7 @@ create table if not exists contact (
 create table if not exists conversation (
   id integer primary key autoincrement, contact_id integer not null, channel text not null,
   status text not null, additional_attributes text not null, uuid text not null,
+  source_id text not null,
   created_at real not null, last_activity_at real not null);
 create table if not exists message (
   id integer primary key autoincrement, conversation_id integer not null, content text,
@@ -164,9 +165,9 @@ class Desk:
 
     - `POST /_sandbox/write` `{"conversation": 7 | "new", "contact": {…}, "text": "…"}`: somebody
       writes; the answer holds the ids and what became of the webhook. `contact` takes `name`,
-      `email`, `phone`, `identifier` and `additional_attributes`; `network` and `channel` say where
-      a new conversation takes place, `by: "agent"` makes a public reply, `source_id` names the
-      message in its network.
+      `email`, `phone`, `identifier`, `additional_attributes` and `native_id`, the network's own id
+      of the person; `network` or `channel` says where a new conversation takes place,
+      `by: "agent"` makes a public reply, `source_id` names the message in its network.
     - `POST /_sandbox/redeliver` `{"delivery": "…"}` or `{}` for the last: the same body and
       delivery id again, with a new timestamp and signature.
     - `GET /_sandbox/deliveries`: what was sent and answered.
@@ -451,6 +452,7 @@ class Desk:
             row = self._add_conversation(
                 contact,
                 channel=str(asked.get("channel") or _CHANNELS.get(network, "Channel::Api")),
+                native_id=person.get("native_id"),
                 additional_attributes=asked.get("additional_attributes") or {},
             )
         else:
@@ -565,13 +567,26 @@ class Desk:
         return self._find("contact", cursor.lastrowid or 0)
 
     def _add_conversation(
-        self, contact: sqlite3.Row, *, channel: str, additional_attributes: Mapping[str, Any]
+        self,
+        contact: sqlite3.Row,
+        *,
+        channel: str,
+        native_id: str | None,
+        additional_attributes: Mapping[str, Any],
     ) -> Any:
         now = self._now()
+        # A contact has one source id in each inbox: the network's id of the person, else a UUID.
+        known = self._one(
+            "select source_id from conversation where contact_id = ? and channel = ?",
+            contact["id"],
+            channel,
+        )
+        source_id = native_id or (known["source_id"] if known else _uuid())
+        attributes = json.dumps(additional_attributes)
         cursor = self._db.execute(
             "insert into conversation (contact_id, channel, status, additional_attributes, uuid, "
-            "created_at, last_activity_at) values (?, ?, 'open', ?, ?, ?, ?)",
-            (contact["id"], channel, json.dumps(additional_attributes), _uuid(), now, now),
+            "source_id, created_at, last_activity_at) values (?, ?, 'open', ?, ?, ?, ?, ?)",
+            (contact["id"], channel, attributes, _uuid(), source_id, now, now),
         )
         return self._find("conversation", cursor.lastrowid or 0)
 
@@ -760,7 +775,7 @@ class Desk:
                     "id": row["id"],
                     "contact_id": contact["id"],
                     "inbox_id": 1,
-                    "source_id": row["uuid"],
+                    "source_id": row["source_id"],
                     "hmac_verified": False,
                 },
                 "id": row["id"],

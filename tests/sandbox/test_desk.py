@@ -55,7 +55,7 @@ class Wired:
     receiver: Receiver
 
     def write(self, **asked: Any) -> dict[str, Any]:
-        answer = self.http.post("/_sandbox/write", json={"contact": MAYA, **asked})
+        answer = self.http.post("/_sandbox/write", json={"contact": MAYA} | asked)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -188,6 +188,15 @@ def test_one_person_is_one_contact_and_an_agent_can_reply(wired: Wired) -> None:
         "outgoing",
         "Channel::Instagram",
     )
+
+
+def test_a_person_has_one_source_id_in_each_inbox(wired: Wired) -> None:
+    wired.write(conversation="new", text="Hello", network="x", contact=MAYA | {"native_id": "4711"})
+    wired.write(conversation="new", text="Again", network="x")
+    wired.write(conversation="new", text="Elsewhere", network="instagram")
+    inboxes = [json.loads(body)["conversation"]["contact_inbox"] for _, body in wired.receiver.got]
+    assert [inbox["source_id"] for inbox in inboxes[:2]] == ["4711", "4711"]
+    assert inboxes[2]["source_id"] != "4711"
 
 
 def test_messages_are_paged_as_chatwoot_pages_them(wired: Wired) -> None:

@@ -1,0 +1,1 @@
+"""Chatwoot, the open helpdesk: notes on conversations, and its contacts."""
