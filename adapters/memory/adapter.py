@@ -1,0 +1,334 @@
+"""Everything an adapter can do, over a remote that lives in this process.
+
+Read this before you write your own, top to bottom: the class inherits one protocol for each thing
+it can do, opens without talking to the remote, gives canonical records out, and every write is a
+pair. What a vendor would make you do besides, `docs/add-an-adapter.md` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Self, TypeVar
+
+from adapters.memory.client import SYSTEM, Client, DuplicateKey
+from adapters.memory.remote import Remote, Row
+from adapters.memory.settings import MemorySettings
+from middleware.contract.actions import (
+    CancellationRequest,
+    CaseRequest,
+    CreditRequest,
+    Effect,
+    NoteRequest,
+    Operation,
+    Preview,
+    Receipt,
+    ReplacementOrderRequest,
+    ReturnRequest,
+)
+from middleware.contract.canonical import (
+    CANONICAL,
+    Account,
+    Contact,
+    Frozen,
+    Invoice,
+    Kind,
+    Order,
+    Record,
+    Ref,
+    Shipment,
+)
+from middleware.contract.capabilities import (
+    Adapter,
+    AuthorisesReturns,
+    CancelsOrders,
+    CheckReport,
+    Clue,
+    Connection,
+    CreatesReplacementOrders,
+    Description,
+    FieldInfo,
+    Finding,
+    FindsAccounts,
+    FindsContacts,
+    IssuesCredits,
+    KeyTraits,
+    ListsChanges,
+    ObjectInfo,
+    OpensCases,
+    Page,
+    PreviewsActions,
+    ReadsInvoices,
+    ReadsOrders,
+    ReadsShipments,
+    WritesNotes,
+)
+from middleware.contract.errors import Ambiguous, Duplicated, Rejected, RemoteError
+
+T = TypeVar("T")
+
+
+class MemoryAdapter(
+    Adapter,
+    FindsContacts,
+    FindsAccounts,
+    ReadsOrders,
+    ReadsShipments,
+    ReadsInvoices,
+    ListsChanges,
+    PreviewsActions,
+    CreatesReplacementOrders,
+    AuthorisesReturns,
+    IssuesCredits,
+    CancelsOrders,
+    OpensCases,
+    WritesNotes,
+):
+    """A remote in memory. Tests reach it with `Remote.named(connection name)`."""
+
+    system: ClassVar[str] = SYSTEM
+    Settings: ClassVar[type[MemorySettings]] = MemorySettings
+    change_kinds: ClassVar[tuple[Kind, ...]] = tuple(CANONICAL)
+
+    def __init__(self, connection: str, settings: MemorySettings, client: Client) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._client = client
+        self._remote = client.remote
+
+    @classmethod
+    def open(cls, connection: Connection) -> Self:
+        settings = MemorySettings.model_validate(connection.settings)
+        token = connection.secrets.get("token")
+        client = Client(
+            Remote.named(settings.remote or connection.name),
+            token=token.get_secret_value() if token else None,
+            timeout_s=settings.timeout_s,
+        )
+        return cls(connection.name, settings, client)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    # --- what the remote is and lets us do --------------------------------------------------------
+
+    def check(self) -> CheckReport:
+        try:
+            allowed = self._client.call("check", lambda: self._remote.permissions)
+        except RemoteError as error:
+            remedy = "check the connection's token and whether the system is up"
+            finding = Finding(name="connect", ok=False, detail=error.message, remedy=remedy)
+            return CheckReport(findings=(finding,))
+        return CheckReport(
+            findings=(
+                Finding(name="connect", ok=True),
+                *(
+                    Finding(
+                        name=f"write {operation}",
+                        ok=operation in allowed,
+                        detail="" if operation in allowed else "the token lacks this permission",
+                        remedy="" if operation in allowed else f"allow the token to {operation}",
+                    )
+                    for operation in Operation
+                ),
+            )
+        )
+
+    def describe(self) -> Description:
+        return self._client.call(
+            "describe",
+            lambda: Description(
+                system=SYSTEM,
+                version="1",
+                objects=tuple(
+                    ObjectInfo(
+                        name=kind,
+                        fields=tuple(
+                            FieldInfo(name=name, required=field.is_required())
+                            for name, field in record.model_fields.items()
+                        ),
+                    )
+                    for kind, record in CANONICAL.items()
+                ),
+            ),
+        )
+
+    def key_traits(self, operation: Operation) -> KeyTraits:
+        return KeyTraits(
+            native=operation in self._settings.native,
+            settle=timedelta(seconds=self._settings.settle_s),
+        )
+
+    # --- reads ------------------------------------------------------------------------------------
+
+    def find_contacts(self, clue: Clue, *, limit: int = 10) -> tuple[Contact, ...]:
+        return self._select("find_contacts", Contact, lambda c: _known_by(c, clue), limit)
+
+    def find_accounts(self, clue: Clue, *, limit: int = 10) -> tuple[Account, ...]:
+        return self._select("find_accounts", Account, lambda a: _known_by(a, clue), limit)
+
+    def read_order(self, ref: Ref) -> Order:
+        return self._client.call("read_order", lambda: self._remote.get(ref, Order))
+
+    def find_order(self, number: str) -> Order | None:
+        found = self._select("find_order", Order, lambda order: order.number == number, 1)
+        return found[0] if found else None
+
+    def orders_of(
+        self, customer: Ref, *, since: datetime | None = None, limit: int = 50
+    ) -> tuple[Order, ...]:
+        oldest = datetime.min.replace(tzinfo=UTC)
+        orders = self._select(
+            "orders_of",
+            Order,
+            lambda order: (
+                customer in (order.account, order.contact)
+                and (since is None or (order.placed_at or oldest) >= since)
+            ),
+            None,
+        )
+        newest_first = sorted(orders, key=lambda order: order.placed_at or oldest, reverse=True)
+        return tuple(newest_first[:limit])
+
+    def shipments_of(self, order: Ref) -> tuple[Shipment, ...]:
+        return self._select("shipments_of", Shipment, lambda s: s.order == order, None)
+
+    def invoices_of(self, order: Ref) -> tuple[Invoice, ...]:
+        return self._select("invoices_of", Invoice, lambda i: i.order == order, None)
+
+    def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
+        if not (cursor or "0").isdigit():
+            raise Rejected("that is no cursor of this adapter", system=SYSTEM, field="cursor")
+        start = int(cursor or 0)
+
+        def page() -> Page:
+            changes = self._remote.changes(kind, start)
+            chosen = changes[:limit]
+            return Page(
+                records=tuple(
+                    self._remote.get(ref, Record) for _, ref, deleted in chosen if not deleted
+                ),
+                deleted=tuple(ref for _, ref, deleted in chosen if deleted),
+                cursor=str(chosen[-1][0] if chosen else start),
+                more=len(changes) > limit,
+                as_of=datetime.now(UTC),
+            )
+
+        return self._client.call("changed_since", page)
+
+    def preview(self, operation: Operation, request: Frozen) -> Preview:
+        row = self._client.call(
+            "preview",
+            lambda: self._remote.validate(operation, request, connection=self._connection),
+        )
+        amount = row.total if isinstance(row, Invoice) else None
+        what = f"a {operation.replace('_', ' ')} would be made"
+        return Preview(effects=(Effect(what=what, amount=amount),), exact=True)
+
+    # --- writes: each is a pair -------------------------------------------------------------------
+
+    def create_replacement_order(self, request: ReplacementOrderRequest, *, key: str) -> Receipt:
+        return self._create(Operation.REPLACEMENT_ORDER, request, key)
+
+    def find_replacement_order(
+        self, request: ReplacementOrderRequest, *, key: str
+    ) -> Receipt | None:
+        return self._find(Operation.REPLACEMENT_ORDER, key)
+
+    def create_return(self, request: ReturnRequest, *, key: str) -> Receipt:
+        return self._create(Operation.RETURN, request, key)
+
+    def find_return(self, request: ReturnRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.RETURN, key)
+
+    def create_credit(self, request: CreditRequest, *, key: str) -> Receipt:
+        return self._create(Operation.CREDIT, request, key)
+
+    def find_credit(self, request: CreditRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.CREDIT, key)
+
+    def create_cancellation(self, request: CancellationRequest, *, key: str) -> Receipt:
+        return self._create(Operation.CANCELLATION, request, key)
+
+    def find_cancellation(self, request: CancellationRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.CANCELLATION, key)
+
+    def create_case(self, request: CaseRequest, *, key: str) -> Receipt:
+        return self._create(Operation.CASE, request, key)
+
+    def find_case(self, request: CaseRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.CASE, key)
+
+    def create_note(self, request: NoteRequest, *, key: str) -> Receipt:
+        return self._create(Operation.NOTE, request, key)
+
+    def find_note(self, request: NoteRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.NOTE, key)
+
+    def _create(self, operation: Operation, request: Frozen, key: str) -> Receipt:
+        try:
+            ref, row, existed = self._client.call(
+                operation,
+                lambda: self._remote.write(
+                    operation,
+                    request,
+                    key=key,
+                    unique=operation in self._settings.native,
+                    connection=self._connection,
+                ),
+                write=True,
+            )
+        except DuplicateKey:
+            found = self._find(operation, key)
+            if found is None:
+                message = "the system says that our key exists and does not find it"
+                raise Ambiguous(message, system=SYSTEM, operation=operation) from None
+            return found
+        return _receipt(ref, row, key, existed=existed)
+
+    def _find(self, operation: Operation, key: str) -> Receipt | None:
+        rows = self._client.call(f"find_{operation}", lambda: self._remote.written(operation, key))
+        if len(rows) > 1:
+            message = f"{len(rows)} records bear the key {key}; keep one and cancel the others"
+            raise Duplicated(message, system=SYSTEM, operation=operation)
+        return _receipt(*rows[0], key, existed=True) if rows else None
+
+    def _select(
+        self, operation: str, kind: type[T], wanted: Callable[[T], bool], limit: int | None
+    ) -> tuple[T, ...]:
+        found = self._client.call(
+            operation, lambda: [record for record in self._remote.all(kind) if wanted(record)]
+        )
+        return tuple(found[:limit])
+
+
+def _receipt(ref: Ref, row: Row, key: str, *, existed: bool) -> Receipt:
+    return Receipt(
+        ref=ref,
+        key=key,
+        number=getattr(row, "number", None),
+        already_existed=existed,
+    )
+
+
+def _known_by(record: Contact | Account, clue: Clue) -> bool:
+    """Whether the record bears any exact part of the clue."""
+    mails = {mail.casefold() for mail in record.emails}
+    handles = record.handles if isinstance(record, Contact) else ()
+    return (
+        not mails.isdisjoint(mail.casefold() for mail in clue.emails)
+        or not set(record.phones).isdisjoint(clue.phones)
+        or any(
+            clue.external_ids.get(system) == known for system, known in record.external_ids.items()
+        )
+        or any(
+            (theirs.native_id or theirs.handle) is not None
+            and theirs.network == ours.network
+            and (
+                theirs.native_id == ours.native_id is not None
+                or theirs.handle == ours.handle is not None
+            )
+            for theirs in clue.handles
+            for ours in handles
+        )
+    )
