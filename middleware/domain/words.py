@@ -18,6 +18,9 @@ from middleware.contract.actions import (
 )
 from middleware.contract.canonical import Order
 from middleware.domain.actions import PlannedStep, Wanted
+from middleware.domain.identity import Decision, Outcome
+from middleware.domain.orders import OrderMatch
+from middleware.domain.understanding import Understanding
 
 NAMES = {
     Operation.REPLACEMENT_ORDER: "replacement order",
@@ -82,6 +85,36 @@ def note(wanted: Wanted, done: Sequence[Done]) -> str:
     lines = [f"Put right: {what(wanted)}."]
     lines += [f"- {sentence(item)}" for item in done if item.operation is not Operation.NOTE]
     return "\n".join(lines)
+
+
+def enriched(
+    decision: Decision,
+    understanding: Understanding,
+    match: OrderMatch | None,
+    order: Order | None,
+) -> str:
+    """The note that agents find beside a complaint: who, why, which order, and what it is about."""
+    lines = [f"Who: {_who(decision)}"]
+    if match is not None and order is not None:
+        lines.append(f"Order: {order.number or order.ref.id} ({match.why})")
+    elif match is not None:
+        lines.append(f"Order: open ({match.why})")
+    lines += [f"Beware: {warning}" for warning in (match.warnings if match else ())]
+    about = f"{understanding.intent.word}, {understanding.reason.word}"
+    lines.append(
+        f"About: {about}; sentiment {understanding.sentiment.word},"
+        f" severity {understanding.severity.word}, wants {understanding.remedy.word}"
+    )
+    return "\n".join(lines)
+
+
+def _who(decision: Decision) -> str:
+    candidate = decision.candidate
+    if decision.outcome is Outcome.NONE or candidate is None:
+        return f"nobody on file ({decision.why})"
+    records = ", ".join(f"{ref.connection} {ref.kind} {ref.id}" for ref in candidate.refs)
+    doubt = "perhaps " if decision.outcome is Outcome.REVIEW else ""
+    return f"{doubt}{records or 'a person known to the hub'} ({decision.why})"
 
 
 def sentence(item: Done) -> str:

@@ -34,6 +34,7 @@ from middleware.contract.actions import (
 from middleware.contract.canonical import Kind, Money, Order, Ref
 from middleware.contract.capabilities import KeyTraits, PreviewsActions
 from middleware.contract.errors import Ambiguous, NotOffered, RemoteError
+from middleware.domain import words
 from middleware.domain.actions import (
     ActionState,
     CaseWanted,
@@ -57,7 +58,6 @@ from middleware.domain.problems import (
     NotFoundError,
     NotOfferedError,
 )
-from middleware.domain import words
 from middleware.flows import deliver
 from middleware.flows.engine import LeaseLostError
 from middleware.flows.hub import Hub
@@ -347,79 +347,84 @@ def create(hub: Hub, wanted: Wanted, asker: Asker) -> tuple[str, bool]:
     Answers the action's id and whether it is new; the same idempotency key with the same body
     answers the first one's. Raises KeyReusedError for another body.
     """
-    now = hub.clock()
     with hub.database.begin() as uow:
-        if asker.key is not None:
-            first = uow.keys.take(
-                principal=asker.principal,
-                route=asker.route,
-                key=asker.key,
-                body_hash=asker.body_hash,
-                at=now,
-            )
-            if first is not None:
-                if first.body_hash != asker.body_hash:
-                    raise KeyReusedError(
-                        "this idempotency key was used with another body; use a new one"
-                    )
-                assert first.answer is not None, "a committed key has its answer"
-                return str(first.answer["id"]), False
-        made = plan(hub, uow, wanted, lock=True)
-        action = ActionRow(
-            id=new_id("act"),
-            kind=wanted.operation.value,
-            state=(ActionState.AWAITING_APPROVAL if made.approval else ActionState.QUEUED).value,
-            complaint_id=wanted.complaint_id,
-            person_id=made.person_id,
-            order_ref=str(made.order.ref) if made.order else None,
-            request=wanted.model_dump(mode="json"),
-            value=made.value.model_dump(mode="json") if made.value else None,
-            requested_by=asker.principal,
-            approval={"rule": made.approval} if made.approval else None,
-            expires_at=now + hub.options.action_lifetime,
-            created_at=now,
-            updated_at=now,
-        )
-        steps = [
-            ActionStepRow(
-                id=new_id("stp"),
-                action_id=action.id,
-                position=position,
-                connection=step.connection,
-                operation=step.operation.value,
-                key=step_key(action.id, position, step.operation),
-                state=StepState.PLANNED.value,
-                wanted=details,
-            )
-            for position, (step, details) in enumerate(
-                zip(made.steps, made.wanted_of, strict=True), start=1
-            )
-        ]
-        uow.actions.add(action, steps)
-        if made.order is not None:
-            uow.actions.hold(action_id=action.id, order_ref=str(made.order.ref), lines=made.lines)
-        if asker.key is not None:
-            uow.keys.answer(
-                principal=asker.principal,
-                route=asker.route,
-                key=asker.key,
-                status=202,
-                answer={"id": action.id},
-                location=f"/v1/actions/{action.id}",
-            )
-        uow.audit.write(
+        return create_in(hub, uow, wanted, asker)
+
+
+def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[str, bool]:
+    """The same within a transaction of the caller's."""
+    now = hub.clock()
+    if asker.key is not None:
+        first = uow.keys.take(
+            principal=asker.principal,
+            route=asker.route,
+            key=asker.key,
+            body_hash=asker.body_hash,
             at=now,
-            actor=asker.principal,
-            action="action.create",
-            subject=action.id,
-            request_id=asker.request_id,
-            kind=action.kind,
-            order=action.order_ref,
-            approval=made.approval,
         )
-        _tell(hub, uow, "action.requested", action, now)
-        if made.approval is None:
-            owe_pass(hub, uow, action, at=now)
+        if first is not None:
+            if first.body_hash != asker.body_hash:
+                raise KeyReusedError(
+                    "this idempotency key was used with another body; use a new one"
+                )
+            assert first.answer is not None, "a committed key has its answer"
+            return str(first.answer["id"]), False
+    made = plan(hub, uow, wanted, lock=True)
+    action = ActionRow(
+        id=new_id("act"),
+        kind=wanted.operation.value,
+        state=(ActionState.AWAITING_APPROVAL if made.approval else ActionState.QUEUED).value,
+        complaint_id=wanted.complaint_id,
+        person_id=made.person_id,
+        order_ref=str(made.order.ref) if made.order else None,
+        request=wanted.model_dump(mode="json"),
+        value=made.value.model_dump(mode="json") if made.value else None,
+        requested_by=asker.principal,
+        approval={"rule": made.approval} if made.approval else None,
+        expires_at=now + hub.options.action_lifetime,
+        created_at=now,
+        updated_at=now,
+    )
+    steps = [
+        ActionStepRow(
+            id=new_id("stp"),
+            action_id=action.id,
+            position=position,
+            connection=step.connection,
+            operation=step.operation.value,
+            key=step_key(action.id, position, step.operation),
+            state=StepState.PLANNED.value,
+            wanted=details,
+        )
+        for position, (step, details) in enumerate(
+            zip(made.steps, made.wanted_of, strict=True), start=1
+        )
+    ]
+    uow.actions.add(action, steps)
+    if made.order is not None:
+        uow.actions.hold(action_id=action.id, order_ref=str(made.order.ref), lines=made.lines)
+    if asker.key is not None:
+        uow.keys.answer(
+            principal=asker.principal,
+            route=asker.route,
+            key=asker.key,
+            status=202,
+            answer={"id": action.id},
+            location=f"/v1/actions/{action.id}",
+        )
+    uow.audit.write(
+        at=now,
+        actor=asker.principal,
+        action="action.create",
+        subject=action.id,
+        request_id=asker.request_id,
+        kind=action.kind,
+        order=action.order_ref,
+        approval=made.approval,
+    )
+    _tell(hub, uow, "action.requested", action, now)
+    if made.approval is None:
+        owe_pass(hub, uow, action, at=now)
     return action.id, True
 
 

@@ -84,7 +84,7 @@ def _owe_arrivals(hub: Hub, now: datetime, tick: str) -> None:
 
 
 def _owe_runs(hub: Hub, now: datetime, tick: str) -> None:
-    """Runs whose flow ended without saying so: its node died with the engine's row, or it failed."""
+    """Runs whose flow ended without saying so."""
     with hub.database.begin() as uow:
         for row in uow.jobs.running():
             under_way = hub.engine.pending(f"sync:{row.job}:{row.tick}")

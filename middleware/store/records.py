@@ -222,10 +222,9 @@ class Records:
             found += [_stored(row) for row in self._session.exec(query)]
         return found
 
-    def product_names(self, connection: str, *, limit: int = 5000) -> dict[str, str]:
-        """SKU to name of a connection's products, to recognise them in texts."""
+    def product_names(self, *, limit: int = 5000) -> dict[str, str]:
+        """SKU to name of all products, to recognise them in texts."""
         query = select(RecordRow.number, RecordRow.body).where(
-            RecordRow.connection == connection,
             RecordRow.kind == Kind.PRODUCT.value,
             col(RecordRow.deleted_at).is_(None),
         )

@@ -1,0 +1,298 @@
+"""Looking people and orders up: in the store first, then in the remotes, under a deadline.
+
+What a remote answers is stored like a synced record, so that the next look-up needs no remote.
+A remote that fails or is slow is named in the answer; it never holds the answer up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+from middleware.contract.canonical import Account, Contact, Handle, Kind, Order, Record, Ref
+from middleware.contract.capabilities import (
+    Clue,
+    FindsAccounts,
+    FindsContacts,
+    ReadsOrders,
+    ReadsShipments,
+)
+from middleware.contract.errors import RemoteError
+from middleware.domain.arrivals import Author
+from middleware.domain.identity import Candidate, Decision
+from middleware.domain.understanding import Entity, EntityType
+from middleware.flows.hub import Hub
+from middleware.resolution import normalise
+from middleware.resolution.exact import Known, decide, score
+from middleware.resolution.identifiers import (
+    CUSTOMER_NUMBER,
+    identifiers_mentioned,
+    identifiers_of,
+    identifiers_of_author,
+)
+from middleware.store.database import UnitOfWork
+from middleware.store.people import record_of
+
+log = logging.getLogger(__name__)
+
+Call = Callable[[], Iterable[Record]]
+
+MOST_FOUND = 50
+"""Records that one look-up considers; an identifier borne by more is no identifier."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one remote contributed to an answer."""
+
+    connection: str
+    status: str
+    """complete, partial (too slow), or failed."""
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Who somebody may be, with the reasons, and what could not be asked."""
+
+    decision: Decision
+    candidates: tuple[Candidate, ...]
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass
+class Found:
+    """What the remotes answered in time."""
+
+    records: list[Record] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+
+
+def resolve(
+    hub: Hub,
+    author: Author,
+    mentioned: Sequence[Entity] = (),
+    *,
+    deadline: timedelta | None = None,
+) -> Resolution:
+    """Who may this be? Asks the store, and where it knows nobody, the remotes."""
+    with hub.database.read() as uow:
+        known = known_to(uow, author, mentioned)
+    sources: tuple[Source, ...] = ()
+    if not known:
+        found = find_people(hub, author, mentioned, deadline=deadline)
+        sources = tuple(found.sources)
+        if found.records:
+            with hub.database.read() as uow:
+                known = known_to(uow, author, mentioned)
+    candidates = score(author, mentioned, known)
+    decision = decide(candidates, auto=hub.options.auto_link)
+    return Resolution(decision=decision, candidates=tuple(candidates), sources=sources)
+
+
+def known_to(uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
+    """Everybody on file who bears one of the author's or the text's identifiers."""
+    wanted = (*identifiers_of_author(author), *identifiers_mentioned(mentioned))
+    bearing = uow.records.bearing(wanted)
+    refs = list(bearing)[:MOST_FOUND]
+    orders: dict[Ref, list[str]] = {}
+    owners: list[Ref] = []
+    for stored in uow.records.get_all(r for r in refs if r.kind in (Kind.ORDER, Kind.SHIPMENT)):
+        record = stored.record
+        if not isinstance(record, Order):
+            continue
+        for owner in (record.contact, record.account):
+            if owner is not None:
+                orders.setdefault(owner, []).append(record.number or record.ref.id)
+                owners.append(owner)
+    people = [r for r in refs if r.kind in (Kind.CONTACT, Kind.ACCOUNT)] + owners
+    records = related(uow, people)
+    persons = person_of(uow, [r.ref for r in records])
+    return [_known(r, persons.get(r.ref), orders.get(r.ref, ())) for r in records]
+
+
+def related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[Contact | Account]:
+    """These contacts and accounts, the contacts' accounts, and the same accounts elsewhere."""
+    found: dict[Ref, Contact | Account] = {}
+
+    def add(wanted: Iterable[Ref]) -> list[Contact | Account]:
+        missing = [ref for ref in dict.fromkeys(wanted) if ref not in found]
+        new = [
+            s.record
+            for s in uow.records.get_all(missing)
+            if isinstance(s.record, Contact | Account)
+        ]
+        found.update({record.ref: record for record in new})
+        return new
+
+    add(refs)
+    add(r.account for r in list(found.values()) if isinstance(r, Contact) and r.account)
+    numbers = {
+        number
+        for record in found.values()
+        for number in (record.external_ids.get(CUSTOMER_NUMBER), getattr(record, "number", None))
+        if number
+    }
+    add(
+        ref
+        for ref in uow.records.bearing((f"external:{CUSTOMER_NUMBER}", n) for n in numbers)
+        if ref.kind is Kind.ACCOUNT
+    )
+    return list(found.values())
+
+
+def person_of(uow: UnitOfWork, refs: Sequence[Ref]) -> dict[Ref, str]:
+    """Which person each of these records is linked to."""
+    links = uow.people.links_of_records(refs)
+    return {ref: link.person_id for link in links if (ref := record_of(link)) is not None}
+
+
+def customers_of(uow: UnitOfWork, person_id: str) -> list[Ref]:
+    """The contacts and accounts whose orders are a person's, linked or one step away."""
+    linked = map(record_of, uow.people.links_of_person(person_id))
+    return [record.ref for record in related(uow, (ref for ref in linked if ref is not None))]
+
+
+def _known(record: Contact | Account, person_id: str | None, orders: Sequence[str]) -> Known:
+    external = dict(record.external_ids)
+    if isinstance(record, Account) and record.number:
+        external.setdefault(CUSTOMER_NUMBER, record.number)
+    contact = record if isinstance(record, Contact) else None
+    name = contact.display_name or _full_name(contact) if contact else getattr(record, "name", None)
+    return Known(
+        person_id=person_id,
+        ref=record.ref,
+        emails=record.emails,
+        phones=record.phones,
+        handles=contact.handles if contact else (),
+        external_ids=external,
+        name=name,
+        account=contact.account if contact else None,
+        order_numbers=tuple(orders),
+    )
+
+
+def _full_name(contact: Contact) -> str | None:
+    return " ".join(p for p in (contact.given_name, contact.family_name) if p) or None
+
+
+# --- asking the remotes ----------------------------------------------------------------------
+
+
+def find_people(
+    hub: Hub,
+    author: Author,
+    mentioned: Sequence[Entity],
+    *,
+    deadline: timedelta | None = None,
+) -> Found:
+    """Ask every connection that finds contacts or accounts, and store what they answer."""
+    clue = clue_of(author, mentioned)
+    if not (clue.emails or clue.phones or clue.handles or clue.external_ids):
+        return Found()
+    calls: list[tuple[str, Call]] = []
+    for name in hub.registry.offering(FindsContacts):
+        calls.append((name, partial(hub.registry.adapter(name).find_contacts, clue)))
+    for name in hub.registry.offering(FindsAccounts):
+        calls.append((name, partial(hub.registry.adapter(name).find_accounts, clue)))
+    return _asked(hub, calls, deadline)
+
+
+def find_orders(hub: Hub, numbers: Sequence[str], *, deadline: timedelta | None = None) -> Found:
+    """Ask every connection that reads orders for these numbers, and store what they answer."""
+    calls: list[tuple[str, Call]] = [
+        (name, partial(_order_numbered, hub, name, number))
+        for name in hub.registry.offering(ReadsOrders)
+        for number in numbers
+    ]
+    return _asked(hub, calls, deadline)
+
+
+def _order_numbered(hub: Hub, name: str, number: str) -> list[Record]:
+    order = hub.registry.adapter(name).find_order(number)
+    return [] if order is None else [order]
+
+
+def refresh_orders(
+    hub: Hub, customers: Sequence[Ref], *, deadline: timedelta | None = None
+) -> Found:
+    """Read the orders of these customers anew, with their shipments where they can be read."""
+    calls: list[tuple[str, Call]] = [
+        (name, partial(_orders_of, hub, name, customer))
+        for name in hub.registry.offering(ReadsOrders)
+        for customer in customers
+        if customer.connection == name
+    ]
+    return _asked(hub, calls, deadline)
+
+
+def _orders_of(hub: Hub, name: str, customer: Ref) -> list[Record]:
+    adapter = hub.registry.adapter(name)
+    orders: list[Record] = list(adapter.orders_of(customer))
+    if isinstance(adapter, ReadsShipments):
+        for order in list(orders):
+            orders += adapter.shipments_of(order.ref)
+    return orders
+
+
+def clue_of(author: Author, mentioned: Sequence[Entity]) -> Clue:
+    """The exact parts of what is known, as adapters look people up by."""
+
+    def of(type_: EntityType) -> tuple[str, ...]:
+        return tuple(e.value for e in mentioned if e.type is type_)
+
+    emails = (*author.emails, *of(EntityType.EMAIL))
+    phones = [n for p in (*author.phones, *of(EntityType.PHONE)) for n in normalise.phones(p)]
+    network = normalise.network(author.network)
+    named = author.handle is not None or author.native_id is not None
+    return Clue(
+        emails=tuple(dict.fromkeys(e for e in map(normalise.email, emails) if e)),
+        phones=tuple(dict.fromkeys(phones)),
+        handles=(Handle(network=network, handle=author.handle, native_id=author.native_id),)
+        if named and network != "email"
+        else (),
+        external_ids=author.external_ids,
+        name=author.display_name,
+    )
+
+
+def _asked(
+    hub: Hub,
+    calls: Sequence[tuple[str, Call]],
+    deadline: timedelta | None,
+) -> Found:
+    """Make the calls side by side, wait until the deadline, store what came."""
+    found = Found()
+    if not calls:
+        return found
+    asked_at = hub.clock()
+    futures: dict[Future[Iterable[Record]], str] = {
+        hub.readers.submit(call): name for name, call in calls
+    }
+    limit = (deadline or hub.options.read_deadline).total_seconds()
+    done, late = wait(futures, timeout=limit)
+    states: dict[str, Source] = {}
+    for future in done:
+        name = futures[future]
+        error = future.exception()
+        if error is None:
+            found.records += future.result()
+            states.setdefault(name, Source(name, "complete"))
+        else:
+            if not isinstance(error, RemoteError):
+                log.error("a look-up failed", extra={"connection": name}, exc_info=error)
+            message = error.message if isinstance(error, RemoteError) else type(error).__name__
+            states[name] = Source(name, "failed", message)
+    for future in late:
+        future.cancel()
+        name = futures[future]
+        states[name] = Source(name, "partial", f"no answer within {limit:g} s")
+    found.sources = list(states.values())
+    if found.records:
+        with hub.database.begin() as uow:
+            uow.records.store([(r, identifiers_of(r)) for r in found.records], as_of=asked_at)
+    return found

@@ -1,0 +1,511 @@
+"""Arrivals on their way in: inbox ▸ complaint ▸ understand ▸ identify ▸ attach orders ▸ note.
+
+A delivery is in the inbox before this flow runs. What can't be read stays there, quarantined with
+its place and reason. Everything here may be repeated: arrivals are told apart by their source's
+ids, and the note is an action under a key of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from middleware.contract.actions import NoteRequest, Operation
+from middleware.contract.canonical import Kind, Order, Shipment
+from middleware.domain import words
+from middleware.domain.actions import Wanted
+from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
+from middleware.domain.identity import Basis, Candidate, Decision, Outcome
+from middleware.domain.ids import new_id
+from middleware.domain.orders import OrderMatch, which_order
+from middleware.domain.understanding import EntityType, Understanding
+from middleware.flows import correct, deliver, lookup
+from middleware.flows.hub import Hub
+from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
+from middleware.resolution import normalise
+from middleware.resolution.identifiers import identifiers_mentioned
+from middleware.store.database import UnitOfWork
+from middleware.store.records import Stored
+from middleware.store.tables import (
+    ArrivalRow,
+    ComplaintRow,
+    InboxRow,
+    LinkRow,
+    PersonRow,
+)
+
+log = logging.getLogger(__name__)
+
+LONGEST_UNDERSTOOD = 20_000
+"""Characters of a conversation, the latest, that are understood together."""
+ORDERS_RANKED = 50
+MOST_TRIES = 10
+
+
+def row_of(delivery: Delivery, *, connection: str, source: str, trust: str) -> InboxRow:
+    """The inbox row of a verified delivery, as it is stored before it is accepted."""
+    digest = hashlib.sha256(delivery.body).hexdigest()
+    try:
+        message_id = INLETS[source].message_id(delivery, parse_json(delivery.body))
+    except MalformedBody:
+        message_id = f"malformed:{digest}"
+    return InboxRow(
+        id=new_id("inb"),
+        connection=connection,
+        message_id=message_id,
+        body_hash=digest,
+        headers={"content-type": delivery.headers.get("content-type", ""), "source": source},
+        body=delivery.body,
+        trust=trust,
+        state="stored",
+        received_at=delivery.received_at,
+    )
+
+
+def run(hub: Hub, *inbox_ids: str) -> None:
+    """Handle deliveries one by one; one that fails does not keep the others."""
+    for inbox_id in inbox_ids:
+        try:
+            handle(hub, inbox_id)
+        except Exception:
+            # It stays `stored`: the reconcile flow hands it in again, and quarantines it in the end.
+            log.exception("delivery not handled", extra={"inbox": inbox_id})
+
+
+def handle(hub: Hub, inbox_id: str) -> None:
+    """Turn one stored delivery into complaints."""
+    with hub.database.read() as uow:
+        row = uow.inbox.get(inbox_id)
+    if row is None or row.state != "stored":
+        return
+    inlet = INLETS[row.headers["source"]]
+    try:
+        readings = inlet.arrivals(parse_json(row.body))
+    except MalformedBody as error:
+        _quarantine(hub, inbox_id, [{"place": error.place, "reason": error.reason}])
+        return
+    unread = [r for r in readings if isinstance(r, Unreadable)]
+    arrivals = [r for r in readings if isinstance(r, Arrival)]
+    touched: list[str] = []
+    for arrival in arrivals:
+        complaint_id = _take_in(hub, row, arrival)
+        if complaint_id is not None:
+            touched.append(complaint_id)
+    for complaint_id in dict.fromkeys(touched):
+        enrich(hub, complaint_id)
+    if unread:
+        _quarantine(hub, inbox_id, [{"place": u.place, "reason": u.reason} for u in unread])
+        return
+    ignored = [r for r in readings if isinstance(r, Ignored)]
+    with hub.database.begin() as uow:
+        fresh = uow.inbox.get(inbox_id)
+        assert fresh is not None
+        uow.inbox.settle(
+            fresh,
+            "handled" if arrivals else "ignored",
+            at=hub.clock(),
+            problem={"problems": [{"place": i.place, "reason": i.reason} for i in ignored]}
+            if ignored
+            else None,
+        )
+
+
+def _quarantine(hub: Hub, inbox_id: str, problems: list[dict[str, str]]) -> None:
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        row = uow.inbox.get(inbox_id)
+        assert row is not None
+        uow.inbox.settle(row, "quarantined", at=now, problem={"problems": problems})
+        deliver.tell(
+            hub,
+            uow,
+            "inbox.quarantined",
+            subject=inbox_id,
+            data={"id": inbox_id, "connection": row.connection, "problems": problems},
+            at=now,
+        )
+
+
+# --- arrival ▸ complaint ---------------------------------------------------------------------
+
+
+def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
+    """Put an arrival into its complaint; answers the complaint if it is to be understood anew."""
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        complaint = uow.complaints.of_conversation(row.connection, arrival.conversation)
+        known = uow.complaints.arrival(row.connection, arrival.source_id)
+        match arrival.event:
+            case ArrivalEvent.STATUS:
+                if complaint is not None and known is None:
+                    _note_status(complaint, arrival, now)
+                return None
+            case ArrivalEvent.DELETED:
+                return _delete(uow, complaint, known, arrival, now)
+            case _ if known is not None:
+                return _edit(uow, known, arrival, now)
+        if complaint is None:
+            if arrival.outgoing:
+                # We wrote first: a conversation, and nobody's complaint yet.
+                log.info("conversation begun by us", extra={"connection": row.connection})
+            complaint = ComplaintRow(
+                id=new_id("cmp"),
+                connection=row.connection,
+                conversation=arrival.conversation,
+                network=arrival.author.network,
+                brand_account=arrival.brand_account,
+                state="open",
+                opened_at=arrival.posted_at or row.received_at,
+                updated_at=now,
+            )
+            uow.complaints.add(complaint)
+        elif not arrival.outgoing and complaint.state != "open":
+            complaint.state = "open"
+        if not arrival.outgoing:
+            complaint.network = arrival.author.network
+            complaint.identity_id = _see(uow, arrival, row) or complaint.identity_id
+        uow.complaints.add_arrival(
+            ArrivalRow(
+                id=new_id("arr"),
+                complaint_id=complaint.id,
+                inbox_id=row.id,
+                connection=row.connection,
+                source_id=arrival.source_id,
+                outgoing=arrival.outgoing,
+                author={
+                    **arrival.author.model_dump(mode="json"),
+                    "order_numbers": list(arrival.order_numbers),
+                },
+                text=arrival.text,
+                language=arrival.language,
+                url=arrival.url,
+                posted_at=arrival.posted_at,
+                received_at=row.received_at,
+            )
+        )
+        _bump(complaint, now)
+        return None if arrival.outgoing else complaint.id
+
+
+def _see(uow: UnitOfWork, arrival: Arrival, row: InboxRow) -> str | None:
+    """Note the author's identity; None where the source gives no id that lasts."""
+    author = arrival.author
+    if author.native_id is None:
+        return None
+    identity = uow.people.see(
+        network=normalise.network(author.network),
+        native_id=author.native_id,
+        handle=normalise.handle(author.handle) if author.handle else None,
+        display_name=author.display_name,
+        at=arrival.posted_at or row.received_at,
+    )
+    return identity.id
+
+
+def _edit(uow: UnitOfWork, known: ArrivalRow, arrival: Arrival, now: datetime) -> str | None:
+    """Take over a newer text; an older edit, or the same text again, changes nothing."""
+    changed_at = arrival.changed_at or arrival.posted_at
+    last = known.edited_at or known.posted_at
+    older = changed_at is not None and last is not None and changed_at < last
+    if known.deleted_at is not None or older or known.text == arrival.text:
+        return None
+    known.text, known.edited_at = arrival.text, changed_at or now
+    complaint = uow.complaints.get(known.complaint_id, lock=True)
+    assert complaint is not None
+    _bump(complaint, now)
+    return None if known.outgoing else complaint.id
+
+
+def _delete(
+    uow: UnitOfWork,
+    complaint: ComplaintRow | None,
+    known: ArrivalRow | None,
+    arrival: Arrival,
+    now: datetime,
+) -> str | None:
+    """Empty a message that was deleted at its source; the complaint ends with its last one."""
+    if known is None or known.deleted_at is not None:
+        return None
+    known.deleted_at, known.text = arrival.changed_at or now, ""
+    complaint = uow.complaints.get(known.complaint_id, lock=True)
+    assert complaint is not None
+    _bump(complaint, now)
+    left = [
+        a
+        for a in uow.complaints.arrivals_of(complaint.id)
+        if a.deleted_at is None and not a.outgoing
+    ]
+    if not left:
+        complaint.state = "deleted"
+        complaint.understanding = complaint.order_match = None
+        return None
+    return complaint.id
+
+
+def _note_status(complaint: ComplaintRow, arrival: Arrival, now: datetime) -> None:
+    closed = (arrival.status or "").lower() in ("resolved", "closed", "solved")
+    if complaint.state != "deleted":
+        complaint.state = "closed" if closed else "open"
+        _bump(complaint, now)
+
+
+def _bump(complaint: ComplaintRow, now: datetime) -> None:
+    complaint.updated_at = now
+    complaint.version += 1
+
+
+# --- understand ▸ identify ▸ attach orders ----------------------------------------------------
+
+
+def enrich(hub: Hub, complaint_id: str) -> None:
+    """Understand a complaint, find out who wrote it and which order is meant, and say so.
+
+    Remotes are asked before the transaction and under a deadline; the decision is made on what
+    the store then holds.
+    """
+    with hub.database.read() as uow:
+        complaint = uow.complaints.get(complaint_id)
+        assert complaint is not None
+        incoming = _incoming(uow, complaint_id)
+    if not incoming:
+        return True
+    version = complaint.version
+    understanding = _understand(hub, complaint, incoming)
+    author = Author.model_validate(_author_of(incoming[-1]))
+    given = tuple(n for a in incoming for n in (a.author or {}).get("order_numbers", ()))
+    numbers = (*given, *understanding.values(EntityType.ORDER_NUMBER))
+    _fetch_missing(hub, understanding, numbers)
+    resolution = lookup.resolve(hub, author, understanding.entities)
+
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        complaint = uow.complaints.get(complaint_id, lock=True)
+        assert complaint is not None
+        if complaint.version != version:
+            return False
+        person = _person_of(hub, uow, complaint, author, resolution.decision, now)
+        complaint.person_id = person.id if person else None
+        complaint.understanding = understanding.model_dump(mode="json")
+        complaint.resolution = {
+            "decision": resolution.decision.model_dump(mode="json"),
+            "candidates": [c.model_dump(mode="json") for c in resolution.candidates[:10]],
+            "sources": [asdict(s) for s in resolution.sources],
+            "at": now.isoformat(),
+        }
+        match, order = _which_order(uow, complaint, understanding, given, incoming, now)
+        complaint.order_match = match.model_dump(mode="json") if match else None
+        complaint.order_ref = str(match.chosen) if match and match.chosen else None
+        _bump(complaint, now)
+        deliver.tell(
+            hub,
+            uow,
+            "complaint.enriched",
+            subject=complaint.id,
+            data={
+                "id": complaint.id,
+                "person_id": complaint.person_id,
+                "order": complaint.order_ref,
+                "outcome": resolution.decision.outcome.value,
+                "intent": understanding.intent.word,
+                "reason": understanding.reason.word,
+                "severity": understanding.severity.word,
+            },
+            at=now,
+        )
+        if hub.options.note_when_enriched:
+            _write_note(hub, uow, complaint, resolution, understanding, match, order)
+    return True
+
+
+def _incoming(uow: UnitOfWork, complaint_id: str) -> list[ArrivalRow]:
+    return [
+        a
+        for a in uow.complaints.arrivals_of(complaint_id)
+        if not a.outgoing and a.deleted_at is None
+    ]
+
+
+def _author_of(arrival: ArrivalRow) -> dict[str, Any]:
+    return {k: v for k, v in (arrival.author or {}).items() if k != "order_numbers"}
+
+
+def _understand(hub: Hub, complaint: ComplaintRow, incoming: Sequence[ArrivalRow]) -> Understanding:
+    text = "\n".join(a.text for a in incoming)[-LONGEST_UNDERSTOOD:]
+    inlet = hub.options.inlets.get(complaint.connection)
+    return hub.understands.understand(
+        text,
+        language=incoming[-1].language,
+        products=hub.catalogue.names(hub.database),
+        order_patterns=inlet.order_patterns if inlet else (),
+    )
+
+
+def _fetch_missing(hub: Hub, understanding: Understanding, numbers: Sequence[str]) -> None:
+    """Ask the remotes for order numbers that were named and that the store does not hold."""
+    if not numbers:
+        return
+    with hub.database.read() as uow:
+        wanted = identifiers_mentioned(understanding.entities)
+        held = uow.records.bearing(i for i in wanted if i[0] in ("order", "order_digits"))
+    if not any(ref.kind is Kind.ORDER for ref in held):
+        lookup.find_orders(hub, tuple(dict.fromkeys(numbers))[:5])
+
+
+def _person_of(
+    hub: Hub,
+    uow: UnitOfWork,
+    complaint: ComplaintRow,
+    author: Author,
+    decision: Decision,
+    now: datetime,
+) -> PersonRow | None:
+    """The person behind a complaint: as linked before, or as decided now."""
+    if complaint.identity_id is not None:
+        links = uow.people.links_of_identity(complaint.identity_id)
+        if links:
+            return uow.people.person(links[0].person_id)
+    if decision.outcome is not Outcome.LINK or decision.candidate is None:
+        if decision.outcome is Outcome.REVIEW:
+            deliver.tell(
+                hub,
+                uow,
+                "identity.review_needed",
+                subject=complaint.id,
+                data={"complaint_id": complaint.id, "why": decision.why},
+                at=now,
+            )
+        return None
+    candidate = decision.candidate
+    person = uow.people.person(candidate.person_id) if candidate.person_id else None
+    if person is not None and uow.people.revoked_between(
+        person.id, identity_id=complaint.identity_id
+    ):
+        # Somebody took these two apart; only somebody may put them together again.
+        return None
+    if person is None:
+        person = uow.people.add_person(display_name=author.display_name, at=now)
+    _link_records(uow, person, candidate, now)
+    if complaint.identity_id is not None:
+        link = _link(person, candidate, now)
+        link.identity_id = complaint.identity_id
+        uow.people.add_link(link)
+        deliver.tell(
+            hub,
+            uow,
+            "identity.linked",
+            subject=person.id,
+            data={"person_id": person.id, "identity_id": complaint.identity_id, "link_id": link.id},
+            at=now,
+        )
+        uow.audit.write(
+            at=now,
+            actor="hub",
+            action="link.put",
+            subject=link.id,
+            person=person.id,
+            identity=complaint.identity_id,
+            basis=link.basis,
+        )
+    return person
+
+
+def _link_records(uow: UnitOfWork, person: PersonRow, candidate: Candidate, now: datetime) -> None:
+    """Link the candidate's records to the person, those that no person has yet."""
+    taken = lookup.person_of(uow, candidate.refs)
+    for ref in candidate.refs:
+        if ref in taken:
+            continue
+        link = _link(person, candidate, now)
+        link.basis = Basis.CRM_RECORD.value
+        link.connection, link.kind, link.record_id = ref.connection, ref.kind.value, ref.id
+        uow.people.add_link(link)
+
+
+def _link(person: PersonRow, candidate: Candidate, now: datetime) -> LinkRow:
+    return LinkRow(
+        id=new_id("lnk"),
+        person_id=person.id,
+        basis=candidate.basis.value,
+        confidence=1 / (1 + 2 ** -min(candidate.score, 64.0)),
+        evidence=[e.model_dump(mode="json") for e in candidate.evidence],
+        decided_by="hub",
+        valid_from=now,
+    )
+
+
+def _which_order(
+    uow: UnitOfWork,
+    complaint: ComplaintRow,
+    understanding: Understanding,
+    given: Sequence[str],
+    incoming: Sequence[ArrivalRow],
+    now: datetime,
+) -> tuple[OrderMatch | None, Order | None]:
+    """Which of the person's orders is meant, and that order."""
+    if complaint.person_id is None:
+        return None, None
+    customers = lookup.customers_of(uow, complaint.person_id)
+    orders = _orders(uow.records.orders_of(customers, limit=ORDERS_RANKED))
+    own = {order.ref for order in orders}
+    named = uow.records.bearing(
+        i for i in identifiers_mentioned(understanding.entities) if i[0] == "order"
+    )
+    elsewhere = [
+        s.record.number
+        for s in uow.records.get_all(ref for ref in named if ref not in own)
+        if isinstance(s.record, Order) and s.record.number
+    ]
+    shipments = [
+        s.record
+        for s in uow.records.of_orders(Kind.SHIPMENT, [o.ref for o in orders])
+        if isinstance(s.record, Shipment)
+    ]
+    match = which_order(
+        understanding,
+        orders,
+        shipments,
+        at=incoming[-1].posted_at or incoming[-1].received_at,
+        given=given,
+        elsewhere=elsewhere,
+    )
+    return match, next((o for o in orders if o.ref == match.chosen), None)
+
+
+def _orders(stored: Sequence[Stored]) -> list[Order]:
+    return [s.record for s in stored if isinstance(s.record, Order)]
+
+
+def _write_note(
+    hub: Hub,
+    uow: UnitOfWork,
+    complaint: ComplaintRow,
+    resolution: lookup.Resolution,
+    understanding: Understanding,
+    match: OrderMatch | None,
+    order: Order | None,
+) -> None:
+    """Owe a note on the conversation with what was found out; the same words only once."""
+    place = correct.conversation_of(hub, complaint)
+    if place is None:
+        return
+    text = words.enriched(resolution.decision, understanding, match, order)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    correct.create_in(
+        hub,
+        uow,
+        Wanted(
+            operation=Operation.NOTE,
+            request=NoteRequest(on=place, text=text),
+            complaint_id=complaint.id,
+        ),
+        correct.Asker(
+            principal="hub",
+            key=f"enriched:{complaint.id}:{digest[:16]}",
+            route="flow receive",
+            body_hash=digest,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The clock: it says when something is due, and only ever enqueues."""

