@@ -45,6 +45,9 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+_SCOPES = frozenset(scope.value for scope in Scope)
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who asks: the id and name of an API key, and what it may do."""
@@ -129,7 +132,7 @@ def recognise(hub: Hub, text: str) -> Principal | None:
         return None
     if row.expires_at is not None and row.expires_at <= hub.clock():
         return None
-    scopes = frozenset(Scope(scope) for scope in row.scopes if scope in Scope)
+    scopes = frozenset(Scope(scope) for scope in row.scopes if scope in _SCOPES)
     return Principal(id=row.id, name=row.name, scopes=scopes, expires_at=row.expires_at)
 
 
@@ -148,7 +151,7 @@ def note_use(hub: Hub, key_id: str) -> None:
 
 def _known_scopes(scopes: Iterable[Scope | str]) -> list[Scope]:
     wanted = list(dict.fromkeys(scopes))
-    unknown = [scope for scope in wanted if scope not in list(Scope)]
+    unknown = [scope for scope in wanted if scope not in _SCOPES]
     if unknown or not wanted:
         known = ", ".join(Scope)
         detail = f"unknown: {', '.join(unknown)}" if unknown else "a key needs at least one scope"

@@ -194,11 +194,14 @@ def find_people(
     clue = clue_of(author, mentioned)
     if not (clue.emails or clue.phones or clue.handles or clue.external_ids):
         return Found()
-    calls: list[tuple[str, Call]] = []
-    for name in hub.registry.offering(FindsContacts):
-        calls.append((name, partial(hub.registry.adapter(name).find_contacts, clue)))
-    for name in hub.registry.offering(FindsAccounts):
-        calls.append((name, partial(hub.registry.adapter(name).find_accounts, clue)))
+    calls: list[tuple[str, Call]] = [
+        (name, partial(getattr(hub.registry.adapter(name), method), clue))
+        for capability, method in (
+            (FindsContacts, "find_contacts"),
+            (FindsAccounts, "find_accounts"),
+        )
+        for name in hub.registry.offering(capability)
+    ]
     return _asked(hub, calls, deadline)
 
 

@@ -72,7 +72,7 @@ def run(hub: Hub, *inbox_ids: str) -> None:
         try:
             handle(hub, inbox_id)
         except Exception:
-            # It stays `stored`: the reconcile flow hands it in again, and quarantines it in the end.
+            # It stays `stored`: reconcile hands it in again, and quarantines it in the end.
             log.exception("delivery not handled", extra={"inbox": inbox_id})
 
 
@@ -265,8 +265,16 @@ def enrich(hub: Hub, complaint_id: str) -> None:
     """Understand a complaint, find out who wrote it and which order is meant, and say so.
 
     Remotes are asked before the transaction and under a deadline; the decision is made on what
-    the store then holds.
+    the store then holds. What changes meanwhile is understood anew.
     """
+    for _ in range(MOST_TRIES):
+        if _enriched(hub, complaint_id):
+            return
+    raise RuntimeError(f"complaint {complaint_id} changes faster than it can be understood")
+
+
+def _enriched(hub: Hub, complaint_id: str) -> bool:
+    """One try; False when the complaint changed in the meantime."""
     with hub.database.read() as uow:
         complaint = uow.complaints.get(complaint_id)
         assert complaint is not None

@@ -88,6 +88,7 @@ class Database:
             try:
                 yield UnitOfWork(session)
             finally:
+                session.expunge_all()
                 session.rollback()
 
     def ping(self) -> None:

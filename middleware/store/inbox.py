@@ -28,9 +28,9 @@ class Inbox:
             insert(InboxRow)
             .values(**values)
             .on_conflict_do_nothing(index_elements=["connection", "message_id"])
+            .returning(col(InboxRow.id))
         )
-        inserted = self._session.connection().execute(statement)
-        if inserted.rowcount:
+        if self._session.connection().execute(statement).first() is not None:
             return row
         return self._session.exec(
             select(InboxRow).where(

@@ -43,8 +43,9 @@ class Keys:
             insert(IdempotencyRow)
             .values(principal=principal, route=route, key=key, body_hash=body_hash, created_at=at)
             .on_conflict_do_nothing(index_elements=["principal", "route", "key"])
+            .returning(col(IdempotencyRow.key))
         )
-        return None if taken.rowcount else self.answered(principal, route, key)
+        return None if taken.first() is not None else self.answered(principal, route, key)
 
     def answer(
         self,

@@ -1,0 +1,322 @@
+"""The composition root: puts the hub together from its settings, and runs its parts."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from pydantic import SecretStr
+
+from middleware.contract.capabilities import Connection, WritesNotes
+from middleware.contract.mapping import MappingSet
+from middleware.domain.policy import Policy
+from middleware.flows import correct, deliver, receive, reconcile, sync
+from middleware.flows.engine import Engine
+from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options
+from middleware.flows.intake import Intake
+from middleware.jobs.clock import Clock
+from middleware.registry import Configured, Registry
+from middleware.resolution.exact import AutoRules
+from middleware.settings import ConnectionSettings, Settings, resolve
+from middleware.store import schema
+from middleware.store.database import Database
+from middleware.understanding.rules import RulesUnderstanding
+
+log = logging.getLogger(__name__)
+
+
+class SchemaBehindError(Exception):
+    """The database's tables are older than this version needs; run `amends db upgrade`."""
+
+
+class Application:
+    """A hub put together: its database open and migrated, its connections declared.
+
+    `start` adds the worker and the clock; without it the hub only accepts and answers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(_database_url(settings))
+        self.hub = Hub(
+            database=self.database,
+            registry=Registry(configured(settings)),
+            engine=Engine(self.database, lease=settings.lease),
+            understands=RulesUnderstanding(),
+            options=options_of(settings),
+        )
+        self.clock: Clock | None = None
+        self._intake: Intake | None = None
+
+    @property
+    def intake(self) -> Intake:
+        if self._intake is None:
+            self._intake = Intake(self.hub)
+        return self._intake
+
+    def migrate(self) -> None:
+        """Bring our tables and the engine's to this version."""
+        schema.upgrade(self.database)
+        Engine.migrate(self.database)
+
+    def open(self) -> None:
+        """Make the database fit for use and tell it what is configured.
+
+        SQLite is migrated on the way; elsewhere that is an operator's decision. Raises
+        SchemaBehindError.
+        """
+        if self.database.sqlite:
+            if self.database.path is not None:
+                self.database.path.parent.mkdir(parents=True, exist_ok=True)
+            self.migrate()
+        elif schema.at(self.database) != schema.head():
+            raise SchemaBehindError(
+                f"the database is at revision {schema.at(self.database)}, this version needs"
+                f" {schema.head()}; run `amends db upgrade`"
+            )
+        now = self.hub.clock()
+        with self.database.begin() as uow:
+            uow.connections.declare(_declared_connections(self.settings), at=now)
+            uow.events.declare_endpoints(
+                {n: (e.url, list(e.types)) for n, e in self.hub.options.endpoints.items()}, at=now
+            )
+            uow.jobs.declare(_declared_jobs(self.settings), at=now)
+
+    def warm(self) -> list[tuple[str, str]]:
+        """Open every adapter, so that no request has to; answers those that failed, and why."""
+        failed = []
+        for name in self.hub.registry.names():
+            try:
+                self.hub.registry.adapter(name)
+            except Exception as error:
+                log.warning("connection can't be opened", extra={"connection": name})
+                failed.append((name, str(error)))
+        return failed
+
+    def start(self) -> None:
+        """Become a worker, and tick."""
+        self.warm()
+        self.hub.engine.work(handlers(self.hub))
+        self.clock = Clock(self.hub, partial(owe_reconcile, self.hub))
+        self.clock.start()
+
+    def api(self) -> Any:
+        """The REST API over this hub."""
+        from middleware.api import create_api
+
+        return create_api(
+            self.hub,
+            self.intake,
+            version=_version(),
+            secret=_signing_secret(self.settings),
+            requests_per_minute=self.settings.requests_per_minute,
+            servers=[self.settings.public_url] if self.settings.public_url else [],
+        )
+
+    def close(self) -> None:
+        if self.clock is not None:
+            self.clock.stop()
+        if self._intake is not None:
+            self._intake.close()
+        self.hub.engine.stop()
+        self.hub.readers.shutdown(wait=False, cancel_futures=True)
+        self.hub.registry.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
+    """The flows by the names they are enqueued under."""
+    return {
+        "receive": partial(receive.run, hub),
+        "correct": partial(correct.run, hub),
+        "sync": partial(sync.run, hub),
+        "deliver": partial(deliver.run, hub),
+        "reconcile": partial(reconcile.run, hub),
+    }
+
+
+def owe_reconcile(hub: Hub, tick: str) -> None:
+    with hub.database.begin() as uow:
+        hub.engine.enqueue(uow, "reconcile", tick, name=f"reconcile:{tick}")
+
+
+def configured(settings: Settings) -> list[Configured]:
+    """The connections that have an adapter, secrets resolved and mappings loaded."""
+    return [
+        Configured(adapter=c.adapter, connection=connection_of(settings, name, c))
+        for name, c in settings.connections.items()
+        if c.adapter is not None
+    ]
+
+
+def connection_of(settings: Settings, name: str, declared: ConnectionSettings) -> Connection:
+    folder = mappings_of(settings, declared)
+    return Connection(
+        name=name,
+        settings=declared.settings,
+        secrets={k: resolve(ref, folder=settings.folder) for k, ref in declared.secrets.items()},
+        mappings=MappingSet.load(folder) if folder.is_dir() else MappingSet.empty(),
+    )
+
+
+def mappings_of(settings: Settings, declared: ConnectionSettings) -> Path:
+    """The folder of a connection's mapping files: its own, or the shipped ones of its adapter."""
+    if declared.mappings is not None:
+        return settings.folder / declared.mappings
+    own = settings.folder / "mappings" / (declared.adapter or "")
+    return own if own.is_dir() else shipped_mappings() / (declared.adapter or "")
+
+
+def shipped_mappings() -> Path:
+    """Where the shipped mappings are: inside the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "mappings"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "mappings"
+
+
+def options_of(settings: Settings) -> Options:
+    def secret(reference: str) -> SecretStr:
+        return resolve(reference, folder=settings.folder)
+
+    inlets = {}
+    for name, connection in settings.connections.items():
+        if connection.inlet is None:
+            continue
+        inlets[name] = InletOptions(
+            source=connection.inlet.source,
+            secrets=tuple(secret(s) for s in connection.inlet.secrets),
+            notes_to=connection.inlet.notes_to or _own_notes(name, connection),
+            order_patterns=tuple(connection.inlet.order_patterns),
+        )
+    return Options(
+        inlets=inlets,
+        endpoints={
+            name: EndpointOptions(
+                url=e.url,
+                secrets=tuple(secret(s) for s in e.secrets),
+                types=tuple(e.types),
+                on_premise=e.on_premise,
+            )
+            for name, e in settings.endpoints.items()
+        },
+        policy=Policy(**settings.policy.model_dump()),
+        auto_link=AutoRules(enabled=settings.links.auto),
+        cases_to=settings.actions.cases_to,
+        note_when_enriched=settings.actions.note_when_enriched,
+        action_lifetime=settings.actions.lifetime,
+        read_deadline=settings.read_deadline,
+    )
+
+
+def _own_notes(name: str, connection: ConnectionSettings) -> str | None:
+    """A helpdesk's notes go back where its complaints come from, if its adapter writes any."""
+    from middleware.registry import adapter_class
+
+    if connection.adapter is None:
+        return None
+    return name if issubclass(adapter_class(connection.adapter), WritesNotes) else None
+
+
+def _declared_connections(settings: Settings) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {
+        name: (
+            c.adapter or f"inlet:{c.inlet.source if c.inlet else ''}",
+            {"settings": c.settings, "inlet": c.inlet.source if c.inlet else None},
+        )
+        for name, c in settings.connections.items()
+    }
+
+
+def _declared_jobs(settings: Settings) -> dict[str, dict[str, Any]]:
+    declared = {}
+    for name, job in settings.jobs.items():
+        every = job.schedule.every
+        declared[name] = {
+            "flow": job.flow,
+            "arguments": {"connection": job.connection, "kinds": job.kinds},
+            "schedule": {"every": every.total_seconds()}
+            if every is not None
+            else {"cron": job.schedule.cron, "timezone": job.schedule.timezone},
+        }
+    return declared
+
+
+def _database_url(settings: Settings) -> str:
+    """The database's URL; a relative SQLite file lies beside the configuration."""
+    url = settings.database_url
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix:
+        return f"{prefix}{settings.folder / url.removeprefix(prefix)}"
+    return url
+
+
+def _signing_secret(settings: Settings) -> bytes:
+    """Signs page cursors; without a configured one, they end with the process."""
+    if settings.secret_key is None:
+        return secrets.token_bytes(32)
+    key = resolve(settings.secret_key, folder=settings.folder).get_secret_value()
+    return hashlib.sha256(f"amends cursors {key}".encode()).digest()
+
+
+def _version() -> str:
+    from middleware import __version__
+
+    return __version__
+
+
+HIDDEN = frozenset(
+    {"authorization", "password", "secret", "token", "key", "body", "text", "email", "phone"}
+)
+"""Words in a log field's name whose value is never written."""
+
+
+def set_up_logging(level: str) -> None:
+    """Logs as one JSON object a line, without secrets and personal data."""
+
+    def hide(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: "…" if any(word in name.lower() for word in HIDDEN) else value
+            for name, value in event.items()
+        }
+
+    chain: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        hide,
+    ]
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=chain,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("apscheduler", "httpx2", "httpcore2", "zeep", "dbos"):
+        logging.getLogger(noisy).setLevel("WARNING")

@@ -1,0 +1,502 @@
+"""What the doors read: lists, pages and whole pictures, each from indexed columns.
+
+This is the one module of the store that the API imports; repositories are reached through the unit
+of work it is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from middleware.contract.canonical import Kind, Ref
+from middleware.store import schema
+from middleware.store.database import Database, UnitOfWork
+from middleware.store.people import record_of
+from middleware.store.tables import (
+    ActionRow,
+    ActionStepRow,
+    ApiKeyRow,
+    ArrivalRow,
+    AuditRow,
+    ClaimRow,
+    ComplaintRow,
+    ConnectionRow,
+    CursorRow,
+    EventRow,
+    HandleRow,
+    IdentityRow,
+    InboxRow,
+    JobRow,
+    LineHoldRow,
+    LinkRow,
+    PersonRow,
+    QuarantineRow,
+    RecordRow,
+    RunRow,
+)
+
+__all__ = [
+    "ActionRow",
+    "ActionStepRow",
+    "ApiKeyRow",
+    "ArrivalRow",
+    "AuditRow",
+    "ClaimRow",
+    "ComplaintRow",
+    "ConnectionRow",
+    "CursorRow",
+    "EventRow",
+    "HandleRow",
+    "IdentityRow",
+    "InboxRow",
+    "JobRow",
+    "LinkRow",
+    "PersonRow",
+    "Quarantined",
+    "QuarantineRow",
+    "RunRow",
+    "record_of",
+]
+
+
+# --- the database itself -------------------------------------------------------------------------
+
+
+def database_is_away(error: BaseException) -> bool:
+    """Whether this error means that the database could not be asked, not that we asked wrongly."""
+    if isinstance(error, sa.exc.TimeoutError | sa.exc.InterfaceError):
+        return True
+    if isinstance(error, sa.exc.DBAPIError):
+        return error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
+    return False
+
+
+def migrated(database: Database) -> bool:
+    """Whether the database is at the revision that this version needs."""
+    return schema.at(database) == schema.head()
+
+
+# --- people and links ----------------------------------------------------------------------------
+
+
+def identities(uow: UnitOfWork, ids: Sequence[str]) -> list[IdentityRow]:
+    if not ids:
+        return []
+    query = select(IdentityRow).where(col(IdentityRow.id).in_(ids)).order_by(IdentityRow.id)
+    return list(uow.session.exec(query))
+
+
+def handles(uow: UnitOfWork, identity_ids: Sequence[str]) -> dict[str, list[HandleRow]]:
+    """What these identities were called, oldest first."""
+    found: dict[str, list[HandleRow]] = {}
+    if not identity_ids:
+        return found
+    query = select(HandleRow).where(col(HandleRow.identity_id).in_(identity_ids))
+    for row in uow.session.exec(query.order_by(col(HandleRow.valid_from), col(HandleRow.id))):
+        found.setdefault(row.identity_id, []).append(row)
+    return found
+
+
+def links(
+    uow: UnitOfWork,
+    *,
+    person_id: str | None = None,
+    identity_id: str | None = None,
+    record: Ref | None = None,
+    as_of: datetime | None = None,
+    history: bool = False,
+    after: str | None = None,
+    limit: int = 50,
+) -> list[LinkRow]:
+    """Links of a person, an identity or a record, by id: those valid now, at a time, or all."""
+    query = select(LinkRow)
+    if person_id is not None:
+        query = query.where(LinkRow.person_id == person_id)
+    if identity_id is not None:
+        query = query.where(LinkRow.identity_id == identity_id)
+    if record is not None:
+        query = query.where(
+            LinkRow.record_id == record.id,
+            LinkRow.connection == record.connection,
+            LinkRow.kind == record.kind.value,
+        )
+    if as_of is not None:
+        query = query.where(
+            col(LinkRow.valid_from) <= as_of,
+            sa.or_(col(LinkRow.valid_to).is_(None), col(LinkRow.valid_to) > as_of),
+        )
+    elif not history:
+        query = query.where(col(LinkRow.valid_to).is_(None))
+    if after is not None:
+        query = query.where(col(LinkRow.id) > after)
+    return list(uow.session.exec(query.order_by(col(LinkRow.id)).limit(limit)))
+
+
+def record_revoked_from(uow: UnitOfWork, person_id: str, record: Ref) -> bool:
+    """Whether somebody once took this person and this record apart."""
+    query = select(LinkRow.id).where(
+        LinkRow.person_id == person_id,
+        LinkRow.record_id == record.id,
+        LinkRow.connection == record.connection,
+        LinkRow.kind == record.kind.value,
+        col(LinkRow.revoked_by).is_not(None),
+    )
+    return uow.session.exec(query).first() is not None
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What was shown, done and written while a link held."""
+
+    complaints: tuple[str, ...]
+    actions: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Receipts of notes, as `connection:kind:id`."""
+
+
+def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
+    """What stood on a link since it began: complaints shown with it, actions, notes.
+
+    Of an identity's link, the complaints it wrote; of a record's, all of the person's, because
+    each was shown with that record's orders.
+    """
+    until = link.valid_to
+    query = select(ComplaintRow.id).where(col(ComplaintRow.updated_at) >= link.valid_from)
+    if link.identity_id is not None:
+        query = query.where(ComplaintRow.identity_id == link.identity_id)
+    else:
+        query = query.where(ComplaintRow.person_id == link.person_id)
+    if until is not None:
+        query = query.where(col(ComplaintRow.opened_at) < until)
+    complaints = tuple(uow.session.exec(query.order_by(col(ComplaintRow.id))))
+    rows: dict[str, ActionRow] = {}
+    for condition in (
+        ActionRow.person_id == link.person_id,
+        col(ActionRow.complaint_id).in_(complaints),
+    ):
+        made = select(ActionRow).where(condition, col(ActionRow.created_at) >= link.valid_from)
+        if until is not None:
+            made = made.where(col(ActionRow.created_at) < until)
+        rows |= {row.id: row for row in uow.session.exec(made)}
+    notes = select(ActionStepRow).where(
+        col(ActionStepRow.action_id).in_(rows),
+        ActionStepRow.operation == "note",
+        ActionStepRow.state == "done",
+    )
+    written = [ref_text((step.receipt or {}).get("ref")) for step in uow.session.exec(notes)]
+    return Strength(
+        complaints=complaints,
+        actions=tuple(sorted(i for i, row in rows.items() if row.kind != "note")),
+        notes=tuple(sorted(ref for ref in written if ref)),
+    )
+
+
+# --- quarantine ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A delivery that could not be read, without its body."""
+
+    id: str
+    connection: str
+    trust: str
+    problem: dict[str, Any] | None
+    size: int
+    received_at: datetime
+    handled_at: datetime | None
+    replays: int
+
+
+def quarantined_deliveries(
+    uow: UnitOfWork, *, connection: str | None = None, before: str | None = None, limit: int = 50
+) -> list[Quarantined]:
+    """Deliveries in quarantine, newest first, before an inbox id."""
+    query = sa.select(
+        col(InboxRow.id),
+        col(InboxRow.connection),
+        col(InboxRow.trust),
+        col(InboxRow.problem),
+        sa.func.length(InboxRow.body),
+        col(InboxRow.received_at),
+        col(InboxRow.handled_at),
+        col(InboxRow.replays),
+    ).where(col(InboxRow.state) == "quarantined")
+    if connection is not None:
+        query = query.where(col(InboxRow.connection) == connection)
+    if before is not None:
+        query = query.where(col(InboxRow.id) < before)
+    rows = uow.session.connection().execute(query.order_by(col(InboxRow.id).desc()).limit(limit))
+    return [Quarantined(*row) for row in rows]
+
+
+def quarantined_records(
+    uow: UnitOfWork,
+    *,
+    connection: str | None = None,
+    after: tuple[str, str, str] | None = None,
+    limit: int = 50,
+) -> list[QuarantineRow]:
+    """Remote records in quarantine, by connection, kind and id."""
+    key = sa.tuple_(col(QuarantineRow.connection), col(QuarantineRow.kind), col(QuarantineRow.id))
+    query = select(QuarantineRow)
+    if connection is not None:
+        query = query.where(QuarantineRow.connection == connection)
+    if after is not None:
+        query = query.where(key > sa.tuple_(*(sa.literal(part) for part in after)))
+    query = query.order_by(QuarantineRow.connection, QuarantineRow.kind, QuarantineRow.id)
+    return list(uow.session.exec(query.limit(limit)))
+
+
+# --- keys, connections, jobs, events -------------------------------------------------------------
+
+
+def keys(uow: UnitOfWork, *, after: str | None, limit: int) -> list[ApiKeyRow]:
+    query = select(ApiKeyRow)
+    if after is not None:
+        query = query.where(col(ApiKeyRow.id) > after)
+    return list(uow.session.exec(query.order_by(col(ApiKeyRow.id)).limit(limit)))
+
+
+def cursors_of(uow: UnitOfWork, connection: str) -> list[CursorRow]:
+    query = select(CursorRow).where(CursorRow.connection == connection)
+    return list(uow.session.exec(query.order_by(CursorRow.kind)))
+
+
+def last_run(uow: UnitOfWork, job: str) -> RunRow | None:
+    return next(iter(uow.jobs.runs_of(job, limit=1)), None)
+
+
+def events_since(
+    uow: UnitOfWork, seq: int, *, types: Sequence[str] = (), limit: int
+) -> list[EventRow]:
+    """Events after `seq`, in order, of these types or families (`action.*`)."""
+    query = select(EventRow).where(col(EventRow.seq) > seq)
+    named = [t for t in types if not t.endswith(".*")]
+    families = [t.removesuffix("*") for t in types if t.endswith(".*")]
+    if types:
+        query = query.where(
+            sa.or_(
+                col(EventRow.type).in_(named),
+                *(col(EventRow.type).startswith(family, autoescape=True) for family in families),
+            )
+        )
+    return list(uow.session.exec(query.order_by(col(EventRow.seq)).limit(limit)))
+
+
+def events_about(uow: UnitOfWork, subject: str, *, limit: int = 200) -> list[EventRow]:
+    return uow.events.since(0, subject=subject, limit=limit)
+
+
+def steps_of_actions(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, list[ActionStepRow]]:
+    """The steps of several actions, in order."""
+    found: dict[str, list[ActionStepRow]] = {}
+    if ids:
+        query = select(ActionStepRow).where(col(ActionStepRow.action_id).in_(ids))
+        for step in uow.session.exec(query.order_by(col(ActionStepRow.position))):
+            found.setdefault(step.action_id, []).append(step)
+    return found
+
+
+def complaints_of_sources(
+    uow: UnitOfWork, connection: str, source_ids: Sequence[str]
+) -> list[str]:
+    """The complaints that these messages went into."""
+    if not source_ids:
+        return []
+    query = select(ArrivalRow.complaint_id).where(
+        ArrivalRow.connection == connection, col(ArrivalRow.source_id).in_(source_ids)
+    )
+    return sorted(set(uow.session.exec(query)))
+
+
+def a_worker_is_there(uow: UnitOfWork, *, lease: timedelta) -> bool:
+    return bool(uow.nodes.alive(lease=lease))
+
+
+# --- the picture beside a complaint --------------------------------------------------------------
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored record as its JSON says it, and since when the hub knows it to be so."""
+
+    ref: str
+    connection: str
+    body: Body
+    as_of: datetime
+
+
+@dataclass
+class Picture:
+    """Everything the store has for one person's context, read in one transaction."""
+
+    person: PersonRow
+    identities: list[IdentityRow] = field(default_factory=list)
+    handles: dict[str, list[HandleRow]] = field(default_factory=dict)
+    customers: list[Kept] = field(default_factory=list)
+    orders: list[Kept] = field(default_factory=list)
+    shipments: dict[str, list[Kept]] = field(default_factory=dict)
+    """By the order's `connection:id`."""
+    cases: list[Kept] = field(default_factory=list)
+    held: dict[str, dict[str, Decimal]] = field(default_factory=dict)
+    """By order reference and line: how much of it living actions take."""
+    actions: list[ActionRow] = field(default_factory=list)
+    complaints: list[ComplaintRow] = field(default_factory=list)
+    claims: list[ClaimRow] = field(default_factory=list)
+    cursors: dict[tuple[str, str], CursorRow] = field(default_factory=dict)
+
+
+ORDERS = 50
+CASES = 20
+OTHERS = 20
+
+
+def picture(
+    uow: UnitOfWork,
+    person: PersonRow,
+    customers: Iterable[Ref],
+    *,
+    now: datetime,
+    subjects: Iterable[str] = (),
+) -> Picture:
+    """A person's context as the store has it. `customers` are the contacts and accounts that are
+    this person, `subjects` further things that may be claimed."""
+    found = Picture(person)
+    of_identities = [
+        link.identity_id
+        for link in uow.people.links_of_person(person.id)
+        if link.identity_id is not None
+    ]
+    found.identities = identities(uow, of_identities)
+    found.handles = handles(uow, of_identities)
+    refs = list(dict.fromkeys(customers))
+    found.customers = _kept(uow, _among(refs))
+    found.orders = _owned(uow, Kind.ORDER, refs, ORDERS)
+    for shipment in _of_orders(uow, Kind.SHIPMENT, found.orders):
+        order = shipment.body.get("order") or {}
+        key = f"{order.get('connection')}:{order.get('id')}"
+        found.shipments.setdefault(key, []).append(shipment)
+    found.cases = _owned(uow, Kind.CASE, refs, CASES)
+    found.held = _held(uow, [order.ref for order in found.orders])
+    found.actions = uow.actions.of_person(person.id, limit=OTHERS)
+    found.complaints = uow.complaints.of_person(person.id, limit=OTHERS)
+    found.claims = claims(
+        uow, [*subjects, *(c.id for c in found.complaints), *(o.ref for o in found.orders)], now=now
+    )
+    found.cursors = {(c.connection, c.kind): c for c in uow.jobs.cursors()}
+    return found
+
+
+def claims(uow: UnitOfWork, subjects: Sequence[str], *, now: datetime) -> list[ClaimRow]:
+    """The claims on these things that have not run out."""
+    if not subjects:
+        return []
+    query = select(ClaimRow).where(
+        col(ClaimRow.subject).in_(list(dict.fromkeys(subjects))), col(ClaimRow.expires_at) > now
+    )
+    return list(uow.session.exec(query.order_by(ClaimRow.subject)))
+
+
+def ref_text(ref: Mapping[str, Any] | None) -> str | None:
+    """A dumped reference as `connection:kind:id`."""
+    return f"{ref['connection']}:{ref['kind']}:{ref['id']}" if ref else None
+
+
+# Plain rows instead of ORM objects and canonical records: a context reads some hundred of them, and
+# their bodies were validated when they were stored.
+_COLUMNS = (
+    col(RecordRow.connection),
+    col(RecordRow.kind),
+    col(RecordRow.id),
+    col(RecordRow.body),
+    col(RecordRow.as_of),
+    col(RecordRow.sorted_at),
+)
+
+
+def _kept(uow: UnitOfWork, condition: sa.ColumnElement[bool] | None) -> list[Kept]:
+    if condition is None:
+        return []
+    query = sa.select(*_COLUMNS).where(condition, col(RecordRow.deleted_at).is_(None))
+    return [_row(row) for row in uow.session.connection().execute(query)]
+
+
+def _row(row: Any) -> Kept:
+    body = row.body if isinstance(row.body, dict) else json.loads(row.body)
+    return Kept(f"{row.connection}:{row.kind}:{row.id}", row.connection, body, row.as_of)
+
+
+def _among(refs: Sequence[Ref]) -> sa.ColumnElement[bool] | None:
+    if not refs:
+        return None
+    key = sa.tuple_(col(RecordRow.connection), col(RecordRow.kind), col(RecordRow.id))
+    return key.in_([(ref.connection, ref.kind.value, ref.id) for ref in refs])
+
+
+def _owned(uow: UnitOfWork, kind: Kind, customers: Sequence[Ref], limit: int) -> list[Kept]:
+    """Records of these customers, newest first."""
+    owners = {Kind.ACCOUNT: col(RecordRow.account_id), Kind.CONTACT: col(RecordRow.contact_id)}
+    found: dict[tuple[str, str], Any] = {}
+    for ref in customers:
+        if ref.kind not in owners:
+            continue
+        query = (
+            sa.select(*_COLUMNS)
+            .where(
+                col(RecordRow.connection) == ref.connection,
+                owners[ref.kind] == ref.id,
+                col(RecordRow.kind) == kind.value,
+                col(RecordRow.deleted_at).is_(None),
+            )
+            .order_by(col(RecordRow.sorted_at).desc(), col(RecordRow.id))
+            .limit(limit)
+        )
+        for row in uow.session.connection().execute(query):
+            found[(row.connection, row.id)] = row
+    newest = sorted(
+        found.values(),
+        key=lambda row: (row.sorted_at is not None, row.sorted_at, row.id),
+        reverse=True,
+    )
+    return [_row(row) for row in newest[:limit]]
+
+
+def _of_orders(uow: UnitOfWork, kind: Kind, orders: Sequence[Kept]) -> list[Kept]:
+    by_connection: dict[str, list[str]] = {}
+    for order in orders:
+        by_connection.setdefault(order.connection, []).append(order.body["ref"]["id"])
+    found: list[Kept] = []
+    for connection, ids in by_connection.items():
+        found += _kept(
+            uow,
+            sa.and_(
+                col(RecordRow.connection) == connection,
+                col(RecordRow.kind) == kind.value,
+                col(RecordRow.order_id).in_(ids),
+            ),
+        )
+    return found
+
+
+def _held(uow: UnitOfWork, orders: Sequence[str]) -> dict[str, dict[str, Decimal]]:
+    held: dict[str, dict[str, Decimal]] = {}
+    if not orders:
+        return held
+    query = select(LineHoldRow).where(
+        col(LineHoldRow.order_ref).in_(orders), col(LineHoldRow.released_at).is_(None)
+    )
+    for row in uow.session.exec(query):
+        lines = held.setdefault(row.order_ref, {})
+        lines[row.line] = lines.get(row.line, Decimal(0)) + Decimal(row.quantity)
+    return held

@@ -1,0 +1,251 @@
+"""The other repositories: what is stored once, moved once, answered once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from middleware.domain.ids import new_id
+from middleware.store.actions import StaleStepError
+from middleware.store.database import Database
+from middleware.store.events import wanted
+from middleware.store.tables import ActionRow, ActionStepRow, CursorRow, InboxRow, LinkRow
+
+T0 = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def delivery(message: str, body: bytes = b"{}") -> InboxRow:
+    return InboxRow(
+        id=new_id("inb"),
+        connection="desk",
+        message_id=message,
+        body_hash=body.decode(),
+        headers={},
+        body=body,
+        trust="signature",
+        state="stored",
+        received_at=T0,
+    )
+
+
+def test_a_delivery_is_stored_once(database: Database) -> None:
+    first = delivery("m1")
+    with database.begin() as uow:
+        assert uow.inbox.store_once(first).id == first.id
+    with database.begin() as uow:
+        again = uow.inbox.store_once(delivery("m1", b'{"a":1}'))
+    assert again.id == first.id
+    assert again.body_hash == "{}"
+
+
+def test_eight_at_once_store_one_delivery(database: Database) -> None:
+    ids: list[str] = []
+
+    def store() -> None:
+        with database.begin() as uow:
+            ids.append(uow.inbox.store_once(delivery("same")).id)
+
+    threads = [threading.Thread(target=store) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 8
+    assert len(set(ids)) == 1
+
+
+def action() -> tuple[ActionRow, ActionStepRow]:
+    row = ActionRow(
+        id=new_id("act"),
+        kind="case",
+        state="queued",
+        request={},
+        requested_by="key",
+        expires_at=T0 + timedelta(days=1),
+        created_at=T0,
+        updated_at=T0,
+    )
+    step = ActionStepRow(
+        id=new_id("stp"),
+        action_id=row.id,
+        position=1,
+        connection="crm",
+        operation="case",
+        key=new_id("am"),
+        state="planned",
+        wanted={},
+    )
+    return row, step
+
+
+def test_a_step_moves_once_from_what_was_read(database: Database) -> None:
+    row, step = action()
+    with database.begin() as uow:
+        uow.actions.add(row, [step])
+    with database.read() as uow:
+        (stale,) = uow.actions.steps_of(row.id)
+    with database.begin() as uow:
+        (seen,) = uow.actions.steps_of(row.id)
+        uow.actions.move(seen, state="sending", sent_at=T0)
+        assert (seen.state, seen.version) == ("sending", 2)
+    with database.begin() as uow, pytest.raises(StaleStepError):
+        uow.actions.move(stale, state="done")
+    with database.read() as uow:
+        assert [s.state for s in uow.actions.steps_of(row.id)] == ["sending"]
+
+
+def test_a_key_is_taken_once_and_answers(database: Database) -> None:
+    taken = {"principal": "p", "route": "r", "key": "k", "body_hash": "h"}
+    with database.begin() as uow:
+        assert uow.keys.take(**taken, at=T0) is None
+        uow.keys.answer(
+            principal="p", route="r", key="k", status=202, answer={"id": "act_1"}, location="/x"
+        )
+    with database.begin() as uow:
+        first = uow.keys.take(**taken, at=T0)
+        assert first is not None
+        assert first.answer == {"id": "act_1"}
+        assert uow.keys.forget_answers(before=T0 + timedelta(seconds=1)) == 1
+        assert uow.keys.take(**taken, at=T0) is None
+
+
+def test_events_are_read_in_commit_order(database: Database) -> None:
+    """A reader that remembers the last `seq` must never miss one that committed later."""
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def write(name: str) -> None:
+        for n in range(25):
+            with database.begin() as uow:
+                uow.events.append("t", subject=name, data={"n": n}, at=T0)
+
+    def read() -> None:
+        last = 0
+        while not stop.is_set() or last < 100:
+            with database.read() as uow:
+                for event in uow.events.since(last, limit=50):
+                    assert event.seq is not None
+                    last = event.seq
+                    seen.append(last)
+            if stop.is_set() and not uow:
+                break
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    writers = [threading.Thread(target=write, args=(f"w{n}",)) for n in range(4)]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    reader.join(timeout=20)
+    assert len(seen) == 100
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "type_", "expected"),
+    [
+        (["*"], "action.done", True),
+        (["action.*"], "action.done", True),
+        (["action.*"], "actions.done", False),
+        (["action.done"], "action.refused", False),
+        ([], "action.done", False),
+    ],
+)
+def test_endpoints_get_what_they_asked_for(patterns: list[str], type_: str, expected: bool) -> None:
+    assert wanted(patterns, type_) is expected
+
+
+def test_a_delivery_is_owed_to_each_endpoint_that_wants_the_event(database: Database) -> None:
+    with database.begin() as uow:
+        uow.events.declare_endpoints(
+            {"a": ("https://a.example", ["*"]), "b": ("https://b.example", ["action.*"])}, at=T0
+        )
+        assert len(uow.events.append("action.done", subject="x", data={}, at=T0)) == 2
+        assert len(uow.events.append("sync.run.finished", subject="x", data={}, at=T0)) == 1
+        uow.events.declare_endpoints({"b": ("https://b.example", ["action.*"])}, at=T0)
+        assert len(uow.events.append("sync.run.finished", subject="x", data={}, at=T0)) == 0
+
+
+def test_a_changed_handle_ends_the_old_one(database: Database) -> None:
+    with database.begin() as uow:
+        seen = uow.people.see(network="x", native_id="7", handle="kim", display_name="Kim", at=T0)
+        again = uow.people.see(
+            network="x", native_id="7", handle="kim_b", display_name="Kim", at=T0 + timedelta(1)
+        )
+        older = uow.people.see(
+            network="x", native_id="7", handle="kim0", display_name="Kim", at=T0 - timedelta(1)
+        )
+        assert seen.id == again.id == older.id
+        assert uow.people.bearers("x", "kim") == []
+        assert [row.id for row in uow.people.bearers("x", "kim_b")] == [seen.id]
+        assert [h.handle for h in uow.people.handles_of(seen.id)] == ["kim", "kim_b"]
+
+
+def test_links_are_read_as_of_a_date(database: Database) -> None:
+    with database.begin() as uow:
+        person = uow.people.add_person(display_name="Kim", at=T0)
+        identity = uow.people.see(
+            network="x", native_id="7", handle="kim", display_name=None, at=T0
+        )
+        uow.people.add_link(
+            LinkRow(
+                id="lnk",
+                person_id=person.id,
+                identity_id=identity.id,
+                basis="agent",
+                confidence=1.0,
+                evidence=[],
+                decided_by="key",
+                valid_from=T0,
+                valid_to=T0 + timedelta(days=2),
+                revoked_by="key2",
+            )
+        )
+        assert uow.people.links_of_person(person.id) == []
+        assert len(uow.people.links_of_person(person.id, as_of=T0 + timedelta(days=1))) == 1
+        assert uow.people.links_of_person(person.id, as_of=T0 + timedelta(days=2)) == []
+        assert len(uow.people.links_of_person(person.id, ended=True)) == 1
+        assert uow.people.revoked_between(person.id, identity_id=identity.id)
+        assert not uow.people.revoked_between(person.id, identity_id="other")
+
+
+def test_a_connection_that_is_no_longer_declared_is_marked_deleted(database: Database) -> None:
+    with database.begin() as uow:
+        uow.connections.declare({"erp": ("memory", {}), "crm": ("memory", {})}, at=T0)
+        uow.connections.declare({"crm": ("memory", {"a": 1})}, at=T0 + timedelta(1))
+        assert [row.name for row in uow.connections.all()] == ["crm"]
+        gone = uow.connections.get("erp")
+        assert gone is not None
+        assert gone.deleted_at == T0 + timedelta(1)
+        uow.connections.declare({"erp": ("memory", {}), "crm": ("memory", {})}, at=T0)
+        assert len(uow.connections.all()) == 2
+
+
+def test_a_cursor_is_replaced(database: Database) -> None:
+    for value in ("1", "2"):
+        with database.begin() as uow:
+            uow.jobs.save_cursor(
+                CursorRow(
+                    connection="erp", kind="order", value=value, as_of=T0, run_id="r", saved_at=T0
+                )
+            )
+    with database.read() as uow:
+        row = uow.jobs.cursor("erp", "order")
+        assert row is not None
+        assert row.value == "2"
+
+
+def test_leases_run_out_by_the_databases_clock(database: Database) -> None:
+    with database.begin() as uow:
+        uow.nodes.beat("a")
+        uow.nodes.beat("a")
+    with database.read() as uow:
+        assert uow.nodes.alive(lease=timedelta(seconds=30)) == {"a"}
+        assert uow.nodes.alive(lease=timedelta(seconds=-1)) == set()
+    with database.begin() as uow:
+        uow.nodes.leave("a")
+        assert uow.nodes.alive(lease=timedelta(seconds=30)) == set()

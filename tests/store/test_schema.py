@@ -1,0 +1,101 @@
+"""Migrations: from empty, against the models, and with data in the tables."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from middleware.flows.engine import Engine
+from middleware.store import schema
+from middleware.store.database import Database
+from middleware.store.tables import TABLES, AuditRow
+from tests import databases
+
+
+@pytest.fixture(params=databases.BOTH)
+def blank(request: pytest.FixtureRequest, tmp_path: Path):
+    url = databases.empty(request.param, tmp_path)
+    database = Database(url)
+    yield database
+    database.close()
+    databases.drop(url)
+
+
+def test_an_empty_database_is_at_no_revision(blank: Database) -> None:
+    assert schema.at(blank) is None
+
+
+def test_migrations_lead_to_the_models(blank: Database) -> None:
+    schema.upgrade(blank)
+    Engine.migrate(blank)
+    assert schema.at(blank) == schema.head()
+    with blank.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_object": lambda _o, name, type_, _r, _c: (
+                    type_ != "table" or name in TABLES.tables
+                ),
+            },
+        )
+        difference = compare_metadata(context, TABLES)
+        connection.rollback()
+    assert difference == []
+
+
+def test_migrating_twice_changes_nothing(blank: Database) -> None:
+    schema.upgrade(blank)
+    with blank.begin() as uow:
+        uow.audit.write(at=datetime.now(UTC), actor="a", action="b", subject="c", n=1)
+    schema.upgrade(blank)
+    with blank.read() as uow:
+        assert [row.detail for row in uow.audit.about("c")] == [{"n": 1}]
+
+
+def test_times_come_back_aware_and_in_utc(database: Database) -> None:
+    moment = datetime(2026, 11, 21, 12, 0, tzinfo=timezone(timedelta(hours=5)))
+    with database.begin() as uow:
+        uow.audit.write(at=moment, actor="a", action="b", subject="t")
+    with database.read() as uow:
+        (row,) = uow.audit.about("t")
+    assert row.at == moment
+    assert row.at.utcoffset() == timedelta(0)
+
+
+def test_a_naive_time_is_refused(database: Database) -> None:
+    with pytest.raises(sa.exc.StatementError, match="needs a time zone"), database.begin() as uow:
+        uow.session.add(
+            AuditRow(id="x", at=datetime(2026, 1, 1), actor="a", action="b", subject="c", detail={})
+        )
+
+
+def test_a_failed_unit_of_work_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.begin() as uow:
+        uow.audit.write(at=datetime.now(UTC), actor="a", action="b", subject="gone")
+        raise RuntimeError
+    with database.read() as uow:
+        assert uow.audit.about("gone") == []
+
+
+def test_reading_does_not_wait_for_a_writer(database: Database) -> None:
+    with database.begin() as writing:
+        writing.audit.write(at=datetime.now(UTC), actor="a", action="b", subject="s")
+        writing.session.flush()
+        with database.read() as reading:
+            assert reading.audit.about("s") == []
+
+
+def test_sqlite_is_in_wal_mode_and_syncs_every_commit(tmp_path: Path) -> None:
+    database = Database(databases.migrated("sqlite", tmp_path))
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        connection.rollback()
+    database.close()
