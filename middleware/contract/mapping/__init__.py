@@ -6,6 +6,7 @@ Linting, fixtures and previews are in `lint`, `fixtures` and `preview`; the guid
 who write the files is `docs/mapping.md`.
 """
 
+from middleware.contract.mapping.file import FaultRule, Idempotency, Match
 from middleware.contract.mapping.issues import (
     AnswerUnreadable,
     Issue,
@@ -15,7 +16,7 @@ from middleware.contract.mapping.issues import (
     Problem,
     Severity,
 )
-from middleware.contract.mapping.mapping import FaultRule, Idempotency, Mapping, Match
+from middleware.contract.mapping.mapping import Mapping
 from middleware.contract.mapping.mapping_set import MappingSet
 from middleware.contract.mapping.records import to_record
 

@@ -44,7 +44,16 @@ class Compiled:
     run: Run
     put: Putter
     before: Run
-    """The raw source value, for previews and quarantine."""
+    """The source's value as it came, for previews and quarantine; may raise Refused."""
+    inner: tuple[Compiled, ...] = ()
+    """With `each`: the lines for one element."""
+
+    def raw(self, record: Any, up: Up) -> Any:
+        """The source's value, or None where not even that can be told."""
+        try:
+            return self.before(record, up)
+        except Refused:
+            return None
 
 
 def apply(
@@ -59,23 +68,29 @@ def apply(
     for line in plan:
         try:
             value = line.run(record, up)
+            if value is not None:
+                line.put(out, None if value is CLEAR else value)
         except RefusedInside as refused:
             problems.extend(
                 Problem(f"{prefix}{line.key}.{p.field}", p.reason, p.place, p.value)
                 for p in refused.problems
             )
-            continue
         except Refused as refused:
-            before = line.before(record, up)
-            problems.append(Problem(prefix + line.key, str(refused), line.place, before))
-            continue
-        if value is not None:
-            line.put(out, None if value is CLEAR else value)
+            problems.append(
+                Problem(prefix + line.key, str(refused), line.place, line.raw(record, up))
+            )
     return out
 
 
 def _empty(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, list | tuple) and not value)
+
+
+def _plain(value: Any) -> Any:
+    """Enumerations as their values, in lists too."""
+    if isinstance(value, list | tuple):
+        return [paths.plainly(item) for item in value]
+    return paths.plainly(value)
 
 
 def _fused(chain: tuple[Convert, ...]) -> Convert:
@@ -229,6 +244,20 @@ def _currency_of(money: Any) -> Any:
     return getattr(money, "currency", None)
 
 
+def _agreeing(get: Getter, put: Putter) -> Putter:
+    """A putter for a place that several lines write, and must agree on."""
+
+    def agree(out: dict[str, Any], value: Any) -> None:
+        there = get(out, None)
+        if there is not None and there != value:
+            raise Refused(
+                f"the remote holds one currency here, the amounts are in {there}, {value}"
+            )
+        put(out, value)
+
+    return agree
+
+
 def _too_long(limit: int) -> Convert:
     def check(value: Any) -> Any:
         if value is not None and len(text(value)) > limit:
@@ -272,11 +301,12 @@ class Compiler:
     # -- forward: source → target ------------------------------------------------------------
 
     def forward(self, rules: Iterable[FieldRule], *, creating: bool = True) -> tuple[Compiled, ...]:
-        """The plan from source to target."""
+        """The plan from source to target, of every line that goes this way."""
         return tuple(
             self._forward(rule, creating)
             for rule in rules
-            if (creating or not (self.pushing and rule.only_create))
+            if (rule.direction.pushes if self.pushing else rule.direction.pulls)
+            and (creating or not (self.pushing and rule.only_create))
         )
 
     def _forward(self, rule: FieldRule, creating: bool) -> Compiled:
@@ -288,9 +318,10 @@ class Compiler:
             run: Run = lambda record, up: constant  # noqa: E731
             return Compiled(rule, rule.key, place, self._conditional(rule, run), put, run)
         get = _source(rule)
-        run = self._each(rule, get, creating) if rule.origin == "each" else self._value(rule, get)
+        inner = self.forward(rule.fields, creating=creating)
+        run = _elements(inner, get) if rule.origin == "each" else self._value(rule, get)
         run = self._conditional(rule, self._filled(rule, run))
-        return Compiled(rule, rule.key, place, run, put, get)
+        return Compiled(rule, rule.key, place, run, put, get, inner)
 
     def _conditional(self, rule: FieldRule, run: Run) -> Run:
         if not rule.when:
@@ -339,10 +370,6 @@ class Compiler:
             )
         return run
 
-    def _each(self, rule: FieldRule, get: Getter, creating: bool) -> Run:
-        plan = self.forward(rule.fields, creating=creating)
-        return _elements(plan, get)
-
     def _options(self, rule: FieldRule) -> Options:
         return Options(
             scale=rule.scale,
@@ -362,7 +389,7 @@ class Compiler:
             if value is None or value == "":
                 return None
             if pushing:
-                value = paths.plainly(value)
+                value = _plain(value)
             if steps is not None:
                 value = steps(value)
                 if value is None or value == "":
@@ -540,9 +567,8 @@ class Compiler:
             def currency_of(record: Any, up: Up) -> Any:
                 return _currency_of(get(record, up))
 
-            yield Compiled(
-                rule, rule.key, str(rule.where), currency_of, paths.putter(currency), get
-            )
+            put = _agreeing(paths.getter(currency), paths.putter(currency))
+            yield Compiled(rule, rule.key, str(rule.where), currency_of, put, get)
 
     def _undone(self, rule: FieldRule, get: Getter) -> Run:
         options = self._options(rule)

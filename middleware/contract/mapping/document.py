@@ -267,6 +267,8 @@ def read(path: Path, file: str | None = None) -> Node:
     """Read one YAML file; `file` is the name that issues give it."""
     name = file or str(path)
     try:
+        if path.exists() and not path.is_file():
+            raise MappingInvalid([Issue("M000", "not a file", Place(name))])
         if path.stat().st_size > MAX_BYTES:
             raise MappingInvalid(
                 [Issue("M000", f"larger than {MAX_BYTES} bytes", Place(name, 1, 1))]

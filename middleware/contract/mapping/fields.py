@@ -15,7 +15,7 @@ from middleware.contract.mapping.issues import Place, did_you_mean
 from middleware.contract.mapping.paths import Path
 from middleware.contract.mapping.steps import STEPS, Argument, Refused, Step, boolean
 from middleware.contract.mapping.tables import Table
-from middleware.contract.mapping.values import FACTORS, TYPES, Options
+from middleware.contract.mapping.values import FACTORS, TYPES, Options, format_fault
 from middleware.contract.mapping.vocabulary import (
     DEFINITIONS,
     SOURCES,
@@ -150,7 +150,11 @@ class Reader:
     defaults: Defaults
     tables: Mapping[str, Table | None]
     base: pathlib.Path
+    """Where the paths of table files start."""
     root: pathlib.Path
+    """What they may not leave."""
+    pushing: bool = False
+    """Whether the forward way is ours to theirs."""
 
     def rules(
         self, node: Node | None, direction: Direction, *, inverted: bool
@@ -179,22 +183,34 @@ class Reader:
         return tuple(rules)
 
     def _collisions(self, targets: Iterable[tuple[Path, str, Place]]) -> None:
-        seen: dict[tuple[str, ...], tuple[str, Place]] = {}
+        """M010: a place that two lines would write, or that is both a list and named fields."""
+        seen: dict[tuple[str, ...], tuple[str, Place, bool]] = {}
+        lists: dict[tuple[str, ...], bool] = {}
         for path, name, place in targets:
-            for other, (taken, first) in seen.items():
-                shorter = min(len(other), len(path.segments))
-                if other[:shorter] == path.segments[:shorter]:
-                    hint = (
-                        "" if other == path.segments
-                        else f"; write {min(taken, name, key=len)}.id where a reference is meant"
-                    )  # fmt: skip
-                    self.report.error(
-                        "M010",
-                        f"{name!r} and {taken!r} (line {first.line}) write the same place{hint}",
-                        place,
-                    )
+            steps = [path.segments[: depth + 1] for depth in range(len(path))]
+            for depth, step in enumerate(steps):
+                is_last = depth == len(steps) - 1
+                numbered = depth > 0 and paths.is_index(path.segments[depth], path.literal[depth])
+                taken = seen.get(step)
+                if taken is not None and (taken[2] or is_last):
+                    self._collide(name, taken, place, same=taken[2] and is_last)
                     break
-            seen.setdefault(path.segments, (name, place))
+                if lists.setdefault(step[:-1], numbered) is not numbered:
+                    above = ".".join(step[:-1])
+                    message = f"{above!r} cannot be a list and hold named fields"
+                    self.report.error("M010", message, place)
+                    break
+                seen.setdefault(step, (name, place, is_last))
+
+    def _collide(
+        self, name: str, taken: tuple[str, Place, bool], place: Place, *, same: bool
+    ) -> None:
+        other, first, _ = taken
+        shorter = min(name, other, key=len)
+        hint = "" if same else f"; where {shorter!r} is a reference, write {shorter}.id"
+        self.report.error(
+            "M010", f"{name!r} and {other!r} (line {first.line}) write the same place{hint}", place
+        )
 
     def _rule(
         self, key: str, place: Place, node: Node, outer: Direction, inverted: bool
@@ -422,6 +438,13 @@ class Reader:
             error("M011", "unit needs type: integer or decimal", place_of("unit"))
         if rule.type in ("decimal", "money") and rule.format not in (None, "text", "number"):
             error("M011", "the format of a number is text or number", place_of("format"))
+        if rule.type in ("date", "datetime") and rule.format is not None:
+            fault = format_fault(rule.format, reads=not self.pushing)
+            if fault is not None:
+                error("M011", f"format {rule.format!r} {fault}", place_of("format"))
+        for name in ("clear", "only_create"):
+            if name in block.entries and not rule.direction.pushes:
+                self.report.warning("M016", f"{name} has no effect on a pull", place_of(name))
         if "default" in block.entries:
             self._check_default(rule, place_of("default"))
         if inverted and rule.direction.pushes and rule.origin != "each":

@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Iterable
 
 from middleware.contract.errors import NotOffered
+from middleware.contract.mapping.file import SUFFIX, root_of
 from middleware.contract.mapping.issues import Issue, MappingInvalid, Place
-from middleware.contract.mapping.mapping import SUFFIX, Mapping, root_of
+from middleware.contract.mapping.mapping import Mapping
 
 
 class MappingSet:
@@ -36,9 +37,9 @@ class MappingSet:
             message = "no such directory; mappings are files named <object>.map.yaml in it"
             raise MappingInvalid([Issue("M000", message, Place(str(directory)))])
         mappings: list[Mapping] = []
-        issues: list[Issue] = []
-        root = root_of(directory / "x")
-        for path in sorted(directory.rglob(f"*{SUFFIX}")):
+        issues = list(misnamed(directory))
+        root = root_of(directory / "any")
+        for path in files_below(directory):
             try:
                 mappings.append(Mapping.load(path, root=root))
             except MappingInvalid as invalid:
@@ -94,6 +95,18 @@ class MappingSet:
         )
 
 
+def files_below(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Every mapping file below a directory, in order."""
+    return sorted(directory.rglob(f"*{SUFFIX}"))
+
+
+def misnamed(directory: pathlib.Path) -> Iterable[Issue]:
+    """M000: files that look like mappings, but would be passed over because of their name."""
+    for path in sorted(directory.rglob("*.map.yml")):
+        message = f"a mapping's name ends in {SUFFIX}; this file would be passed over"
+        yield Issue("M000", message, Place(str(path)))
+
+
 def clashes(mappings: Iterable[Mapping]) -> Iterable[Issue]:
     """M014: two files with the same id, or for the same record, way and connection."""
     ids: dict[str, Mapping] = {}
@@ -103,7 +116,7 @@ def clashes(mappings: Iterable[Mapping]) -> Iterable[Issue]:
         if first is not mapping:
             yield Issue(
                 "M014", f"id {mapping.id!r} is taken by {first.path}",
-                mapping.places.get("id", mapping.place),
+                mapping.file.places.get("id", mapping.file.place),
             )  # fmt: skip
         for way, does in (("pull", mapping.pulls), ("push", mapping.pushes)):
             if not does:
@@ -113,5 +126,5 @@ def clashes(mappings: Iterable[Mapping]) -> Iterable[Issue]:
                 yield Issue(
                     "M014",
                     f"{other.path} already {way}s {mapping.canonical} for this connection",
-                    mapping.places.get("fields", mapping.place),
+                    mapping.file.places.get("fields", mapping.file.place),
                 )

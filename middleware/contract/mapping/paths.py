@@ -80,8 +80,8 @@ def _step(value: Any, segment: str, literal: bool) -> Any:
             return value[segment]
         # A list of one arrives as the bare element from many XML readers.
         return value if segment == "0" and not literal else None
-    if isinstance(value, list | tuple) and not literal and segment.isdecimal():
-        index = int(segment) if len(segment) < 8 else len(value)
+    if isinstance(value, list | tuple) and is_index(segment, literal):
+        index = int(segment)
         return value[index] if index < len(value) else None
     return None
 
@@ -165,9 +165,7 @@ def putter(path: Path) -> Putter:
             out[last] = value
 
         return put_one
-    numbered = tuple(
-        s.isdecimal() and not lit for s, lit in zip(segments, path.literal, strict=True)
-    )
+    numbered = tuple(map(is_index, segments, path.literal))
     if not any(numbered[1:]):
         parents = segments[:-1]
 
@@ -181,33 +179,41 @@ def putter(path: Path) -> Putter:
 
         return put_deep
 
-    def put_listed(out: Any, value: Any) -> None:
-        for segment, is_number, next_is_number in zip(
-            segments[:-1], numbered[:-1], numbered[1:], strict=True
-        ):
-            out = _child(out, segment, is_number, [] if next_is_number else {})
-        if isinstance(out, list):
-            _fill(out, int(last))
-            out[int(last)] = value
-        else:
-            out[last] = value
+    makers = tuple(list if number else dict for number in numbered[1:])
+
+    def put_listed(out: dict[str, Any], value: Any) -> None:
+        here: Any = out
+        for segment, make in zip(segments[:-1], makers, strict=True):
+            inner = _slot(here, segment)
+            if not isinstance(inner, make):
+                inner = make()
+                _fill(here, segment, inner)
+            here = inner
+        _fill(here, last, value)
 
     return put_listed
 
 
-def _fill(values: list[Any], index: int) -> None:
-    values.extend({} for _ in range(index + 1 - len(values)))
+def _slot(container: Any, segment: str) -> Any:
+    if isinstance(container, dict):
+        return container.get(segment)
+    index = int(segment)
+    return container[index] if index < len(container) else None
 
 
-def _child(out: Any, segment: str, is_number: bool, empty: Any) -> Any:
-    if is_number and isinstance(out, list):
-        index = int(segment)
-        _fill(out, index)
-        if type(out[index]) is not type(empty) or not out[index]:
-            out[index] = out[index] or empty
-        return out[index]
-    return out.setdefault(segment, empty)
+def _fill(container: Any, segment: str, value: Any) -> None:
+    if isinstance(container, dict):
+        container[segment] = value
+        return
+    index = int(segment)
+    container.extend([None] * (index + 1 - len(container)))
+    container[index] = value
 
 
 MAX_INDEX = 99
 """The highest list index that a mapping may name; more is a mistake, and would fill memory."""
+
+
+def is_index(segment: str, literal: bool) -> bool:
+    """Whether a segment names an element of a list."""
+    return not literal and segment.isascii() and segment.isdigit()

@@ -17,6 +17,7 @@ from middleware.contract.mapping.vocabulary import Report
 
 MAX_BYTES = 16 * 1024 * 1024
 WILDCARD = "*"
+MAX_DIGITS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,10 @@ def key_of(value: Any) -> str:
     """The text by which a table knows a value: 1, 1.0 and "1" are the same code."""
     if isinstance(value, str):
         return value
-    if isinstance(value, float | Decimal) and value == value.__trunc__():
-        return text(int(value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return f"{value:.0f}" if value.adjusted() < MAX_DIGITS else text(value)
     return text(value)
 
 
@@ -135,6 +138,9 @@ def _from_file(node: Scalar, base: Path, root: Path, report: Report) -> dict[str
         report.error("M004", f"{node.text} lies outside the mappings directory", node.place)
         return None
     try:
+        if path.exists() and not path.is_file():
+            report.error("M004", f"{node.text} is not a file", node.place)
+            return None
         if path.stat().st_size > MAX_BYTES:
             report.error("M004", f"{node.text} is larger than {MAX_BYTES} bytes", node.place)
             return None

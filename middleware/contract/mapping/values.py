@@ -76,8 +76,10 @@ def _decimal(options: Options) -> Callable[[Any], Decimal]:
             number = Decimal(written)
         if not number.is_finite():
             raise Refused("not a finite number")
-        if abs(number.adjusted()) > _MAX_EXPONENT and number:
-            raise Refused("the number is too large or too small")
+        if abs(number.adjusted()) > _MAX_EXPONENT:
+            if number:
+                raise Refused("the number is too large or too small")
+            number = Decimal(0)
         if quantum is None:
             return number
         try:
@@ -118,21 +120,27 @@ def _integer(options: Options) -> Convert:
     return whole
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCHS: Mapping[str | None, timedelta] = {
+    "unix": timedelta(seconds=1),
+    "unix_ms": timedelta(milliseconds=1),
+}
 _ODATA = re.compile(r"/Date\((-?\d{1,15})([+-]\d{4})?\)/")
 _LOOKS_DATED = re.compile(r"\d{4}-?(\d\d|W)")
 
 
 def _moment(options: Options) -> Callable[[Any], datetime | date]:
     """A date or an aware datetime from whatever the remote sends."""
-    zone, form = options.zone, options.format
+    zone, form = options.zone, None if options.format == "text" else options.format
+    exact = _decimal(Options())
 
     def convert(value: Any) -> datetime | date:
         if isinstance(value, datetime):
             return value if value.tzinfo else value.replace(tzinfo=zone)
         if isinstance(value, date):
             return value
-        if form in ("unix", "unix_ms"):
-            seconds = _decimal(Options())(value)
+        if form in _EPOCHS:
+            seconds = exact(value)
             return _from_epoch(seconds / 1000 if form == "unix_ms" else seconds)
         written = text(value).strip()
         if form is not None:
@@ -158,9 +166,9 @@ def _moment(options: Options) -> Callable[[Any], datetime | date]:
 
 def _from_epoch(seconds: Decimal) -> datetime:
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(seconds * 1_000_000))
-    except (OverflowError, InvalidOperation):
-        raise Refused("a time beyond the year 9999") from None
+        return _EPOCH + timedelta(microseconds=int(seconds * 1_000_000))
+    except OverflowError:
+        raise Refused("a time beyond the years that a date can hold") from None
 
 
 def _datetime(options: Options) -> Callable[[Any], datetime]:
@@ -195,10 +203,9 @@ def _date(options: Options) -> Callable[[Any], date]:
 
 def _datetime_out(options: Options) -> Convert:
     convert, zone, form = _datetime(Options(zone=options.zone)), options.zone, options.format
-    if form == "unix":
-        return lambda value: int(convert(value).timestamp())
-    if form == "unix_ms":
-        return lambda value: int(convert(value).timestamp() * 1000)
+    if form in _EPOCHS:
+        tick = _EPOCHS[form]
+        return lambda value: (convert(value) - _EPOCH) // tick
     if form == "text":
         return lambda value: convert(value).isoformat().replace("+00:00", "Z")
     if form is not None:
@@ -208,6 +215,9 @@ def _datetime_out(options: Options) -> Convert:
 
 def _date_out(options: Options) -> Convert:
     convert, form = _date(Options(zone=options.zone)), options.format
+    if form in _EPOCHS:
+        midnight, tick = _datetime(Options(zone=options.zone)), _EPOCHS[form]
+        return lambda value: (midnight(convert(value)) - _EPOCH) // tick
     if form == "text":
         return lambda value: convert(value).isoformat()
     if form is not None:
@@ -315,6 +325,24 @@ _ALL = (
 
 TYPES: Mapping[str, Type] = MappingProxyType({kind.name: kind for kind in _ALL})
 """Every type that a mapping may name."""
+
+SAMPLE = datetime(2026, 11, 21, 13, 14, 15, tzinfo=UTC)
+
+
+def format_fault(form: str, *, reads: bool) -> str | None:
+    """What is wrong with the form of a date or time, or None; `reads` when text is parsed by it."""
+    if form == "text" or form in _EPOCHS:
+        return None
+    try:
+        written = SAMPLE.strftime(form)
+        if written == form:
+            return "holds no % directive such as %d.%m.%Y; or write unix, unix_ms, text"
+        if reads:
+            datetime.strptime(written, form)  # noqa: DTZ007  tried, not kept
+    except (ValueError, re.error):
+        return "cannot be read back; use directives such as %d.%m.%Y %H:%M:%S"
+    return None
+
 
 FACTORS: Mapping[str, tuple[str, Decimal]] = MappingProxyType(
     {

@@ -217,7 +217,7 @@ def check_path(text: str, place: Place, report: Report) -> bool:
     except paths.PathInvalid as error:
         return report.error("M013", str(error), place)
     for segment, literal in zip(path.segments, path.literal, strict=True):
-        if not literal and segment.isdecimal() and len(segment.lstrip("0")) > 2:
+        if paths.is_index(segment, literal) and len(segment.lstrip("0")) > 2:
             return report.error(
                 "M013",
                 f"{text!r}: a list index goes up to {paths.MAX_INDEX}; quote a key made of digits",
@@ -497,10 +497,10 @@ class Pair:
 
 _ARGUMENTS: Mapping[Argument, Shape | None] = {
     Argument.NONE: None,
-    Argument.TEXT: Text(r"(?s:.+)"),
+    Argument.TEXT: Text(r"[\s\S]+"),
     Argument.WHOLE: Whole(1, 100_000),
-    Argument.SWAP: Pair(Text(r"(?s:.+)"), Text(), '["old", "new"]'),
-    Argument.PAD: Pair(Whole(1, 200), Text(r"(?s:.)", "one character"), '[10, "0"]'),
+    Argument.SWAP: Pair(Text(r"[\s\S]+"), Text(), '["old", "new"]'),
+    Argument.PAD: Pair(Whole(1, 200), Text(r"[\s\S]", "one character"), '[10, "0"]'),
 }
 
 UNKNOWN_VALUE = ("error", "keep", "null")
@@ -573,7 +573,7 @@ FIELD = Keys(
             "the country that a phone number without prefix is in",
         ),
         "format": Key(
-            Text(r"(?s:.+)"),
+            Text(r"[\s\S]+"),
             "a date's form (%d.%m.%Y, unix, unix_ms), or text/number for what is written",
         ),
         "unit": Key(
@@ -691,6 +691,20 @@ FILE = Keys(
         ),
     },
     required=("mapping", "id", "source", "target", "direction", "fields"),
+)
+
+FIXTURE = Keys(
+    {
+        "name": Key(Text(), "what the fixture shows"),
+        "origin": Key(Text(), "where the record comes from: captured, documented, constructed"),
+        "in": Key(Keys({}, open=True), "a record: theirs for a pull, ours for a push"),
+        "out": Key(Keys({}, open=True), "what it must become; fields left out may be anything"),
+        "back": Key(Keys({}, open=True), "what `out` becomes on the way back, of a file of both"),
+        "refused": Key(Many(FieldPath(), "paths"), "the fields that must be refused"),
+        "answer": Key(Keys({}, open=True), "an answer of the operation"),
+        "result": Key(Keys({}, open=True), "what `response:` must make of the answer"),
+    },
+    required=("name",),
 )
 
 DEFINITIONS: Mapping[str, Shape] = {
