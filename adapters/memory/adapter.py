@@ -63,7 +63,7 @@ from middleware.contract.capabilities import (
     ReadsShipments,
     WritesNotes,
 )
-from middleware.contract.errors import Ambiguous, Duplicated, Rejected, RemoteError
+from middleware.contract.errors import Ambiguous, Duplicated, NotOffered, Rejected, RemoteError
 
 T = TypeVar("T")
 
@@ -197,8 +197,12 @@ class MemoryAdapter(
         return self._select("invoices_of", Invoice, lambda i: i.order == order, None)
 
     def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
+        if kind not in self.change_kinds:
+            message = f"this system lists no changes of {kind} records"
+            raise NotOffered(message, system=SYSTEM, operation="changed_since")
         if not (cursor or "0").isdigit():
-            raise Rejected("that is no cursor of this adapter", system=SYSTEM, field="cursor")
+            message = "that is no cursor of this adapter; begin anew without one"
+            raise Rejected(message, system=SYSTEM, operation="changed_since", field="cursor")
         start = int(cursor or 0)
 
         def page() -> Page:

@@ -1,0 +1,91 @@
+"""Pages of changes: no record is skipped, and a cursor outlives the process that got it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from middleware.contract.canonical import CANONICAL, Kind, Ref
+from middleware.contract.capabilities import ListsChanges, Page
+from middleware.contract.errors import NotOffered, Permanent
+from tests.conformance.calls import attempt, judge
+from tests.conformance.peer import Peer
+from tests.conformance.peers import every_changing_kind, every_peer_that
+
+
+def walk(adapter: Any, kind: Kind, cursor: str | None, limit: int) -> tuple[set[Ref], str]:
+    """Every reference from a cursor to the end, and where the end is."""
+    seen: set[Ref] = set()
+    for _ in range(2_000):
+        page = adapter.changed_since(kind, cursor, limit=limit)
+        assert isinstance(page, Page)
+        assert len(page.records) + len(page.quarantined) <= limit
+        assert all(isinstance(record, CANONICAL[kind]) for record in page.records)
+        seen |= {record.ref for record in page.records} | set(page.deleted)
+        assert not page.more or page.cursor != cursor, "the cursor stands still"
+        cursor = page.cursor
+        if not page.more:
+            return seen, page.cursor
+    raise AssertionError("2,000 pages and still more; is the cursor going in circles?")
+
+
+@every_changing_kind()
+def test_pages_end_and_skip_nothing(peer: Peer, adapter: Any, kind: Kind) -> None:
+    peer.touch(kind)
+    at_once, _ = walk(adapter, kind, None, 200)
+    bit_by_bit, _ = walk(adapter, kind, None, 1)
+    assert at_once
+    assert bit_by_bit == at_once
+    connection = peer.connection().name
+    assert all((ref.connection, ref.kind) == (connection, kind) for ref in at_once)
+
+
+@every_changing_kind()
+def test_a_changed_record_appears_after_a_saved_cursor(
+    peer: Peer, adapter: Any, kind: Kind
+) -> None:
+    _, cursor = walk(adapter, kind, None, 200)
+    touched = peer.touch(kind)
+    another = peer.adapter.open(peer.connection())
+    try:
+        seen, _ = walk(another, kind, cursor, 2)
+    finally:
+        another.close()
+    assert touched in seen
+
+
+@every_changing_kind()
+def test_a_cursor_can_be_read_again(peer: Peer, adapter: Any, kind: Kind) -> None:
+    _, cursor = walk(adapter, kind, None, 200)
+    peer.touch(kind)
+    first, _ = walk(adapter, kind, cursor, 200)
+    again, _ = walk(adapter, kind, cursor, 200)
+    assert first
+    assert first <= again
+
+
+@every_changing_kind()
+def test_pages_say_as_of_when(peer: Peer, adapter: Any, kind: Kind) -> None:
+    page = adapter.changed_since(kind, None, limit=1)
+    assert page.as_of <= datetime.now(UTC) + timedelta(minutes=1)
+
+
+@every_peer_that(ListsChanges)
+def test_other_kinds_are_not_offered(peer: Peer, adapter: Any) -> None:
+    assert peer.adapter.change_kinds
+    for kind in Kind:
+        if kind not in peer.adapter.change_kinds:
+            with pytest.raises(NotOffered):
+                adapter.changed_since(kind, None)
+
+
+@every_changing_kind()
+def test_a_broken_cursor_is_refused(
+    peer: Peer, adapter: Any, kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It must not be read as the beginning, nor end in a crash."""
+    outcome = attempt(lambda: adapter.changed_since(kind, "no cursor' OR 1=1"))
+    judge(outcome, peer, caplog)
+    assert isinstance(outcome.error, Permanent)
