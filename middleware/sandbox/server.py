@@ -375,10 +375,14 @@ class SandboxServer:
             return _json(400, {"error": str(error)})
         return _json(200, self.stats)
 
+    def _line(self, request: _Request) -> str:
+        """What the fault script's `match` looks into, and `lines` keeps."""
+        return request.line
+
     def _count(self, request: _Request) -> None:
         with self._lock:
             self._counts["requests"] += 1
-            self.lines.append(request.line)
+            self.lines.append(self._line(request))
 
     def _run(self, request: _Request, masked: str | None = None) -> _Answer:
         """Run the application to its end and keep its answer."""
@@ -578,7 +582,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(sandbox._control(request) or sandbox._run(request))
             return
         sandbox._count(request)
-        fault = sandbox.faults.next(request.line)
+        fault = sandbox.faults.next(sandbox._line(request))
         if fault is None:
             self._send(sandbox._run(request))
         else:

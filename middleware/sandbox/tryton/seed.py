@@ -55,7 +55,8 @@ def main():
         item.state = "done"
         item.save()
     books = Books(now.date())
-    goods = Goods(world["products"], books)
+    first = min(dt.datetime.fromisoformat(order["placed"]) for order in world["orders"])
+    goods = Goods(world["products"], books, before=first.date() - dt.timedelta(days=1))
     people = People(world["customers"], books)
     orders = Orders(world["orders"], books, goods, people)
     manifest = {
@@ -109,7 +110,7 @@ class Books:
 class Goods:
     """Products with their stock."""
 
-    def __init__(self, rows, books):
+    def __init__(self, rows, books, before):
         Category = Model.get("product.category")
         category = Category(name="Goods", accounting=True)
         category.account_expense = books.accounts["expense"]
@@ -137,7 +138,7 @@ class Goods:
             template.save()
             self.products[row["sku"]] = template.products[0]
         storage, = Model.get("stock.location").find([("code", "=", "STO")])
-        inventory = Model.get("stock.inventory")(location=storage)
+        inventory = Model.get("stock.inventory")(location=storage, date=before)
         for row in rows:
             if row["stock"]:
                 line = inventory.lines.new(product=self.products[row["sku"]])
@@ -178,8 +179,9 @@ class People:
             party.contact_mechanisms.new(type="email", value=row["email"])
             party.contact_mechanisms.new(type="phone", value=row["phone"])
             for network, (handle, native_id) in row["handles"].items():
+                # The type comes last: given a value, Tryton guesses one.
                 party.contact_mechanisms.new(
-                    type="other", name=network, value=handle, comment=native_id
+                    value=handle, name=network, comment=native_id, type="other"
                 )
             party.identifiers.new(code=f"CRM-{row['number'][2:]}")
             party.save()
