@@ -364,11 +364,7 @@ _OBJECTS = (
 
 def _stamped(mapping: Mapping, message: dict[str, Any]) -> str | None:
     """The text of a message in the field that bears our key."""
-    if mapping.idempotency is None:
-        raise Permanent(
-            f"{mapping.path.name} has no idempotency: it does not say which field bears the key",
-            system=SYSTEM,
-        )
+    assert mapping.idempotency is not None  # a mapping of a write is not loaded without
     value = message.get(mapping.idempotency.field)
     return value if isinstance(value, str) else None
 

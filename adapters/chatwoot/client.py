@@ -122,7 +122,7 @@ def _read(
         body = answer.json()
     except ValueError:
         body = None
-    if 200 <= status < 300 and isinstance(body, dict) and "error" not in body:
+    if 200 <= status < 300 and isinstance(body, dict):
         return body
     raise verdict(status, headers, body, write=write, operation=operation)
 
