@@ -27,7 +27,7 @@ from middleware.resolution.exact import AutoRules
 from middleware.settings import ConnectionSettings, Settings, resolve
 from middleware.store import schema
 from middleware.store.database import Database
-from middleware.understanding.rules import RulesUnderstanding
+from middleware.understanding import Rules
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Application:
             database=self.database,
             registry=Registry(configured(settings)),
             engine=Engine(self.database, lease=settings.lease),
-            understands=RulesUnderstanding(),
+            understands=Rules(),
             options=options_of(settings),
         )
         self.clock: Clock | None = None

@@ -1,1 +1,1 @@
-"""Pure decisions: what is meant, who it is, what may be done next. No I/O, no framework."""
+"""Pure decisions: no clock, no database, no network."""

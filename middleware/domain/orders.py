@@ -320,7 +320,7 @@ def _named(
     """Points for numbers of this order. `taken` are numbers that agree in full with an order."""
     own = number_key(order.number) if order.number else None
     reference = number_key(order.reference) if order.reference else None
-    digits = digits_key(order.number) if order.number else None
+    digits = {digits_key(n): n for n in (order.reference, order.number) if n and digits_key(n)}
     for named in mentioned:
         key = number_key(named.value)
         how = "stands in a field of the source" if named.given else "is named"
@@ -335,10 +335,10 @@ def _named(
             )
         elif key in taken or not key.isdigit():
             continue
-        elif digits is not None and digits_key(named.value) == digits:
+        elif (meant := digits.get(digits_key(named.value))) is not None:
             yield _Point(
                 kind="number",
-                what=f"{named.value} {how}, the digits of {order.number}",
+                what=f"{named.value} {how}, the digits of {meant}",
                 points=DIGITS,
                 sure=0.92,
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -67,27 +65,6 @@ class Options:
     """How long the engine's own rows of finished flows are kept."""
 
 
-class Catalogue:
-    """The names of all products, read from the store every minute at most."""
-
-    FRESH = timedelta(minutes=1)
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self._read_at: float | None = None
-        self._lock = threading.Lock()
-
-    def names(self, database: Database) -> Mapping[str, str]:
-        """SKU to name."""
-        with self._lock:
-            now = time.monotonic()
-            if self._read_at is None or now - self._read_at > self.FRESH.total_seconds():
-                with database.read() as uow:
-                    self._names = uow.records.product_names()
-                self._read_at = now
-            return self._names
-
-
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -100,7 +77,6 @@ class Hub:
     understands: Understands
     options: Options
     clock: Callable[[], datetime] = utc_now
-    catalogue: Catalogue = field(default_factory=Catalogue)
     readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=16, thread_name_prefix="reader")
     )

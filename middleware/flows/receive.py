@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from middleware.contract.actions import NoteRequest, Operation
-from middleware.contract.canonical import Kind, Order, Shipment
+from middleware.contract.canonical import Kind, Order, Ref, Shipment
 from middleware.domain import words
 from middleware.domain.actions import Wanted
 from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
@@ -29,7 +29,6 @@ from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadab
 from middleware.resolution import normalise
 from middleware.resolution.identifiers import identifiers_mentioned
 from middleware.store.database import UnitOfWork
-from middleware.store.records import Stored
 from middleware.store.tables import (
     ArrivalRow,
     ComplaintRow,
@@ -279,15 +278,19 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         complaint = uow.complaints.get(complaint_id)
         assert complaint is not None
         incoming = _incoming(uow, complaint_id)
+        linked = _linked_person(uow, complaint)
     if not incoming:
         return True
     version = complaint.version
-    understanding = _understand(hub, complaint, incoming)
-    author = Author.model_validate(_author_of(incoming[-1]))
+    understanding = _understand(hub, complaint, incoming, {})
     given = tuple(n for a in incoming for n in (a.author or {}).get("order_numbers", ()))
-    numbers = (*given, *understanding.values(EntityType.ORDER_NUMBER))
-    _fetch_missing(hub, understanding, numbers)
+    _fetch_missing(hub, understanding, given)
+    author = Author.model_validate(_author_of(incoming[-1]))
     resolution = lookup.resolve(hub, author, understanding.entities)
+    theirs = _purchases(hub, linked, resolution.decision, understanding)
+    if theirs.names:
+        understanding = _understand(hub, complaint, incoming, theirs.names)
+    ranked = theirs.match(understanding, given=given, at=_written_at(incoming[-1]))
 
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -296,6 +299,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         if complaint.version != version:
             return False
         person = _person_of(hub, uow, complaint, author, resolution.decision, now)
+        match = ranked if person is not None else None
         complaint.person_id = person.id if person else None
         complaint.understanding = understanding.model_dump(mode="json")
         complaint.resolution = {
@@ -304,7 +308,6 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             "sources": [asdict(s) for s in resolution.sources],
             "at": now.isoformat(),
         }
-        match, order = _which_order(uow, complaint, understanding, given, incoming, now)
         complaint.order_match = match.model_dump(mode="json") if match else None
         complaint.order_ref = str(match.chosen) if match and match.chosen else None
         _bump(complaint, now)
@@ -325,6 +328,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             at=now,
         )
         if hub.options.note_when_enriched:
+            order = theirs.order(match.chosen) if match and match.chosen else None
             _write_note(hub, uow, complaint, resolution, understanding, match, order)
     return True
 
@@ -341,19 +345,37 @@ def _author_of(arrival: ArrivalRow) -> dict[str, Any]:
     return {k: v for k, v in (arrival.author or {}).items() if k != "order_numbers"}
 
 
-def _understand(hub: Hub, complaint: ComplaintRow, incoming: Sequence[ArrivalRow]) -> Understanding:
+def _written_at(arrival: ArrivalRow) -> datetime:
+    return arrival.posted_at or arrival.received_at
+
+
+def _linked_person(uow: UnitOfWork, complaint: ComplaintRow) -> str | None:
+    """The person that this identity is linked to already."""
+    if complaint.identity_id is None:
+        return None
+    links = uow.people.links_of_identity(complaint.identity_id)
+    return links[0].person_id if links else None
+
+
+def _understand(
+    hub: Hub,
+    complaint: ComplaintRow,
+    incoming: Sequence[ArrivalRow],
+    products: Mapping[str, str],
+) -> Understanding:
     text = "\n".join(a.text for a in incoming)[-LONGEST_UNDERSTOOD:]
     inlet = hub.options.inlets.get(complaint.connection)
     return hub.understands.understand(
         text,
         language=incoming[-1].language,
-        products=hub.catalogue.names(hub.database),
+        products=products,
         order_patterns=inlet.order_patterns if inlet else (),
     )
 
 
-def _fetch_missing(hub: Hub, understanding: Understanding, numbers: Sequence[str]) -> None:
+def _fetch_missing(hub: Hub, understanding: Understanding, given: Sequence[str]) -> None:
     """Ask the remotes for order numbers that were named and that the store does not hold."""
+    numbers = (*given, *understanding.values(EntityType.ORDER_NUMBER))
     if not numbers:
         return
     with hub.database.read() as uow:
@@ -372,10 +394,9 @@ def _person_of(
     now: datetime,
 ) -> PersonRow | None:
     """The person behind a complaint: as linked before, or as decided now."""
-    if complaint.identity_id is not None:
-        links = uow.people.links_of_identity(complaint.identity_id)
-        if links:
-            return uow.people.person(links[0].person_id)
+    linked = _linked_person(uow, complaint)
+    if linked is not None:
+        return uow.people.person(linked)
     if decision.outcome is not Outcome.LINK or decision.candidate is None:
         if decision.outcome is Outcome.REVIEW:
             deliver.tell(
@@ -445,46 +466,65 @@ def _link(person: PersonRow, candidate: Candidate, now: datetime) -> LinkRow:
     )
 
 
-def _which_order(
-    uow: UnitOfWork,
-    complaint: ComplaintRow,
-    understanding: Understanding,
-    given: Sequence[str],
-    incoming: Sequence[ArrivalRow],
-    now: datetime,
-) -> tuple[OrderMatch | None, Order | None]:
-    """Which of the person's orders is meant, and that order."""
-    if complaint.person_id is None:
-        return None, None
-    customers = lookup.customers_of(uow, complaint.person_id)
-    orders = _orders(uow.records.orders_of(customers, limit=ORDERS_RANKED))
-    own = {order.ref for order in orders}
-    named = uow.records.bearing(
-        i for i in identifiers_mentioned(understanding.entities) if i[0] == "order"
-    )
-    elsewhere = [
-        s.record.number
-        for s in uow.records.get_all(ref for ref in named if ref not in own)
-        if isinstance(s.record, Order) and s.record.number
-    ]
-    shipments = [
-        s.record
-        for s in uow.records.of_orders(Kind.SHIPMENT, [o.ref for o in orders])
-        if isinstance(s.record, Shipment)
-    ]
-    match = which_order(
-        understanding,
-        orders,
-        shipments,
-        at=incoming[-1].posted_at or incoming[-1].received_at,
-        given=given,
-        elsewhere=elsewhere,
-    )
-    return match, next((o for o in orders if o.ref == match.chosen), None)
+@dataclass(frozen=True)
+class Purchases:
+    """A person's orders with their shipments, and named orders that are somebody else's."""
+
+    orders: tuple[Order, ...] = ()
+    shipments: tuple[Shipment, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What they bought: name by SKU."""
+        return {x.sku: x.name or x.sku for order in self.orders for x in order.lines if x.sku}
+
+    def order(self, ref: Ref) -> Order:
+        return next(order for order in self.orders if order.ref == ref)
+
+    def match(
+        self, understanding: Understanding, *, given: Sequence[str], at: datetime
+    ) -> OrderMatch:
+        return which_order(
+            understanding,
+            self.orders,
+            self.shipments,
+            at=at,
+            given=given,
+            elsewhere=self.elsewhere,
+        )
 
 
-def _orders(stored: Sequence[Stored]) -> list[Order]:
-    return [s.record for s in stored if isinstance(s.record, Order)]
+def _purchases(
+    hub: Hub, linked: str | None, decision: Decision, understanding: Understanding
+) -> Purchases:
+    """What the person bought whom this will be linked to, or is."""
+    candidate = decision.candidate if decision.outcome is Outcome.LINK else None
+    person_id = linked or (candidate.person_id if candidate else None)
+    with hub.database.read() as uow:
+        if person_id is not None:
+            customers = lookup.customers_of(uow, person_id)
+        elif candidate is not None:
+            customers = [record.ref for record in lookup.related(uow, candidate.refs)]
+        else:
+            return Purchases()
+        stored = uow.records.orders_of(customers, limit=ORDERS_RANKED)
+        orders = tuple(s.record for s in stored if isinstance(s.record, Order))
+        own = {order.ref for order in orders}
+        shipments = uow.records.of_orders(Kind.SHIPMENT, own)
+        named = uow.records.bearing(
+            i for i in identifiers_mentioned(understanding.entities) if i[0] == "order"
+        )
+        foreign = uow.records.get_all(ref for ref in named if ref not in own)
+    return Purchases(
+        orders=orders,
+        shipments=tuple(s.record for s in shipments if isinstance(s.record, Shipment)),
+        elsewhere=tuple(
+            s.record.number
+            for s in foreign
+            if isinstance(s.record, Order) and s.record.number is not None
+        ),
+    )
 
 
 def _write_note(

@@ -24,7 +24,7 @@ from middleware.domain.identity import (
     EvidenceKind,
     Outcome,
 )
-from middleware.domain.orders import number_key
+from middleware.domain.orders import digits_key, number_key
 from middleware.domain.understanding import Entity, EntityType
 from middleware.resolution import normalise
 
@@ -75,6 +75,9 @@ HANDLE_BITS_BY_LENGTH = ((7, 10.0), (5, 7.5), (0, 5.5))
 VOUCHING_NETWORKS = frozenset(("whatsapp", "sms"))
 VOUCHED_PHONE_BITS = 20.0
 """On these networks the number is the account; in a helpdesk's field somebody typed it."""
+
+ORDER_DIGITS_BITS = 8.0
+"""The letters of the order number were left out; other systems may have the same digits."""
 
 CONCLUSIVE = frozenset(
     (
@@ -263,8 +266,9 @@ class _Group:
 def _groups(known: Sequence[Known], regions: Sequence[str]) -> list[_Group]:
     """Put together what is one person: the same person_id, the same record, or a sure pair.
 
-    A sure pair are two records of different systems with an equal name and an equal address,
-    number or id, or a contact and its own account where no other contact claims that account.
+    A sure pair are two records of different systems with the same id in a third one, or with an
+    equal name and an equal address or number, or a contact and its own account where no other
+    contact claims that account.
     Two persons of the hub are never put together: that is a merge, and a person's decision.
     """
     leader = [*range(len(known))]
@@ -298,11 +302,11 @@ def _groups(known: Sequence[Known], regions: Sequence[str]) -> list[_Group]:
         if one.ref is not None and len(claims.get(one.ref, ())) == 1:
             join(claims[one.ref][0], index)
     alone = [_Group((one,), regions) for one in known]
-    by_name: dict[str, list[int]] = defaultdict(list)
+    alike: dict[object, list[int]] = defaultdict(list)
     for index, group in enumerate(alone):
-        for name in group.names:
-            by_name[name].append(index)
-    for same in by_name.values():
+        for key in (*group.names, *group.external_ids):
+            alike[key].append(index)
+    for same in alike.values():
         for position, index in enumerate(same):
             for other in same[:position]:
                 if _sure_pair(alone[other], alone[index]):
@@ -314,14 +318,20 @@ def _groups(known: Sequence[Known], regions: Sequence[str]) -> list[_Group]:
 
 
 def _sure_pair(left: _Group, right: _Group) -> bool:
-    """Whether two records of one name are surely one person; never two of the same system."""
-    if {ref.connection for ref in left.refs} & {ref.connection for ref in right.refs}:
+    """Whether two records are surely one customer's; never two of one kind in one system.
+
+    The same id in a third system is enough. The same address or number needs the same name too:
+    couples and departments share them.
+    """
+    systems = {(ref.connection, ref.kind) for ref in left.refs}
+    if not left.refs or not right.refs:
         return False
-    return bool(left.refs and right.refs) and bool(
-        (left.emails & right.emails)
-        or (left.phones & right.phones)
-        or (left.external_ids & right.external_ids)
-    )
+    if systems & {(ref.connection, ref.kind) for ref in right.refs}:
+        return False
+    if left.external_ids & right.external_ids:
+        return True
+    addresses = (left.emails & right.emails) or (left.phones & right.phones)
+    return bool(addresses and left.names & right.names)
 
 
 def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> Iterator[Evidence]:
@@ -359,11 +369,21 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
             f"the text names the phone {normalise.masked_phone(number)}",
         )
         break
-    for key in sorted(asker.orders.keys() & group.orders):
-        yield _worth(EvidenceKind.ORDER_NUMBER, f"order {asker.orders[key]} is theirs")
-        break
+    yield from _orders(asker, group)
     if asker.name is not None and asker.name in group.names:
         yield _worth(EvidenceKind.NAME, "the same name")
+
+
+def _orders(asker: _Asker, group: _Group) -> Iterator[Evidence]:
+    for key in sorted(asker.orders.keys() & group.orders):
+        yield _worth(EvidenceKind.ORDER_NUMBER, f"order {asker.orders[key]} is theirs")
+        return
+    digits = {found: number for number in group.orders if (found := digits_key(number))}
+    for key in sorted(asker.orders):
+        if key.isdigit() and digits_key(key) in digits:
+            detail = f"{asker.orders[key]} are the digits of an order of theirs"
+            yield _worth(EvidenceKind.ORDER_NUMBER, detail, ORDER_DIGITS_BITS)
+            return
 
 
 def _handles(asker: _Asker, group: _Group) -> Iterator[Evidence]:

@@ -60,8 +60,8 @@ __all__ = [
     "JobRow",
     "LinkRow",
     "PersonRow",
-    "Quarantined",
     "QuarantineRow",
+    "Quarantined",
     "RunRow",
     "record_of",
 ]
@@ -306,9 +306,7 @@ def steps_of_actions(uow: UnitOfWork, ids: Sequence[str]) -> dict[str, list[Acti
     return found
 
 
-def complaints_of_sources(
-    uow: UnitOfWork, connection: str, source_ids: Sequence[str]
-) -> list[str]:
+def complaints_of_sources(uow: UnitOfWork, connection: str, source_ids: Sequence[str]) -> list[str]:
     """The complaints that these messages went into."""
     if not source_ids:
         return []

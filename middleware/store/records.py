@@ -222,15 +222,6 @@ class Records:
             found += [_stored(row) for row in self._session.exec(query)]
         return found
 
-    def product_names(self, *, limit: int = 5000) -> dict[str, str]:
-        """SKU to name of all products, to recognise them in texts."""
-        query = select(RecordRow.number, RecordRow.body).where(
-            RecordRow.kind == Kind.PRODUCT.value,
-            col(RecordRow.deleted_at).is_(None),
-        )
-        rows = self._session.exec(query.limit(limit))
-        return {number: str(body.get("name") or number) for number, body in rows if number}
-
     def count(self) -> dict[tuple[str, str], int]:
         """How many live records of each kind each connection has."""
         query = (

@@ -36,7 +36,6 @@ MAX_DEPTH = 40
 
 _PLAIN_TAGS = {
     None,
-    "!",
     "tag:yaml.org,2002:str",
     "tag:yaml.org,2002:map",
     "tag:yaml.org,2002:seq",

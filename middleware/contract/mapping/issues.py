@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -105,6 +104,24 @@ class AnswerUnreadable(Ambiguous):
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the closest of `words`, or nothing."""
-    candidates = {candidate.casefold(): candidate for candidate in words}
-    close = get_close_matches(word.casefold(), list(candidates), n=1, cutoff=0.6)
-    return f" (did you mean {candidates[close[0]]!r}?)" if close else ""
+    limit = max(1, len(word) // 3)
+    close = [
+        (distance, candidate)
+        for candidate in words
+        if abs(len(candidate) - len(word)) <= limit
+        and (distance := _edits(word.casefold(), candidate.casefold())) <= limit
+    ]
+    return f" (did you mean {min(close)[1]!r}?)" if close else ""
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters to insert, delete, change or swap with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        before, last, row = row, before, [i]
+        for j, wanted in enumerate(other, start=1):
+            best = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            swapped = i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted
+            row.append(min(best, last[j - 2] + 1) if swapped else best)
+    return row[-1]
