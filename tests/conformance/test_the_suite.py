@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from adapters.memory.adapter import MemoryAdapter
 from middleware.contract.actions import CaseRequest, NoteRequest, Operation, Receipt
@@ -343,21 +343,3 @@ def test_a_secret_in_the_log_is_caught(caplog: pytest.LogCaptureFixture) -> None
     adapter = Logs.open(peer.connection())
     with pytest.raises(AssertionError, match="secret"):
         test_reads.test_read(peer, adapter, peer.samples(), "find_order", caplog)
-
-
-def test_a_missing_permission_is_named() -> None:
-    peer = MemoryPeer()
-    peer.remote.permissions = frozenset({Operation.NOTE})
-    report = MemoryAdapter.open(peer.connection()).check()
-    missing = [finding for finding in report.findings if not finding.ok]
-    assert {finding.name for finding in missing} == {
-        f"write {operation}" for operation in Operation if operation is not Operation.NOTE
-    }
-    assert all(finding.remedy for finding in missing)
-
-
-def test_another_token_is_refused() -> None:
-    peer = MemoryPeer()
-    wrong = peer.connection().model_copy(update={"secrets": {"token": SecretStr("wrong-token")}})
-    report = MemoryAdapter.open(wrong).check()
-    assert not report.ok
