@@ -8,12 +8,16 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from middleware.domain.arrivals import Arrival
+from middleware.inlets.chatwoot import ChatwootInlet
+from middleware.inlets.delivery import Delivery
 from middleware.sandbox.desk import (
     OUTSIDER_TOKEN,
     TOKEN,
@@ -22,6 +26,7 @@ from middleware.sandbox.desk import (
     sign,
 )
 from middleware.sandbox.server import SandboxServer
+from middleware.sandbox.world import build
 
 SECRET = "a-webhook-secret"
 MAYA: dict[str, Any] = {
@@ -118,6 +123,46 @@ def test_a_written_message_is_posted_signed(wired: Wired) -> None:
     assert event["conversation"]["id"] == written["conversation"]
     assert event["conversation"]["meta"]["sender"]["phone_number"] == "+493023125010"
     assert event["account"]["id"] == 1
+
+
+def test_the_hub_verifies_and_reads_what_the_desk_posts(wired: Wired) -> None:
+    """Neither knows the other: both are written from Chatwoot's source."""
+    customer = build().customers[0]
+    handle = customer.handles.get("x") or next(iter(customer.handles.values()))
+    wired.write(
+        conversation="new",
+        text="Die Lampe ist kaputt. {{ SO-10001 }} & <b>",
+        network="x",
+        contact={
+            "name": f"{customer.given_name} {customer.family_name}",
+            "email": customer.email,
+            "phone": customer.phone,
+            "identifier": customer.number,
+            "native_id": handle.native_id,
+            "additional_attributes": {"social_profiles": {"twitter": f"@{handle.handle}"}},
+        },
+    )
+    wired.note(1, "Looked up.")
+    assert wired.desk.drain()
+    inlet = ChatwootInlet()
+    read: list[Arrival] = []
+    for headers, body in wired.receiver.got:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        delivery = Delivery("POST", "/hook", body, datetime.now(UTC), headers=named)
+        verdict = inlet.verify(delivery, (SECRET,))
+        assert (verdict.ok, verdict.trust) == (True, "signature"), verdict.reason
+        assert not inlet.verify(delivery, ("another-secret-entirely",)).ok
+        (arrival,) = inlet.arrivals(json.loads(body))
+        assert isinstance(arrival, Arrival)
+        read.append(arrival)
+    said, noted = read
+    assert said.text == "Die Lampe ist kaputt. {{ SO-10001 }} & <b>"
+    assert (said.conversation, said.outgoing) == ("1", False)
+    assert (said.author.network, said.author.native_id) == ("x", handle.native_id)
+    assert said.author.handle == handle.handle
+    assert said.author.emails == (customer.email.lower(),)
+    assert said.author.external_ids["chatwoot_identifier"] == customer.number
+    assert (noted.conversation, noted.outgoing) == ("1", True)
 
 
 def test_a_redelivery_is_the_same_body_and_id_under_a_new_signature(
