@@ -1,0 +1,604 @@
+"""Numbers and names in a text: what has a form of its own is recognised in any language.
+
+Nothing found here is a fact: an order number is one when an ERP says so. Check digits follow the
+carriers' and standards bodies' publications: UPS (modulo 10 over letters and digits), UPU S10
+(modulo 11), FedEx Express (modulo 11) and Ground (modulo 10), DHL Express waybills (modulo 7),
+Deutsche Post Identcode (modulo 10, weights 4 and 9), GS1 SSCC and USPS (modulo 10, weight 3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+
+import phonenumbers
+
+from middleware.domain.understanding import Entity, EntityType
+from middleware.understanding.patterns import order_pattern
+
+MAX_ENTITIES = 100
+MAX_PRODUCTS = 200_000
+MAX_SAME_FIRST_WORD = 200
+"""Names that begin alike are tried one by one, so many of them."""
+
+_RANK = (
+    EntityType.EMAIL,
+    EntityType.TRACKING_NUMBER,
+    EntityType.ORDER_NUMBER,
+    EntityType.SKU,
+    EntityType.AMOUNT,
+    EntityType.DATE,
+    EntityType.PHONE,
+    EntityType.PRODUCT,
+)
+"""Where two overlap with the same confidence, the earlier type keeps the place."""
+
+
+def entities(
+    text: str,
+    *,
+    products: Articles | None = None,
+    order_patterns: Sequence[str] = (),
+    regions: Sequence[str] = (),
+) -> tuple[Entity, ...]:
+    """All entities of a text in their order; of overlapping ones the surest stays.
+
+    Raises `PatternRefused` for a pattern of order numbers that is not allowed. `regions` are where
+    phone numbers without a country code are read.
+    """
+    found = [
+        *emails(text),
+        *tracking_numbers(text),
+        *order_numbers(text, order_patterns),
+        *amounts(text),
+        *dates(text),
+        *phones(text, regions),
+        *(articles(text, products) if products is not None else ()),
+    ]
+    found.sort(key=lambda e: (-e.confidence, _RANK.index(e.type), -(e.end - e.start), e.start))
+    kept: list[Entity] = []
+    taken = [False] * (len(text) + 1)
+    for entity in found:
+        if len(kept) == MAX_ENTITIES:
+            break
+        if any(taken[entity.start : entity.end]):
+            # Several articles may share a word; the word then speaks a little for each of them.
+            same_word = entity.type is EntityType.PRODUCT and any(
+                (k.start, k.end, k.type) == (entity.start, entity.end, entity.type) for k in kept
+            )
+            if not same_word:
+                continue
+        kept.append(entity)
+        taken[entity.start : entity.end] = [True] * (entity.end - entity.start)
+    return tuple(sorted(kept, key=lambda e: (e.start, e.end, e.value)))
+
+
+# E-mail addresses
+
+_EMAIL = re.compile(
+    r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,5}"
+    r"[A-Za-z]{2,24}(?![\w-])"
+)
+
+
+def emails(text: str) -> Iterator[Entity]:
+    for match in _EMAIL.finditer(text):
+        local = match.group().partition("@")[0]
+        if local.startswith(".") or local.endswith(".") or ".." in local:
+            continue
+        yield Entity(
+            type=EntityType.EMAIL,
+            value=match.group().lower(),
+            start=match.start(),
+            end=match.end(),
+            confidence=0.98,
+            why="has the form of an e-mail address",
+        )
+
+
+# Order numbers
+
+_ORDER_CUE = re.compile(
+    r"""(?<![^\W\d_])(?:
+        (?:web|online|customer|sales|purchase|kunden|web)?[ -]?orders? | purchases? | p\.?o\.?
+      | (?:re)?ordered | bestell(?:ung(?:en)?|nummern?|nr|\#)? | auftr(?:ag|äge)s?(?:nummer|nr)?
+      | pedidos? | commandes? | compras? | achats? | encargos?
+    )(?=[^A-Za-zÀ-ÿ]|$)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A word after which an order number may stand. It may touch the number: `order48213`."""
+
+_BETWEEN = re.compile(
+    r"""(?:[\s:;=,.()\[\]"'*\#№º°-]{1,6}
+        (?:(?:numbers?|numbered|num|no|nos|nr|nrs|nummern?|n|id|ids|ref|reference|code|is|was|are
+           |ist|war|lautet|mit|der|with|of|the|my|es|est|el|la|de|del|número|numero|numéro
+           |conf|confirmation|placed|from|under|called)(?![A-Za-zÀ-ÿ0-9]))
+    ){0,4}[\s:;=.()\[\]"'*\#№º°-]{0,6}""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_SAYS_NUMBER = re.compile(
+    r"\#|№|º|°|(?<![A-Za-z])(?:num|no|nr|id|ref|reference|code|n[uú]mero|num[ée]ro)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"(?:[A-Za-z]{1,5}[-_/]?)?[0-9][0-9A-Za-z]{0,24}(?:[-_/.][0-9A-Za-z]{1,20}){0,3}(?![^\W_])"
+)
+_AND = re.compile(r"\s{0,3}(?:,|&|\+|/|and|und|y|et|or|oder|o|ou)\s{1,3}\#?", re.IGNORECASE)
+_COUNTED = re.compile(
+    r"\s{0,2}(?:x|×|%|pcs?|pieces?|units?|items?|boxes|cartons?|pallets?|bottles?|packs?|pairs?|kg"
+    r"|g|ml|cm|mm|v|days?|weeks?|months?|years?|hours?|hrs?|minutes?|mins?|times|people|stück|stk"
+    r"|tage?n?|wochen?|monate?n?|stunden?|unidades|piezas|d[ií]as|semanas|meses|horas|pi[èe]ces"
+    r"|jours?|semaines?|mois|heures?|€|\$|£|euros?|dollars?|pounds?|bucks|eur|usd|gbp"
+    r"|am|pm|uhr|th|st|nd|rd)(?![^\W_])",
+    re.IGNORECASE,
+)
+_YEAR = re.compile(r"(?:19|20)\d\d")
+
+
+def order_numbers(text: str, order_patterns: Sequence[str] = ()) -> Iterator[Entity]:
+    """By the connections' own patterns, and by the words that people put before a number."""
+    for pattern in order_patterns:
+        for match in order_pattern(pattern).finditer(text):
+            yield Entity(
+                type=EntityType.ORDER_NUMBER,
+                value=_upper(match.group()),
+                start=match.start(),
+                end=match.end(),
+                confidence=0.95,
+                why=f"has the form {pattern}",
+            )
+    for cue in _ORDER_CUE.finditer(text):
+        yield from _after_cue(text, cue)
+
+
+def _after_cue(text: str, cue: re.Match[str]) -> Iterator[Entity]:
+    between = _BETWEEN.match(text, cue.end())
+    position = between.end() if between else cue.end()
+    said = bool(_SAYS_NUMBER.search(text, cue.start(), position))
+    for _ in range(10):
+        match = _NUMBER.match(text, position)
+        if match is None:
+            return
+        token = match.group()
+        while token and not token[-1].isalnum():
+            token = token[:-1]
+        end = position + len(token)
+        sure = _looks_like_order(token, said=said)
+        if sure == 0 or _COUNTED.match(text, end) or text[max(0, position - 1)] in "$€£":
+            return
+        yield Entity(
+            type=EntityType.ORDER_NUMBER,
+            value=_upper(token),
+            start=position,
+            end=end,
+            confidence=sure,
+            why=f"stands after {_short(cue.group())}",
+        )
+        more = _AND.match(text, end)
+        if more is None:
+            return
+        position = more.end()
+
+
+def _looks_like_order(token: str, *, said: bool) -> float:
+    digits = sum(char.isdigit() for char in token)
+    if _DATE_LIKE.fullmatch(token):
+        return 0.0
+    if _YEAR.fullmatch(token) and not said:
+        return 0.0
+    if digits >= 5 or (digits >= 4 and (said or not token.isdigit())):
+        return 0.9 if said or digits >= 6 else 0.85
+    if digits >= 3 and (said or token[0].isalpha()):
+        return 0.7
+    return 0.5 if digits == 4 else 0.0
+
+
+_DATE_LIKE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
+
+
+def _upper(token: str) -> str:
+    return re.sub(r"\s+", " ", token.strip()).upper()
+
+
+def _short(text: str) -> str:
+    return f"“{text.strip()[:30]}”"
+
+
+# Tracking numbers
+
+_UPS = re.compile(r"(?<![A-Za-z0-9])1Z(?:[ -]?[A-Za-z0-9]){16}(?![A-Za-z0-9])", re.IGNORECASE)
+_S10 = re.compile(
+    r"(?<![A-Za-z0-9])[A-Z]{2}[ ]?\d{3}[ ]?\d{3}[ ]?\d{2}[ ]?\d[ ]?[A-Z]{2}(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+_LONG = re.compile(r"(?<![\dA-Za-z+.,])\d(?:[ -]?\d){9,33}(?![\dA-Za-z])")
+_TRACKING_CUE = re.compile(
+    r"""(?<![^\W_])(?:track(?:ing|ed)?|waybill|airway[ ]?bill|awb|consignment|parcel|shipment
+    |package|sendungs?(?:nummer|nr|verfolgung)?|sendung|paket(?:nummer|nr)?|trackingnummer
+    |seguimiento|env[ií]o|localizador|suivi|colis|dhl|fedex|ups|usps|dpd|gls|hermes|royal[ ]mail)
+    (?![^\W_])""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_ANY_TRACKING = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9]{0,10}\d)[A-Z0-9]{9,34}(?![A-Za-z0-9])")
+_NUMBER_WORD = re.compile(
+    r"[\s:#.]{0,4}(?:(?:number|no|nr|nummer|id|code|num[ée]ro|n[uú]mero|is|ist|es|est|de)\b"
+    r"[\s:#.]{0,4}){0,3}",
+    re.IGNORECASE,
+)
+_NEAR = 45
+
+
+def tracking_numbers(text: str) -> Iterator[Entity]:
+    """Numbers with a right check digit; a plain number also needs a word that says what it is."""
+    for pattern, check, name in ((_UPS, ups_check, "UPS"), (_S10, s10_check, "UPU S10")):
+        for match in pattern.finditer(text):
+            number = _squeezed(match.group())
+            if check(number):
+                yield _tracking(match.start(), match.end(), number, 0.97, f"{name} check digit")
+    cues = [match.span() for match in _TRACKING_CUE.finditer(text)]
+    for match in _LONG.finditer(text):
+        number = _squeezed(match.group())
+        near = any(end <= match.start() and match.start() - end <= _NEAR for _, end in cues)
+        for check, name, alone in (
+            (sscc_check, "GS1 SSCC", True),
+            (usps_check, "USPS", True),
+            (fedex_express_check, "FedEx Express", False),
+            (fedex_ground_check, "FedEx Ground", False),
+            (dhl_express_check, "DHL Express", False),
+            (identcode_check, "Deutsche Post Identcode", False),
+        ):
+            if (alone or near) and check(number):
+                sure = 0.93 if near else 0.8
+                yield _tracking(match.start(), match.end(), number, sure, f"{name} check digit")
+                break
+    for start, end in cues:
+        between = _NUMBER_WORD.match(text, end)
+        at = between.end() if between else end
+        said = bool(re.search(r"[#:]|n[ruo°ú]|id|code", text[end:at], re.IGNORECASE))
+        loose = _ANY_TRACKING.match(text, at)
+        if loose and (said or text[start:end].lower().startswith(("track", "sendungs", "suivi"))):
+            number = loose.group()
+            yield _tracking(
+                loose.start(),
+                loose.end(),
+                number,
+                0.55,
+                f"stands after {_short(text[start:end])}; no known check digit",
+            )
+
+
+def _tracking(start: int, end: int, number: str, sure: float, why: str) -> Entity:
+    return Entity(
+        type=EntityType.TRACKING_NUMBER,
+        value=number,
+        start=start,
+        end=end,
+        confidence=sure,
+        why=why,
+    )
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"[ -]", "", text).upper()
+
+
+def ups_check(number: str) -> bool:
+    """UPS: letters count as (code - 63) modulo 10; every second of 15 doubles; modulo 10."""
+    if not re.fullmatch(r"1Z[A-Z0-9]{15}\d", number):
+        return False
+    total = 0
+    for index, char in enumerate(number[2:17]):
+        value = int(char) if char.isdigit() else (ord(char) - 63) % 10
+        total += value * 2 if index % 2 else value
+    return (10 - total % 10) % 10 == int(number[17])
+
+
+def s10_check(number: str) -> bool:
+    """UPU S10: weights 8 6 4 2 3 5 9 7, modulo 11; 10 becomes 0 and 11 becomes 5."""
+    if not re.fullmatch(r"[A-Z]{2}\d{9}[A-Z]{2}", number):
+        return False
+    weights = (8, 6, 4, 2, 3, 5, 9, 7)
+    rest = 11 - sum(w * int(d) for w, d in zip(weights, number[2:10], strict=True)) % 11
+    return {10: 0, 11: 5}.get(rest, rest) == int(number[10])
+
+
+def _mod10(digits: str, weights: tuple[int, int]) -> bool:
+    """The last digit completes a sum weighted from the right to a multiple of ten."""
+    total = sum(int(d) * weights[i % 2] for i, d in enumerate(reversed(digits[:-1])))
+    return (10 - total % 10) % 10 == int(digits[-1])
+
+
+def sscc_check(number: str) -> bool:
+    """GS1 SSCC of 18 digits behind the application identifier 00."""
+    return len(number) == 20 and number.startswith("00") and _mod10(number[2:], (3, 1))
+
+
+def usps_check(number: str) -> bool:
+    """USPS packages: 22 digits from 91 to 95."""
+    return bool(re.fullmatch(r"9[1-5]\d{20}", number)) and _mod10(number, (3, 1))
+
+
+def fedex_express_check(number: str) -> bool:
+    """FedEx Express, 12 digits: weights 3 1 7 from the left, modulo 11, then modulo 10."""
+    if len(number) != 12:
+        return False
+    total = sum(int(d) * (3, 1, 7)[i % 3] for i, d in enumerate(number[:11]))
+    return total % 11 % 10 == int(number[11])
+
+
+def fedex_ground_check(number: str) -> bool:
+    """FedEx Ground, 15 digits."""
+    return len(number) == 15 and _mod10(number, (3, 1))
+
+
+def dhl_express_check(number: str) -> bool:
+    """DHL Express waybill, 10 digits: the first nine modulo 7."""
+    return len(number) == 10 and int(number[:9]) % 7 == int(number[9])
+
+
+def identcode_check(number: str) -> bool:
+    """Deutsche Post Identcode, 12 digits."""
+    return len(number) == 12 and _mod10(number, (4, 9))
+
+
+# Amounts
+
+_SYMBOLS = {"€": ("EUR", 0.97), "£": ("GBP", 0.95), "$": ("USD", 0.75), "₹": ("INR", 0.95)}
+_CURRENCY_WORDS = {
+    "eur": ("EUR", 0.97),
+    "euro": ("EUR", 0.95),
+    "euros": ("EUR", 0.95),
+    "usd": ("USD", 0.97),
+    "us$": ("USD", 0.97),
+    "dollar": ("USD", 0.75),
+    "dollars": ("USD", 0.75),
+    "bucks": ("USD", 0.7),
+    "gbp": ("GBP", 0.97),
+    "quid": ("GBP", 0.9),
+    "pounds": ("GBP", 0.6),
+    "chf": ("CHF", 0.97),
+    "franken": ("CHF", 0.9),
+    "sek": ("SEK", 0.97),
+    "nok": ("NOK", 0.97),
+    "dkk": ("DKK", 0.97),
+    "pln": ("PLN", 0.97),
+    "zł": ("PLN", 0.95),
+    "cad": ("CAD", 0.95),
+    "aud": ("AUD", 0.95),
+}
+_FIGURE = r"\d{1,3}(?:[.,'’ ]\d{3}){1,3}(?:[.,]\d{1,2})?(?!\d)|\d{1,9}(?:[.,]\d{1,2})?(?!\d)"
+_WORDS = "|".join(sorted((re.escape(w) for w in _CURRENCY_WORDS), key=len, reverse=True))
+_BEFORE = re.compile(
+    rf"(?<![A-Za-z0-9])(?P<unit>[€£$₹]|us\$|eur|usd|gbp|chf)\s{{0,2}}(?P<figure>{_FIGURE})",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(
+    rf"(?<![\d.,A-Za-z-])(?P<figure>{_FIGURE})\s{{0,2}}(?P<unit>[€£$₹]|(?:{_WORDS})(?![^\W_]))",
+    re.IGNORECASE,
+)
+
+
+def amounts(text: str) -> Iterator[Entity]:
+    """Sums with their currency; `$` and `dollars` are taken for US dollars, not for sure."""
+    for pattern in (_BEFORE, _AFTER):
+        for match in pattern.finditer(text):
+            unit = match["unit"].lower()
+            currency, sure = _SYMBOLS.get(unit) or _CURRENCY_WORDS[unit]
+            amount = figure(match["figure"])
+            if amount is None:
+                continue
+            yield Entity(
+                type=EntityType.AMOUNT,
+                value=f"{amount:.2f} {currency}",
+                start=match.start(),
+                end=match.end(),
+                confidence=sure,
+                why=f"a figure with {match['unit']}",
+            )
+
+
+def figure(text: str) -> Decimal | None:
+    """A written number: `1,299.00`, `1.299,00`, `1 299` and `12,5`, as people anywhere mean it.
+
+    The last separator is a decimal one unless three digits follow it.
+    """
+    cleaned = re.sub(r"[ '’]", "", text)
+    last = max(cleaned.rfind("."), cleaned.rfind(","))
+    if last >= 0 and len(cleaned) - last - 1 != 3:
+        whole, fraction = cleaned[:last], cleaned[last + 1 :]
+        cleaned = re.sub(r"[.,]", "", whole) + "." + fraction
+    else:
+        cleaned = re.sub(r"[.,]", "", cleaned)
+    try:
+        return Decimal(cleaned)
+    except InvalidOperation:
+        return None
+
+
+# Dates
+
+_MONTHS = {
+    month: number
+    for number, names in enumerate(
+        (
+            "january jan januar jänner enero janvier",
+            "february feb februar febrero février fevrier",
+            "march mar märz maerz marzo mars",
+            "april apr abril avril",
+            "may mai mayo",
+            "june jun juni junio juin",
+            "july jul juli julio juillet",
+            "august aug agosto août aout",
+            "september sept sep septiembre septembre",
+            "october oct oktober okt octubre octobre",
+            "november nov noviembre novembre",
+            "december dec dezember dez diciembre décembre decembre",
+        ),
+        start=1,
+    )
+    for month in names.split(" ")
+}
+_NAMES = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_ISO = re.compile(r"(?<![\d-])(\d{4})-(\d{2})-(\d{2})(?![\d-])")
+_DOTTED = re.compile(r"(?<![\d.])(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})(?!\d)")
+_SLASHED = re.compile(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/])")
+_DAY_MONTH = re.compile(
+    rf"(?<!\d)(\d{{1,2}})(?:\.|st|nd|rd|th)?\s{{1,2}}(?:de\s|of\s)?({_NAMES})\.?,?\s{{1,2}}"
+    r"(?:de\s|del\s)?(\d{4})(?!\d)",
+    re.IGNORECASE,
+)
+_MONTH_DAY = re.compile(
+    rf"(?<![^\W_])({_NAMES})\.?\s{{1,2}}(\d{{1,2}})(?:st|nd|rd|th)?,?\s{{1,2}}(\d{{4}})(?!\d)",
+    re.IGNORECASE,
+)
+
+
+def dates(text: str) -> Iterator[Entity]:
+    """Full dates that can be read in one way only; `03/04/2026` is two dates, so it is none."""
+    for match in _ISO.finditer(text):
+        yield from _date(match, match[1], match[2], match[3], 0.97)
+    for match in _DOTTED.finditer(text):
+        yield from _date(match, match[3], match[2], match[1], 0.95)
+    for match in _SLASHED.finditer(text):
+        first, second = int(match[1]), int(match[2])
+        if first > 12 >= second or first == second:
+            yield from _date(match, match[3], match[2], match[1], 0.9)
+        elif second > 12 >= first:
+            yield from _date(match, match[3], match[1], match[2], 0.9)
+    for match in _DAY_MONTH.finditer(text):
+        yield from _date(match, match[3], str(_MONTHS[match[2].lower()]), match[1], 0.95)
+    for match in _MONTH_DAY.finditer(text):
+        yield from _date(match, match[3], str(_MONTHS[match[1].lower()]), match[2], 0.95)
+
+
+def _date(match: re.Match[str], year: str, month: str, day: str, sure: float) -> Iterable[Entity]:
+    try:
+        found = date(int(year), int(month), int(day))
+    except ValueError:
+        return
+    if 1990 <= found.year <= 2100:
+        yield Entity(
+            type=EntityType.DATE,
+            value=found.isoformat(),
+            start=match.start(),
+            end=match.end(),
+            confidence=sure,
+            why="a full date",
+        )
+
+
+# Phones
+
+_PHONE = re.compile(r"(?<![\w+/.-])(?:\+|00)?\(?\d[\d ().\-/\u00a0]{5,22}\d(?![\w])")
+
+
+def phones(text: str, regions: Sequence[str] = ()) -> Iterator[Entity]:
+    """Numbers that a numbering plan allows, with a country code or as one of `regions` has them."""
+    for candidate in _PHONE.finditer(text):
+        written = candidate.group()
+        international = written.startswith(("+", "00"))
+        if not international and _DATE_LIKE.match(written):
+            continue
+        if written.startswith("00"):
+            written = "+" + written[2:]
+        for region in (None,) if international else tuple(regions):
+            match = next(iter(phonenumbers.PhoneNumberMatcher(written, region)), None)
+            if match is None:
+                continue
+            value = phonenumbers.format_number(match.number, phonenumbers.PhoneNumberFormat.E164)
+            yield Entity(
+                type=EntityType.PHONE,
+                value=value,
+                start=candidate.start(),
+                end=candidate.end(),
+                confidence=0.95 if international else 0.7,
+                why="valid with its country code" if international else f"valid in {region}",
+            )
+            break
+
+
+# Articles
+
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_GENERIC = re.compile(
+    "with|black|white|blue|green|grey|large|small|medium|size|mini|maxi|plus|pack|piece|pieces"
+    "|schwarz|weiß|blau|grün|groß|klein|para|negro|blanco|azul|rojo|verde|avec|pour|noir|blanc"
+    "|bleu|rouge|vert|petit|grand"
+)
+"""Words of article names that say nothing of the article."""
+
+
+class Articles:
+    """The articles that may be meant, indexed once: building takes time, looking up does not."""
+
+    def __init__(self, products: Mapping[str, str]) -> None:
+        self.given = dict(islice(products.items(), MAX_PRODUCTS))
+        self.by_key = {re.sub(r"[\W_]+", "", sku).upper(): sku for sku in self.given}
+        self.by_key.pop("", None)
+        self.by_first: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        self.bearers: dict[str, set[str]] = defaultdict(set)
+        for sku, name in self.given.items():
+            parts = tuple(_stem(m.group()) for m in _WORD.finditer(name or ""))[:12]
+            if parts:
+                self.by_first[parts[0]].append((parts, sku))
+            for part in set(parts):
+                if len(part) >= 4 and not _GENERIC.fullmatch(part) and not part.isdigit():
+                    self.bearers[part].add(sku)
+
+
+def articles(text: str, index: Articles) -> Iterator[Entity]:
+    """SKUs as they are, whole names, and words of a name that few of the given articles have."""
+    if not index.given:
+        return
+    yield from _skus(text, index)
+    words = [(_stem(m.group()), m.start(), m.end()) for m in _WORD.finditer(text)]
+    for position, (word, start, end) in enumerate(words):
+        for parts, sku in index.by_first.get(word, ())[:MAX_SAME_FIRST_WORD]:
+            window = words[position : position + len(parts)]
+            if tuple(w for w, _, _ in window) == parts and (len(parts) > 1 or len(word) >= 4):
+                sure = 0.9 if len(parts) > 1 else 0.75
+                yield _product(sku, start, window[-1][2], sure, f"the name {index.given[sku]}")
+        owners = index.bearers.get(word, ())
+        if 0 < len(owners) <= 3:
+            sure = 0.6 if len(owners) == 1 else 0.35
+            for sku in sorted(owners):
+                yield _product(sku, start, end, sure, f"a word of {index.given[sku]}")
+
+
+def _skus(text: str, index: Articles) -> Iterator[Entity]:
+    """Whole tokens that are a SKU, blanks and dashes aside."""
+    for match in _SKU_TOKEN.finditer(text):
+        token = match.group().rstrip("-_./")
+        sku = index.by_key.get(re.sub(r"[\W_]+", "", token).upper())
+        if sku is None:
+            continue
+        plain = token.isdigit() or token.isalpha()
+        if len(token) < 3 or (plain and len(token) < 5 and token != sku):
+            continue
+        yield Entity(
+            type=EntityType.SKU,
+            value=sku,
+            start=match.start(),
+            end=match.start() + len(token),
+            confidence=0.6 if plain and len(token) < 6 else 0.95,
+            why=f"the article number of {index.given[sku] or sku}"[:120],
+        )
+
+
+_SKU_TOKEN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9](?:[A-Za-z0-9]|[-_./](?=[A-Za-z0-9])){1,39}")
+
+
+def _product(sku: str, start: int, end: int, sure: float, why: str) -> Entity:
+    return Entity(
+        type=EntityType.PRODUCT, value=sku, start=start, end=end, confidence=sure, why=why[:120]
+    )
+
+
+def _stem(word: str) -> str:
+    lowered = word.casefold().replace("’", "'")
+    lowered = lowered.removesuffix("'s")
+    return lowered[:-1] if len(lowered) > 4 and lowered.endswith("s") else lowered

@@ -1,0 +1,283 @@
+"""Understanding by rules: cues with weights, each judgement with the cues that made it.
+
+No model and no training: what it says can be read in `lexicon/` and pointed at in the text. It
+speaks English, and in a first set German, Spanish and French; in any other language it finds
+entities and judges nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from middleware.contract.actions import Reason
+from middleware.domain.understanding import (
+    Entity,
+    Intent,
+    Judgement,
+    Remedy,
+    Sentiment,
+    Severity,
+    Span,
+    Understanding,
+)
+from middleware.understanding.cues import CueSet, Hit, Word, words_of
+from middleware.understanding.entities import Articles, entities
+from middleware.understanding.language import identify
+from middleware.understanding.lexicon import LEXICONS, Lexicon
+
+K = TypeVar("K")
+
+VERSION = "rules/1"
+MAX_TEXT = 20_000
+"""Characters that are read; entities and cues after them are not seen."""
+
+MOST_EVIDENCE = 6
+DOUBT = 1.2
+"""What speaks for none of the classes, in points; a lone weak cue must not look sure."""
+ENOUGH = 1.5
+"""Points below which the answer is unknown."""
+LEAD = 0.5
+"""Points that the first class needs before the second."""
+
+
+class Rules:
+    """The default `Understands`. `regions` are where national phone numbers are read."""
+
+    def __init__(self, *, regions: Sequence[str] = ()) -> None:
+        self.regions = tuple(regions)
+        self._articles: tuple[Mapping[str, str], Articles] | None = None
+
+    def understand(
+        self,
+        text: str,
+        *,
+        language: str | None = None,
+        products: Mapping[str, str] | None = None,
+        order_patterns: Sequence[str] = (),
+    ) -> Understanding:
+        """Judge one text; raises `PatternRefused` for an order pattern that is not allowed.
+
+        `products` is indexed once for as long as the same mapping is given again.
+        """
+        read = text[:MAX_TEXT]
+        found = entities(
+            read,
+            products=self._index(products) if products else None,
+            order_patterns=order_patterns,
+            regions=self.regions,
+        )
+        spoken = identify(read, language)
+        lexicon = LEXICONS.get(spoken.value or "")
+        if lexicon is None:
+            return Understanding(language=spoken, entities=found, by=VERSION)
+        words = words_of(_without_entities(read, found), lexicon.spellings)
+        return _judged(read, words, lexicon, spoken, found)
+
+    def _index(self, products: Mapping[str, str]) -> Articles:
+        if self._articles is None or self._articles[0] is not products:
+            self._articles = (products, Articles(products))
+        return self._articles[1]
+
+
+def _without_entities(text: str, found: Sequence[Entity]) -> str:
+    """The text with addresses and numbers blanked out, offsets unchanged: they are no words."""
+    blanked = list(text)
+    for entity in found:
+        if entity.type in ("email", "tracking_number", "order_number", "phone"):
+            blanked[entity.start : entity.end] = " " * (entity.end - entity.start)
+    return "".join(blanked)
+
+
+def _judged(
+    text: str,
+    words: Sequence[Word],
+    lexicon: Lexicon,
+    spoken: Judgement[str],
+    found: tuple[Entity, ...],
+) -> Understanding:
+    reasons = _weighed(lexicon.reasons, words, lexicon)
+    intents = _weighed(lexicon.intents, words, lexicon)
+    tone = _Tone(words, lexicon)
+    asks = "?" in text or (bool(words) and words[0].text in lexicon.openers)
+    intent = _intent(reasons, intents, tone, asks=asks)
+    waits = intent.value not in (Intent.PRAISE, Intent.NOISE)
+    reason = _best(reasons) if waits else Judgement[Reason]()
+    return Understanding(
+        intent=intent,
+        sentiment=_sentiment(tone, intent, reason),
+        reason=reason,
+        severity=_severity(_weighed(lexicon.severities, words, lexicon), intent, words),
+        remedy=_best(_weighed(lexicon.remedies, words, lexicon)) if waits else Judgement[Remedy](),
+        language=spoken,
+        entities=found,
+        by=VERSION,
+    )
+
+
+class _Weight:
+    """What was found for one class: cues, and points that grow ever more slowly with them."""
+
+    __slots__ = ("hits", "points")
+
+    def __init__(self, hits: Iterable[Hit]) -> None:
+        self.hits = [hit for hit in hits if not hit.negated]
+        ordered = sorted((hit.cue.weight for hit in self.hits), reverse=True)
+        self.points = sum(weight * 0.6**index for index, weight in enumerate(ordered))
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return _spans(self.hits)
+
+
+def _spans(hits: Iterable[Hit]) -> tuple[Span, ...]:
+    strongest = sorted(hits, key=lambda hit: (-hit.cue.weight, hit.first))[:MOST_EVIDENCE]
+    return tuple(hit.span for hit in sorted(strongest, key=lambda hit: hit.first))
+
+
+def _weighed(
+    groups: Mapping[K, CueSet], words: Sequence[Word], lexicon: Lexicon
+) -> dict[K, _Weight]:
+    return {key: _Weight(cues.find(words, lexicon.negators)) for key, cues in groups.items()}
+
+
+def _best(weights: Mapping[K, _Weight]) -> Judgement[K]:
+    """The class with the most points, unknown where they are few or another is as likely."""
+    return _leading(
+        {key: weight.points for key, weight in weights.items()},
+        {key: weight.spans for key, weight in weights.items()},
+    )
+
+
+def _leading(points: Mapping[K, float], spans: Mapping[K, tuple[Span, ...]]) -> Judgement[K]:
+    ranked = sorted(points.items(), key=lambda item: -item[1])
+    if not ranked:
+        return Judgement[K]()
+    best, top = ranked[0]
+    second = ranked[1][1] if len(ranked) > 1 else 0.0
+    if top < ENOUGH or top - second < LEAD:
+        return Judgement[K]()
+    # The second counts in full, the rest is noise of a few shared words.
+    confidence = top / (top + max(second, 0.0) + DOUBT)
+    return Judgement[K](value=best, confidence=round(confidence, 3), evidence=spans.get(best, ()))
+
+
+class _Tone:
+    """Glad and sad words, with what turns, strengthens and outweighs them."""
+
+    def __init__(self, words: Sequence[Word], lexicon: Lexicon) -> None:
+        glad = lexicon.positive.find(words, lexicon.negators)
+        sad = lexicon.negative.find(words, lexicon.negators)
+        # A phrase that holds the other's word wins over it: "not good" is no "good".
+        places = {place: hit for hit in (*glad, *sad) for place in range(hit.first, hit.last)}
+        for hit in (*glad, *sad):
+            for place in range(hit.first, hit.last):
+                if hit.last - hit.first > places[place].last - places[place].first:
+                    places[place] = hit
+        turn = max(
+            (i for i, word in enumerate(words) if word.text in lexicon.contrasts), default=-1
+        )
+        self.glad = self.sad = 0.0
+        self.glad_hits: list[Hit] = []
+        self.sad_hits: list[Hit] = []
+        for hits, is_glad in ((glad, True), (sad, False)):
+            for hit in hits:
+                if any(places[place] is not hit for place in range(hit.first, hit.last)):
+                    continue
+                weight = hit.cue.weight * _strength(words, hit, lexicon)
+                if turn >= 0:
+                    weight *= 1.4 if hit.first > turn else 0.6
+                says_glad = is_glad
+                if hit.negated:
+                    says_glad, weight = not is_glad, weight * (0.9 if is_glad else 0.5)
+                if says_glad:
+                    self.glad += weight
+                    self.glad_hits.append(hit)
+                else:
+                    self.sad += weight
+                    self.sad_hits.append(hit)
+
+
+def _strength(words: Sequence[Word], hit: Hit, lexicon: Lexicon) -> float:
+    before = words[hit.first - 1].text if hit.first > 0 else ""
+    strength = 1.3 if before in lexicon.boosters else 1.0
+    return strength * (1.2 if any(words[i].shouted for i in range(hit.first, hit.last)) else 1.0)
+
+
+def _intent(
+    reasons: Mapping[Reason, _Weight],
+    intents: Mapping[Intent, _Weight],
+    tone: _Tone,
+    *,
+    asks: bool,
+) -> Judgement[Intent]:
+    trouble = max(reasons.values(), key=lambda weight: weight.points)
+    points = {intent: weight.points for intent, weight in intents.items()}
+    spans = {intent: weight.spans for intent, weight in intents.items()}
+    # Words of trouble are also words of praise ("arrived a day early", "great service"): where
+    # the tone is glad and nothing is sad, they count for little.
+    calm = tone.sad == 0
+    glad = tone.glad > 0 and calm
+    points[Intent.COMPLAINT] = trouble.points * (0.4 if glad else 1.0) + 0.8 * tone.sad
+    spans[Intent.COMPLAINT] = _spans([*trouble.hits, *tone.sad_hits])
+    points[Intent.QUESTION] += 1.6 if asks else 0.0
+    if asks and calm and not glad:
+        points[Intent.COMPLAINT] *= 0.8
+    points[Intent.PRAISE] += tone.glad - 0.8 * tone.sad - (0.0 if glad else 0.5 * trouble.points)
+    spans[Intent.PRAISE] = _spans([*intents[Intent.PRAISE].hits, *tone.glad_hits])
+    return _leading(points, spans)
+
+
+def _sentiment(
+    tone: _Tone, intent: Judgement[Intent], reason: Judgement[Reason]
+) -> Judgement[Sentiment]:
+    net = tone.glad - tone.sad
+    total = tone.glad + tone.sad
+    if intent.value is Intent.COMPLAINT and reason.known:
+        # "Thanks for the broken cup" thanks nobody.
+        net, total = net - 1.2, total + 1.2
+    if abs(net) < 0.45:
+        if total == 0 and intent.value in (Intent.QUESTION, Intent.NOISE):
+            return Judgement[Sentiment](
+                value=Sentiment.NEUTRAL, confidence=0.6, evidence=intent.evidence
+            )
+        return Judgement[Sentiment]()
+    value, hits = (
+        (Sentiment.POSITIVE, tone.glad_hits) if net > 0 else (Sentiment.NEGATIVE, tone.sad_hits)
+    )
+    evidence = _spans(hits) or reason.evidence
+    confidence = (abs(net) / (total + 0.6)) * (1 - math.exp(-abs(net) - 0.5))
+    return Judgement[Sentiment](value=value, confidence=round(confidence, 3), evidence=evidence)
+
+
+def _severity(
+    weights: Mapping[Severity, _Weight], intent: Judgement[Intent], words: Sequence[Word]
+) -> Judgement[Severity]:
+    """The worst that a cue says; without cues a complaint is normal and the rest is low."""
+    critical, high = weights[Severity.CRITICAL], weights[Severity.HIGH]
+    if critical.points >= ENOUGH and intent.value not in (Intent.PRAISE, Intent.NOISE):
+        return _grade(Severity.CRITICAL, critical.points, critical.spans)
+    if intent.value in (Intent.PRAISE, Intent.NOISE, Intent.QUESTION):
+        return Judgement[Severity](
+            value=Severity.LOW, confidence=intent.confidence, evidence=intent.evidence
+        )
+    shouted = sum(word.shouted for word in words) >= 4
+    if high.points + (0.5 if shouted else 0.0) >= ENOUGH:
+        return _grade(Severity.HIGH, high.points, high.spans)
+    low = weights[Severity.LOW]
+    if low.points >= ENOUGH:
+        return _grade(Severity.LOW, low.points, low.spans)
+    if intent.value is Intent.COMPLAINT:
+        return Judgement[Severity](
+            value=Severity.NORMAL,
+            confidence=round(0.6 * intent.confidence, 3),
+            evidence=intent.evidence,
+        )
+    return Judgement[Severity]()
+
+
+def _grade(value: Severity, points: float, spans: tuple[Span, ...]) -> Judgement[Severity]:
+    return Judgement[Severity](
+        value=value, confidence=round(points / (points + DOUBT), 3), evidence=spans
+    )
