@@ -3,8 +3,8 @@
 Chatwoot stores what Liquid makes of an outgoing message (`app/models/concerns/liquidable.rb`) and
 shows what markdown-it makes of that (`app/javascript/shared/helpers/MessageFormatter.js`: no HTML,
 a line break stays one). A note of ours is plain text that quotes customers, so what either would
-take for its own is escaped, and nothing else: the text is also read unrendered, in notifications. The key stands
-at the end as a marker (docs/glossary.md#marker).
+take for its own is escaped, and nothing else: the text is also read unrendered, in notifications.
+The key stands at the end as a marker (docs/glossary.md#marker).
 """
 
 from __future__ import annotations
