@@ -138,21 +138,27 @@ def _each_of(convert: Convert) -> Convert:
 
 def _steps(rule: FieldRule, *, back: bool) -> Convert | None:
     """All steps of a line as one conversion."""
+    joining, splitting = ("split", "join") if back else ("join", "split")
     stages: list[Convert] = []
     chain: list[Convert] = []
+
+    def end_stage() -> None:
+        if chain:
+            stages.append(_each_of(_fused(tuple(chain))))
+            chain.clear()
+
     for use in reversed(rule.uses) if back else rule.uses:
         build = use.step.back if back else use.step.forward
         assert build is not None
-        if use.step.name == ("split" if back else "join"):
+        if use.step.name == joining:
             # Joining takes the list whole; every other step takes its values one by one.
-            if chain:
-                stages.append(_each_of(_fused(tuple(chain))))
-                chain = []
+            end_stage()
             stages.append(build(use.argument))
         else:
             chain.append(build(use.argument))
-    if chain:
-        stages.append(_each_of(_fused(tuple(chain))))
+            if use.step.name == splitting:
+                end_stage()
+    end_stage()
     return _fused(tuple(stages)) if stages else None
 
 
@@ -204,7 +210,14 @@ def _source(rule: FieldRule) -> Run:
     if rule.origin == "all_of":
 
         def every(record: Any, up: Up) -> Any:
-            return [v for get in getters if not _empty(v := get(record, up))] or None
+            found: list[Any] = []
+            for get in getters:
+                value = get(record, up)
+                if isinstance(value, list | tuple):
+                    found.extend(item for item in value if not _empty(item))
+                elif not _empty(value):
+                    found.append(value)
+            return found or None
 
         return every
     if rule.origin == "template":

@@ -166,8 +166,9 @@ class _Builder:
         )
 
     def _doubtful(self) -> None:
+        told = {issue.place for issue in self.report.issues if issue.code == "M006"}
         for scalar in document.scalars(self.root):
-            if scalar.doubtful:
+            if scalar.doubtful and scalar.place not in told:
                 self.report.error(
                     "M006",
                     f"YAML reads the unquoted {scalar.text} as {scalar.value!r}; "
