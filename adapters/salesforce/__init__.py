@@ -1,0 +1,1 @@
+"""Salesforce: contacts, accounts, orders, cases, and comments on cases."""

@@ -1,0 +1,975 @@
+"""Salesforce: contacts, accounts, orders and cases to read; cases, comments and orders to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel
+
+from adapters.salesforce import soql, spelling
+from adapters.salesforce.changes import ORDER, STAMP, Cursor
+from adapters.salesforce.client import SYSTEM, Client, is_id
+from adapters.salesforce.settings import Configured, SalesforceSettings, Secrets
+from adapters.salesforce.soql import Children, Clause
+from adapters.salesforce.text import ends_with_marker, marker, shortened
+from middleware.contract.actions import (
+    CaseRequest,
+    NoteRequest,
+    Operation,
+    Receipt,
+    ReplacementOrderRequest,
+)
+from middleware.contract.canonical import Account, Contact, Frozen, Kind, Order, Record, Ref
+from middleware.contract.capabilities import (
+    Adapter,
+    CheckReport,
+    Clue,
+    Connection,
+    CreatesReplacementOrders,
+    Description,
+    FieldInfo,
+    Finding,
+    FindsAccounts,
+    FindsContacts,
+    KeyTraits,
+    ListsChanges,
+    ObjectInfo,
+    OpensCases,
+    Page,
+    Quarantined,
+    ReadsOrders,
+    WritesNotes,
+)
+from middleware.contract.errors import (
+    Ambiguous,
+    Duplicated,
+    Missing,
+    NotOffered,
+    Permanent,
+    Rejected,
+    RemoteError,
+    Transient,
+)
+from middleware.contract.mapping import AnswerUnreadable, Mapping, MappingError, to_record
+
+KEY_LENGTH = 64
+"""The longest key that the hub mints; the field that bears it must hold as much."""
+
+_NATIVE = (Operation.CASE, Operation.REPLACEMENT_ORDER)
+_LONGEST_COMMENT = 4000
+"""Bytes of CaseComment.CommentBody (Object Reference)."""
+_MOST_PER_PAGE = 2000
+
+
+class SalesforceAdapter(
+    Adapter,
+    FindsContacts,
+    FindsAccounts,
+    ReadsOrders,
+    ListsChanges,
+    CreatesReplacementOrders,
+    OpensCases,
+    WritesNotes,
+):
+    """Speaks Salesforce's REST API as one user of one org."""
+
+    system: ClassVar[str] = SYSTEM
+    Settings: ClassVar[type[BaseModel]] = SalesforceSettings
+    change_kinds: ClassVar[tuple[Kind, ...]] = (
+        Kind.ACCOUNT,
+        Kind.CONTACT,
+        Kind.PRODUCT,
+        Kind.ORDER,
+        Kind.CASE,
+    )
+
+    def __init__(self, connection: Connection, configured: Configured) -> None:
+        self._connection = connection
+        self._settings = configured.settings
+        self._client = Client(configured.settings, configured.secrets)
+
+    @classmethod
+    def open(cls, connection: Connection) -> Self:
+        settings = SalesforceSettings.model_validate(dict(connection.settings))
+        secrets = Secrets.model_validate(dict(connection.secrets))
+        return cls(connection, Configured(settings=settings, secrets=secrets))
+
+    def close(self) -> None:
+        self._client.close()
+
+    # People.
+
+    def find_contacts(self, clue: Clue, *, limit: int = 10) -> tuple[Contact, ...]:
+        """Contacts with one of the clue's addresses, numbers, handles or ids, in any spelling."""
+        found = self._find(Kind.CONTACT, clue, limit, operation="find_contacts")
+        return tuple(record for record in found if isinstance(record, Contact))
+
+    def find_accounts(self, clue: Clue, *, limit: int = 10) -> tuple[Account, ...]:
+        """Accounts with one of the clue's numbers or ids. A standard account has no address."""
+        found = self._find(Kind.ACCOUNT, clue, limit, operation="find_accounts")
+        return tuple(record for record in found if isinstance(record, Account))
+
+    def _find(self, kind: Kind, clue: Clue, limit: int, *, operation: str) -> list[Record]:
+        mapping = self._connection.mappings.pull(kind)
+        clauses = list(_clauses(_search(mapping), clue))
+        if not clauses or limit < 1:
+            return []
+        # A spelling may mean another number in another country, so some rows may fall away again.
+        rows = self._rows(
+            mapping, soql.any_of(clauses), order=("Id",), limit=2 * limit + 20, operation=operation
+        )
+        records = (self._record(kind, mapping, row) for row in rows)
+        return [record for record in records if record is not None and _bears(record, clue)][:limit]
+
+    # Orders.
+
+    def read_order(self, ref: Ref) -> Order:
+        mapping = self._connection.mappings.pull(Kind.ORDER)
+        key = self._own_id(ref, "read_order", Kind.ORDER)
+        rows = self._rows(mapping, soql.equal("Id", key), operation="read_order")
+        if not rows:
+            raise Missing(
+                "there is no such order in Salesforce, or the hub's user may not see it",
+                system=SYSTEM,
+                operation="read_order",
+            )
+        order = to_record(
+            Kind.ORDER,
+            connection=self._connection.name,
+            id=rows[0]["Id"],
+            values=mapping.read(rows[0]),
+        )
+        assert isinstance(order, Order)
+        return order
+
+    def find_order(self, number: str) -> Order | None:
+        mapping = self._connection.mappings.pull(Kind.ORDER)
+        wanted = number.strip()
+        fields = _search(mapping).get("number", ())
+        if not wanted or not fields:
+            return None
+        rows = self._rows(
+            mapping,
+            soql.any_of([soql.equal(field, wanted) for field in fields]),
+            order=("Id",),
+            limit=20,
+            operation="find_order",
+        )
+        # The first field named is what customers know; another's number may be the same by chance.
+        for field in fields:
+            for row in rows:
+                if str(row.get(field) or "").casefold() == wanted.casefold():
+                    order = self._record(Kind.ORDER, mapping, row)
+                    if isinstance(order, Order):
+                        return order
+        return None
+
+    def orders_of(
+        self, customer: Ref, *, since: datetime | None = None, limit: int = 50
+    ) -> tuple[Order, ...]:
+        mapping = self._connection.mappings.pull(Kind.ORDER)
+        key = self._own_id(customer, "orders_of", Kind.ACCOUNT, Kind.CONTACT)
+        search = _search(mapping)
+        fields = search.get(str(customer.kind), ())
+        if not fields or limit < 1:
+            return ()
+        where = soql.any_of([soql.equal(field, key) for field in fields])
+        placed = search.get("placed_at", ("CreatedDate",))[0]
+        if since is not None:
+            where &= soql.compare(
+                placed, ">=", since if placed.endswith("edDate") else since.date()
+            )
+        rows = self._rows(
+            mapping,
+            where,
+            order=(f"-{placed}", "-Id"),
+            limit=min(limit, _MOST_PER_PAGE),
+            operation="orders_of",
+        )
+        records = (self._record(Kind.ORDER, mapping, row) for row in rows)
+        return tuple(order for order in records if isinstance(order, Order))
+
+    # Changes.
+
+    def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
+        """Rows by SystemModstamp, deleted ones too while they are in the recycle bin (15 days)."""
+        if kind not in self.change_kinds:
+            raise NotOffered(f"Salesforce lists no changes of a {kind}", system=SYSTEM)
+        mapping = self._connection.mappings.pull(kind)
+        try:
+            begun = Cursor.parse(cursor)
+        except ValueError as error:
+            raise Rejected(
+                f"{error}; reset it to start from the beginning",
+                system=SYSTEM,
+                operation="changed_since",
+                field="cursor",
+            ) from None
+        here = begun
+        if begun.until is None:
+            latest = self._client.now(fresh=True) - self._settings.lag
+            here = begun.at(latest.replace(microsecond=0))
+        assert here.until is not None
+        size = max(1, min(limit, _MOST_PER_PAGE))
+        rows = self._rows(
+            mapping,
+            here.where,
+            extra=(STAMP, "IsDeleted"),
+            order=ORDER,
+            limit=size,
+            deleted=True,
+            operation="changed_since",
+        )
+        more = len(rows) >= size
+        following = here.ended(self._settings.overlap)
+        if more:
+            last = rows[-1]
+            following = here.past(_stamp_of(last), _id_of(last))
+        records: list[Record] = []
+        quarantined: list[Quarantined] = []
+        deleted: list[Ref] = []
+        for row in rows:
+            key = _id_of(row)
+            if row.get("IsDeleted") is True:
+                deleted.append(self._ref(kind, key))
+                continue
+            try:
+                records.append(self._mapped(kind, mapping, row))
+            except MappingError as error:
+                problem = error.problems[0]
+                quarantined.append(
+                    Quarantined(
+                        kind=kind,
+                        id=key,
+                        field=problem.field,
+                        reason=problem.reason,
+                        place=problem.place,
+                        payload=_plain(row),
+                    )
+                )
+        return Page(
+            records=tuple(records),
+            deleted=tuple(deleted),
+            quarantined=tuple(quarantined),
+            cursor=str(following),
+            more=more,
+            as_of=here.until,
+        )
+
+    # Writes.
+
+    def key_traits(self, operation: Operation) -> KeyTraits:
+        """Cases and orders bear the key in a unique field; a comment bears it in its text."""
+        if operation not in (*_NATIVE, Operation.NOTE):
+            raise NotOffered(
+                f"Salesforce takes no {operation}", system=SYSTEM, operation=str(operation)
+            )
+        self._push(operation)
+        if operation is Operation.NOTE:
+            return KeyTraits(native=False, settle=self._settings.settle)
+        return KeyTraits(native=True)
+
+    def create_case(self, request: CaseRequest, *, key: str) -> Receipt:
+        def create(mapping: Mapping) -> str:
+            ours = {**self._ours(request), "key": key}
+            values = mapping.write(ours)
+            if mapping.binding.get("write", "create") == "upsert":
+                field = _key_field(mapping)
+                values.pop(field, None)
+                return self._client.upsert(
+                    mapping.object, field, key, values, operation="create_case"
+                )
+            return self._client.create(mapping.object, values, operation="create_case")
+
+        return self._once(Operation.CASE, key, create)
+
+    def find_case(self, request: CaseRequest, *, key: str) -> Receipt | None:
+        return self._by_key(Operation.CASE, key, "find_case")
+
+    def create_replacement_order(self, request: ReplacementOrderRequest, *, key: str) -> Receipt:
+        """A draft order with its products, made in one transaction; somebody activates it there."""
+
+        def create(mapping: Mapping) -> str:
+            sobject, values, lines = self._replacement(mapping, request, key)
+            return self._client.plant(
+                mapping.object,
+                values,
+                {sobject[0]: (sobject[1], lines)},
+                operation="create_replacement_order",
+            )
+
+        return self._once(Operation.REPLACEMENT_ORDER, key, create)
+
+    def find_replacement_order(
+        self, request: ReplacementOrderRequest, *, key: str
+    ) -> Receipt | None:
+        return self._by_key(Operation.REPLACEMENT_ORDER, key, "find_replacement_order")
+
+    def create_note(self, request: NoteRequest, *, key: str) -> Receipt:
+        """A private comment on a case."""
+        mapping = self._push(Operation.NOTE)
+        self._own_id(request.on, "create_note", Kind.CASE)
+        room = _LONGEST_COMMENT - len(marker(key)) - 2
+        ours = {**self._ours(request), "key": key, "text": shortened(request.text, room)}
+        values = mapping.write(ours)
+        if not ends_with_marker(values.get(_key_field(mapping)), key):
+            raise Permanent(
+                f"{mapping.path.name} does not put {marker('{key}')} at the end of the field that "
+                "its idempotency names; without it a comment could not be found again",
+                system=SYSTEM,
+                operation="create_note",
+            )
+        made = self._client.create(mapping.object, values, operation="create_note")
+        return Receipt(ref=self._ref(Kind.NOTE, made), key=key, url=self._client.url_of(made))
+
+    def find_note(self, request: NoteRequest, *, key: str) -> Receipt | None:
+        """The comment of the case that ends with the key's marker, deleted or not.
+
+        Reads all comments of the case: the text of a comment cannot be filtered by.
+        """
+        mapping = self._push(Operation.NOTE)
+        case = self._own_id(request.on, "find_note", Kind.CASE)
+        field = _key_field(mapping)
+        query = soql.select(
+            ("Id", "IsDeleted", field, *_answer_paths(mapping)),
+            mapping.object,
+            soql.equal("ParentId", case),
+            order=("Id",),
+        )
+        rows = self._client.query(query, operation="find_note", deleted=True)
+        hits = [row for row in rows if ends_with_marker(row.get(field), key)]
+        return self._receipt(Kind.NOTE, mapping, hits, key, operation="find_note")
+
+    def _once(self, operation: Operation, key: str, create: Callable[[Mapping], str]) -> Receipt:
+        """Find the record that bears the key, else create it; Salesforce refuses a second one."""
+        name = f"create_{operation}"
+        mapping = self._push(operation)
+        found = self._by_key(operation, key, name)
+        if found is not None:
+            return found
+        try:
+            made = create(mapping)
+        except Rejected as refusal:
+            if refusal.code not in ("DUPLICATE_VALUE", "DUPLICATES_DETECTED"):
+                raise
+            return self._beaten(operation, mapping, key, refusal)
+        receipt = Receipt(ref=self._ref(_kind_of(operation), made), key=key)
+        try:
+            # The id proves it; number, state and time are for people, and can be read later.
+            told = self._by_key(operation, key, name)
+        except RemoteError:
+            told = None
+        if told is not None and told.ref == receipt.ref:
+            return told.model_copy(update={"already_existed": False})
+        return receipt.model_copy(update={"url": self._client.url_of(made)})
+
+    def _beaten(
+        self, operation: Operation, mapping: Mapping, key: str, refusal: Rejected
+    ) -> Receipt:
+        """What "duplicate" means: ours was there already, or another record is in the way."""
+        name = f"create_{operation}"
+        about_key = refusal.code == "DUPLICATE_VALUE" and refusal.field == _key_field(mapping)
+        try:
+            found = self._by_key(operation, key, name)
+        except Transient as error:
+            if about_key:
+                raise Ambiguous(
+                    f"Salesforce says that a record bears our key; reading it failed: "
+                    f"{error.message}",
+                    system=SYSTEM,
+                    operation=name,
+                    code=refusal.code,
+                ) from None
+            raise
+        if found is not None:
+            return found
+        if about_key:
+            raise Ambiguous(
+                "Salesforce says that a record bears our key, but shows none; the hub's user may "
+                "lack the permission to see it",
+                system=SYSTEM,
+                operation=name,
+                code=refusal.code,
+                field=refusal.field,
+            )
+        raise refusal
+
+    def _by_key(self, operation: Operation, key: str, name: str) -> Receipt | None:
+        mapping = self._push(operation)
+        field = _key_field(mapping)
+        query = soql.select(
+            ("Id", "IsDeleted", field, *_answer_paths(mapping)),
+            mapping.object,
+            soql.equal(field, key),
+            order=("Id",),
+        )
+        rows = self._client.query(query, operation=name, deleted=True)
+        hits = [row for row in rows if row.get(field) == key]  # SOQL compares without case
+        return self._receipt(_kind_of(operation), mapping, hits, key, operation=name)
+
+    def _receipt(
+        self,
+        kind: Kind,
+        mapping: Mapping,
+        rows: Sequence[dict[str, Any]],
+        key: str,
+        *,
+        operation: str,
+    ) -> Receipt | None:
+        """The receipt of what was found. A record that people deleted was made all the same."""
+        living = [row for row in rows if row.get("IsDeleted") is not True]
+        if len(living) > 1:
+            raise Duplicated(
+                f"{len(living)} records of {mapping.object} bear our key",
+                system=SYSTEM,
+                operation=operation,
+            )
+        if not rows:
+            return None
+        row = (living or rows)[0]
+        try:
+            said = mapping.read_answer(row)
+        except AnswerUnreadable as unreadable:
+            raise Transient(unreadable.message, system=SYSTEM, operation=operation) from None
+        status = str(said.get("status") or "accepted")
+        made = _id_of(row)
+        return Receipt(
+            ref=self._ref(kind, made),
+            key=key,
+            number=said.get("number"),
+            status=status if living else "deleted",
+            already_existed=True,
+            at=said.get("at"),
+            url=self._client.url_of(made),
+        )
+
+    def _replacement(
+        self, mapping: Mapping, request: ReplacementOrderRequest, key: str
+    ) -> tuple[tuple[str, str], dict[str, Any], list[dict[str, Any]]]:
+        """The child relationship and its object, the order's values, and its products' values."""
+        name = "create_replacement_order"
+        lines = mapping.binding.get("lines")
+        if not isinstance(lines, dict) or not {"children", "object"} <= set(lines):
+            raise Permanent(
+                f"{mapping.path.name} needs target.lines: {{children: OrderItems, object: "
+                "OrderItem}",
+                system=SYSTEM,
+                operation=name,
+            )
+        children, item = str(lines["children"]), str(lines["object"])
+        order = self._original(mapping, request, children)
+        entries = self._entries(order, request, children)
+        values = mapping.write(
+            {
+                **self._ours(request),
+                "key": key,
+                "today": self._client.now().date(),
+                "original": order,
+                "ship_to": self._ship_to(request, order),
+                "lines": [
+                    {**line.model_dump(mode="python"), "price_entry": entry}
+                    for line, entry in zip(request.lines, entries, strict=True)
+                ],
+            }
+        )
+        made = list(values.pop(children, ()))
+        return (children, item), values, made
+
+    def _original(
+        self, mapping: Mapping, request: ReplacementOrderRequest, children: str
+    ) -> dict[str, Any]:
+        """The original order's row: what our own reading needs of it, and what is taken over."""
+        name = "create_replacement_order"
+        key = self._own_id(request.order, name, Kind.ORDER)
+        columns, below = _layout(self._connection.mappings.pull(Kind.ORDER))
+        priced = {"Id": None, "PricebookEntryId": None, "Product2.ProductCode": None}
+        for child in below:
+            if child.relationship == children:
+                priced |= dict.fromkeys(child.columns)
+        below = [child for child in below if child.relationship != children]
+        query = soql.select(
+            ("Id", "Pricebook2Id", *columns, *_taken_over(mapping)),
+            mapping.object,
+            soql.equal("Id", key),
+            children=[*below, Children(children, tuple(priced))],
+        )
+        named = [*(child.relationship for child in below), children]
+        rows = self._client.query(query, operation=name, children=named)
+        if not rows:
+            raise Missing("there is no such order in Salesforce", system=SYSTEM, operation=name)
+        return rows[0]
+
+    def _ship_to(
+        self, request: ReplacementOrderRequest, original: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Where to send it: as asked for, else where the original went."""
+        if request.ship_to is not None:
+            return request.ship_to.model_dump()
+        order = self._mapped(Kind.ORDER, self._connection.mappings.pull(Kind.ORDER), original)
+        assert isinstance(order, Order)
+        return order.ship_to.model_dump() if order.ship_to else None
+
+    def _entries(
+        self, order: dict[str, Any], request: ReplacementOrderRequest, children: str
+    ) -> list[str]:
+        """The price book entry of each line: the original's, or for a substitute the book's."""
+        name = "create_replacement_order"
+        by_line = {str(item.get("Id")): item for item in order[children]}
+        for number, line in enumerate(request.lines):
+            if line.line not in by_line:
+                raise Rejected(
+                    "the original order has no such line",
+                    system=SYSTEM,
+                    operation=name,
+                    field=f"lines.{number}.line",
+                )
+        substitutes = {
+            line.sku for line in request.lines if _sku_of(by_line[line.line]) != line.sku
+        }
+        known: dict[str, str] = {}
+        if substitutes and order.get("Pricebook2Id"):
+            where = (
+                soql.among("Product2.ProductCode", sorted(substitutes))
+                & soql.equal("Pricebook2Id", str(order["Pricebook2Id"]))
+                & soql.equal("IsActive", True)
+            )
+            if order.get("CurrencyIsoCode"):
+                where &= soql.equal("CurrencyIsoCode", str(order["CurrencyIsoCode"]))
+            query = soql.select(
+                ("Id", "Product2.ProductCode"), "PricebookEntry", where, order=("-Id",)
+            )
+            for row in self._client.query(query, operation=name):
+                known[_sku_of(row) or ""] = _id_of(row)
+        entries: list[str] = []
+        for number, line in enumerate(request.lines):
+            item = by_line[line.line]
+            entry = (
+                item.get("PricebookEntryId") if _sku_of(item) == line.sku else known.get(line.sku)
+            )
+            if not isinstance(entry, str):
+                raise Rejected(
+                    "the original order's price book has no active entry for this product",
+                    system=SYSTEM,
+                    operation=name,
+                    field=f"lines.{number}.sku",
+                )
+            entries.append(entry)
+        return entries
+
+    # What is there.
+
+    def check(self) -> CheckReport:
+        """Logs in, and compares the org's objects, fields and permissions with the mappings."""
+        try:
+            self._client.log_in()
+            left, most = self._client.requests_left()
+        except RemoteError as error:
+            return CheckReport(
+                findings=(
+                    Finding(
+                        name="login",
+                        ok=False,
+                        detail=error.message,
+                        remedy="Correct url, login, username or the secrets; or mend the network "
+                        "between here and Salesforce.",
+                    ),
+                )
+            )
+        findings = [
+            Finding(name="login", ok=True, detail=f"API {self._settings.api_version}"),
+            Finding(
+                name="API requests",
+                ok=left > most // 20,
+                detail=f"{left} of {most} left for today",
+                remedy="" if left > most // 20 else "Sync less often, or buy more requests.",
+            ),
+        ]
+        described: dict[str, dict[str, Any] | None] = {}
+        try:
+            for mapping in self._connection.mappings.mappings:
+                findings += self._check(mapping, described)
+        except RemoteError as error:
+            findings.append(Finding(name="describe", ok=False, detail=error.message))
+        return CheckReport(findings=tuple(findings))
+
+    def _check(
+        self, mapping: Mapping, described: dict[str, dict[str, Any] | None]
+    ) -> Iterator[Finding]:
+        name = f"{mapping.object} ({mapping.path.name})"
+        about = self._described(mapping.object, described)
+        if about is None or not about.get("queryable", True):
+            yield Finding(
+                name=name,
+                ok=False,
+                detail=f"the hub's user sees no object {mapping.object}",
+                remedy="Give the user's permission set read access to the object, or correct its "
+                "name in the mapping.",
+            )
+            return
+        missing = [path for path in _needed(mapping) if not self._resolve(path, about, described)]
+        yield Finding(
+            name=name,
+            ok=not missing,
+            detail="" if not missing else f"the hub's user does not see {', '.join(missing)}",
+            remedy=""
+            if not missing
+            else "Create the fields, give the permission set read access to them, or take their "
+            "lines out of the mapping.",
+        )
+        if mapping.pushes:
+            yield from self._check_writes(mapping, about, described)
+
+    def _check_writes(
+        self,
+        mapping: Mapping,
+        about: dict[str, Any],
+        described: dict[str, dict[str, Any] | None],
+    ) -> Iterator[Finding]:
+        name = f"create {mapping.object}"
+        lines = mapping.binding.get("lines")
+        child = str(lines.get("children")) if isinstance(lines, dict) else None
+        fields = {field["name"]: field for field in about["fields"]}
+        locked = [
+            rule.key
+            for rule in mapping.fields
+            if rule.key != child and rule.key in fields and not fields[rule.key].get("createable")
+        ]
+        may = bool(about.get("createable"))
+        ok = may and not locked
+        detail = (
+            "the hub's user may not create it"
+            if not may
+            else f"the hub's user may not write {', '.join(locked)}"
+        )
+        yield Finding(
+            name=name,
+            ok=ok,
+            detail="" if ok else detail,
+            remedy="" if ok else "Give the user's permission set create and edit access, or take "
+            "the lines out of the mapping.",
+        )  # fmt: skip
+        if mapping.canonical not in map(str, _NATIVE):
+            return
+        field = _key_field(mapping)
+        known = fields.get(field)
+        length = int(known.get("length") or 0) if known else 0
+        wrong = (
+            "does not exist or is hidden"
+            if known is None
+            else "is not an External ID"
+            if not known.get("externalId")
+            else "is not Unique"
+            if not known.get("unique")
+            else f"holds {length} characters"
+            if length < KEY_LENGTH
+            else ""
+        )
+        yield Finding(
+            name=f"key {mapping.object}.{field}",
+            ok=not wrong,
+            detail=f"the field {wrong}" if wrong else "unique external id",
+            remedy=""
+            if not wrong
+            else f"Make {field} a custom field of {mapping.object}: Text({KEY_LENGTH}), External "
+            "ID, Unique; and let the hub's user read and edit it.",
+        )
+
+    def describe(self) -> Description:
+        """The objects that the mappings use. Fields behind lookups and of children, as far as a
+        mapping names them, are listed under their whole path."""
+        described: dict[str, dict[str, Any] | None] = {}
+        objects: list[ObjectInfo] = []
+        by_object: dict[str, list[Mapping]] = {}
+        for mapping in self._connection.mappings.mappings:
+            by_object.setdefault(mapping.object, []).append(mapping)
+        for name, mappings in by_object.items():
+            about = self._described(name, described)
+            if about is None:
+                continue
+            infos = [_info(field, field["name"]) for field in about["fields"]]
+            paths = {path for mapping in mappings for path in _needed(mapping) if "." in path}
+            for path in sorted(paths):
+                field = self._resolve(path, about, described)
+                if field is not None:
+                    infos.append(_info(field, path))
+            objects.append(ObjectInfo(name=name, fields=tuple(infos)))
+        return Description(
+            system=SYSTEM, version=self._settings.api_version, objects=tuple(objects)
+        )
+
+    def _described(
+        self, sobject: str, described: dict[str, dict[str, Any] | None]
+    ) -> dict[str, Any] | None:
+        if sobject not in described:
+            described[sobject] = self._client.describe(sobject)
+        return described[sobject]
+
+    def _resolve(
+        self, path: str, about: dict[str, Any], described: dict[str, dict[str, Any] | None]
+    ) -> dict[str, Any] | None:
+        """The field's description behind a path of lookups and children; None if there is none."""
+        *steps, last = path.split(".")
+        here: dict[str, Any] | None = about
+        for step in steps:
+            assert here is not None
+            target = next(
+                (f["referenceTo"][0] for f in here["fields"]
+                 if f.get("relationshipName") == step and f.get("referenceTo")),
+                None,
+            ) or next(
+                (c["childSObject"] for c in here.get("childRelationships") or ()
+                 if c.get("relationshipName") == step),
+                None,
+            )  # fmt: skip
+            here = self._described(target, described) if target else None
+            if here is None:
+                return None
+        assert here is not None
+        children = here.get("childRelationships") or ()
+        if not steps and any(c.get("relationshipName") == last for c in children):
+            return {"name": last, "type": "children", "createable": True, "nillable": True}
+        return next((field for field in here["fields"] if field["name"] == last), None)
+
+    # Rows and records.
+
+    def _rows(
+        self,
+        mapping: Mapping,
+        where: Clause,
+        *,
+        operation: str,
+        extra: Sequence[str] = (),
+        order: Sequence[str] = (),
+        limit: int | None = None,
+        deleted: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The rows of the mapping's object with all that the mapping reads."""
+        columns, children = _layout(mapping)
+        query = soql.select(
+            ("Id", *columns, *extra),
+            mapping.object,
+            where,
+            children=children,
+            order=order,
+            limit=limit,
+        )
+        return self._client.query(
+            query,
+            operation=operation,
+            deleted=deleted,
+            children=[child.relationship for child in children],
+        )
+
+    def _mapped(self, kind: Kind, mapping: Mapping, row: dict[str, Any]) -> Record:
+        return to_record(
+            kind, connection=self._connection.name, id=_id_of(row), values=mapping.read(row)
+        )
+
+    def _record(self, kind: Kind, mapping: Mapping, row: dict[str, Any]) -> Record | None:
+        """The row's record; None for one that the mapping refuses. A sync quarantines those."""
+        try:
+            return self._mapped(kind, mapping, row)
+        except MappingError:
+            return None
+
+    def _push(self, operation: Operation) -> Mapping:
+        mapping = self._connection.mappings.push(str(operation))
+        if mapping.idempotency is None:
+            raise Permanent(
+                f"{mapping.path.name} has no idempotency: it does not say which field bears the "
+                "key",
+                system=SYSTEM,
+            )
+        return mapping
+
+    def _ours(self, request: Frozen) -> dict[str, Any]:
+        """The request as a mapping sees it; references to other systems mean nothing there."""
+        ours = request.model_dump(mode="python")
+        for name in ("contact", "account", "order", "case", "on"):
+            ref = getattr(request, name, None)
+            if isinstance(ref, Ref) and (
+                ref.connection != self._connection.name or not is_id(ref.id)
+            ):
+                ours[name] = None
+        return ours
+
+    def _own_id(self, ref: Ref, operation: str, *kinds: Kind) -> str:
+        """The reference's id, which must be one of this org and of one of these kinds."""
+        if ref.connection != self._connection.name or ref.kind not in kinds:
+            wanted = " or ".join(map(str, kinds))
+            raise Rejected(
+                f"this needs a {wanted} of {self._connection.name}, not a {ref.kind} of "
+                f"{ref.connection}",
+                system=SYSTEM,
+                operation=operation,
+            )
+        if not is_id(ref.id):
+            raise Missing(
+                "a Salesforce id has 15 or 18 letters and digits",
+                system=SYSTEM,
+                operation=operation,
+            )
+        return ref.id
+
+    def _ref(self, kind: Kind, key: str) -> Ref:
+        return Ref(connection=self._connection.name, kind=kind, id=key)
+
+
+def _layout(mapping: Mapping) -> tuple[list[str], list[Children]]:
+    """What a query must select: own columns and lookups, and the columns of each child."""
+    inside = {rule.sources[0].key: ["Id"] for rule in mapping.fields if rule.origin == "each"}
+    columns: list[str] = []
+    for path in mapping.remote_fields:
+        head, _, rest = path.partition(".")
+        if path in inside:
+            continue
+        if head in inside:
+            inside[head].append(rest)
+        else:
+            columns.append(path)
+    children = [Children(child, tuple(dict.fromkeys(paths))) for child, paths in inside.items()]
+    return columns, children
+
+
+def _search(mapping: Mapping) -> dict[str, tuple[str, ...]]:
+    """The binding's `search`: which fields a part of a clue is compared with."""
+    said = mapping.binding.get("search") or {}
+    if not isinstance(said, dict):
+        raise Permanent(f"{mapping.path.name}: search is a block of lists", system=SYSTEM)
+    return {
+        str(part): tuple(map(str, fields if isinstance(fields, list) else [fields]))
+        for part, fields in said.items()
+    }
+
+
+def _clauses(search: dict[str, tuple[str, ...]], clue: Clue) -> Iterator[Clause]:
+    """One condition for each part of the clue that the org has a field for."""
+
+    def spelt(part: str, values: Iterable[str]) -> Iterator[Clause]:
+        wanted = [value for value in dict.fromkeys(values) if value]
+        for field in search.get(part, ()) if wanted else ():
+            yield soql.among(field, wanted)
+
+    yield from spelt("emails", clue.emails)
+    yield from spelt("phones", (form for n in clue.phones for form in spelling.phones(n)))
+    for handle in clue.handles:
+        yield from spelt(f"handles.{handle.network}", spelling.handles(handle.handle or ""))
+        yield from spelt(f"native_ids.{handle.network}", (handle.native_id or "",))
+    for system, known in clue.external_ids.items():
+        fields = search.get(f"external_ids.{system}", ())
+        if fields != ("Id",) or is_id(known):  # SOQL refuses what cannot be an id
+            yield from spelt(f"external_ids.{system}", (known,))
+
+
+def _bears(record: Record, clue: Clue) -> bool:
+    """Whether the record has one of the clue's parts, compared in our own forms."""
+    if not isinstance(record, (Contact, Account)):
+        return False
+    emails = {email.casefold() for email in record.emails}
+    if emails & {email.strip().casefold() for email in clue.emails}:
+        return True
+    if set(record.phones) & set(clue.phones):
+        return True
+    for system, known in clue.external_ids.items():
+        mine = record.external_ids.get(system)
+        if mine and (mine.casefold() == known.casefold() or (is_id(known) and mine[:15] == known)):
+            return True
+    return isinstance(record, Contact) and any(
+        theirs.network == ours.network
+        and (
+            (ours.native_id is not None and theirs.native_id == ours.native_id)
+            or spelling.same_handle(theirs.handle, ours.handle)
+        )
+        for theirs in record.handles
+        for ours in clue.handles
+    )
+
+
+def _needed(mapping: Mapping) -> list[str]:
+    """Every remote path that the mapping, or this adapter for it, touches."""
+    paths = [*mapping.remote_fields, *(f for fields in _search(mapping).values() for f in fields)]
+    if mapping.pushes:
+        for rule in mapping.fields:
+            inner = [f"{rule.key}.{line.key}" for line in rule.fields]
+            paths += inner if rule.origin == "each" else [rule.key]
+        paths += _answer_paths(mapping)
+        paths += _taken_over(mapping)
+    return list(dict.fromkeys(paths))
+
+
+def _answer_paths(mapping: Mapping) -> list[str]:
+    return [path.key for rule in mapping.file.answer for path in rule.read_paths()]
+
+
+def _taken_over(mapping: Mapping) -> list[str]:
+    """The original order's own fields that a mapping reads as `original.<field>`."""
+    read = (path.key for rule in mapping.fields for path in rule.read_paths())
+    return [key.removeprefix("original.") for key in read if key.startswith("original.")]
+
+
+def _key_field(mapping: Mapping) -> str:
+    assert mapping.idempotency is not None
+    return mapping.idempotency.field
+
+
+def _kind_of(operation: Operation) -> Kind:
+    return Kind.CASE if operation is Operation.CASE else Kind.ORDER
+
+
+def _sku_of(row: dict[str, Any]) -> str | None:
+    product = row.get("Product2")
+    code = product.get("ProductCode") if isinstance(product, dict) else None
+    return code if isinstance(code, str) else None
+
+
+def _id_of(row: dict[str, Any]) -> str:
+    key = row.get("Id")
+    if not isinstance(key, str) or not is_id(key):
+        raise Transient("a row of the answer has no id", system=SYSTEM)
+    return key
+
+
+def _stamp_of(row: dict[str, Any]) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(row.get(STAMP)))
+    except ValueError:
+        raise Transient(f"a row of the answer has no {STAMP}", system=SYSTEM) from None
+    if moment.tzinfo is None:
+        raise Transient(f"a row's {STAMP} has no zone", system=SYSTEM)
+    return moment
+
+
+def _plain(value: Any) -> Any:
+    """A row as JSON can hold it, for the quarantine."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items() if name != "attributes"}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _info(field: dict[str, Any], name: str) -> FieldInfo:
+    """A field's description in our words."""
+    required = (
+        not field.get("nillable", True)
+        and bool(field.get("createable"))
+        and not field.get("defaultedOnCreate")
+    )
+    values = tuple(
+        str(value["value"])
+        for value in field.get("picklistValues") or ()
+        if isinstance(value, dict) and value.get("active", True) and value.get("value") is not None
+    )
+    return FieldInfo(
+        name=name,
+        type=str(field.get("type") or "string"),
+        label=str(field.get("label") or ""),
+        required=required,
+        writable=bool(field.get("createable")) or bool(field.get("updateable")),
+        max_length=int(field.get("length") or 0) or None,
+        values=values,
+        unique=bool(field.get("unique")) or field.get("type") == "id",
+    )
