@@ -46,6 +46,7 @@ from email.utils import parsedate_to_datetime
 from middleware.contract.address import AddressRefused
 from middleware.contract.errors import (
     Ambiguous,
+    Duplicated,
     Missing,
     NotOffered,
     Permanent,
@@ -154,16 +155,25 @@ def classify(error: BaseException, *, write: bool, system: str, operation: str) 
     """Say what an exception from a remote call means for the next step.
 
     `write` is True when the call could have changed the remote. A `RemoteError` passes through,
-    named after `system` and `operation` if it named none. Whatever is not recognised is Ambiguous
-    on a write and Transient on a read. Interrupts (KeyboardInterrupt, cancellation and other
-    exceptions that are not `Exception`s) are no answer of a remote: they are raised again.
+    named after `system` and `operation` if it named none; from a read, an Ambiguous one becomes
+    Transient, except Duplicated, which is what a look-up may find. Whatever is not recognised is
+    Ambiguous on a write and Transient on a read. Interrupts (KeyboardInterrupt, cancellation and
+    other exceptions that are not `Exception`s) are no answer of a remote: they are raised again.
 
     The message never quotes the exception: those texts hold URLs, and URLs hold personal data.
     """
     if isinstance(error, RemoteError):
         error.system = error.system or system
         error.operation = error.operation or operation
-        return error
+        if write or not isinstance(error, Ambiguous) or isinstance(error, Duplicated):
+            return error
+        return Transient(
+            error.message,
+            system=error.system,
+            operation=error.operation,
+            code=error.code,
+            field=error.field,
+        )
     if not isinstance(error, Exception):
         raise error
 

@@ -177,6 +177,14 @@ def test_remote_errors_pass_and_learn_where_they_come_from() -> None:
     assert (named.system, named.operation) == ("crm", "note")
 
 
+def test_a_read_is_never_ambiguous() -> None:
+    unread = Ambiguous("the answer lacks its id", code="mapping", field="id")
+    assert meant(unread) is unread
+    read = meant(unread, write=False)
+    assert type(read) is Transient
+    assert (read.message, read.code, read.field) == (unread.message, "mapping", "id")
+
+
 @pytest.mark.parametrize(
     "interrupt", [KeyboardInterrupt(), SystemExit(1), asyncio.CancelledError(), GeneratorExit()]
 )
