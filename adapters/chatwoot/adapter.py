@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping as Values
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
@@ -166,7 +167,7 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
         seen: set[int] = set()
         query: dict[str, int] = {}
         while True:
-            page = _payload(self._wire.get(path, operation="find_note", **query), "find_note")
+            page = _payload(self._wire.get(path, query, operation="find_note"), "find_note")
             ids = sorted(_id_of(message, "find_note") for message in page)
             new = [message for message in page if message["id"] not in seen]
             seen.update(ids)
@@ -215,13 +216,14 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
 
     def _search(self, term: str) -> Iterator[dict[str, Any]]:
         for page in range(1, _SEARCH_PAGES + 1):
+            query: dict[str, str | int] = {
+                "q": term,
+                "page": page,
+                "sort": "name",  # without an order, pages of a search may overlap and skip
+                "include_contact_inboxes": "false",
+            }
             answer = self._wire.get(
-                f"{self._account}/contacts/search",
-                operation="find_contacts",
-                q=term,
-                page=page,
-                sort="name",  # without an order, pages of the same search may overlap and skip
-                include_contact_inboxes="false",
+                f"{self._account}/contacts/search", query, operation="find_contacts"
             )
             rows = _payload(answer, "find_contacts")
             yield from rows
@@ -249,7 +251,8 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
 
     def check(self) -> CheckReport:
         """Proves address, token, membership and permissions by reading."""
-        api, failed = self._try("/api")
+        # Reads would follow a redirect from http to https, writes would not.
+        api, failed = self._try("/api", follow=False)
         if api is None:
             return CheckReport(findings=(failed,) if failed else ())
         findings = [
@@ -272,7 +275,7 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
                 ("search contacts", f"{self._account}/contacts/search", {"q": "check@example.com"}),
             ):
                 remedy = f"Give the token's user the permission to {name}."
-                _, failed = self._try(path, name=name, remedy=remedy, **query)
+                _, failed = self._try(path, query, name=name, remedy=remedy)
                 findings.append(failed or Finding(name=name, ok=True))
         return CheckReport(findings=tuple(findings))
 
@@ -312,10 +315,16 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
         )
 
     def _try(
-        self, path: str, *, name: str = "address", remedy: str = "", **query: str
+        self,
+        path: str,
+        query: Values[str, str] | None = None,
+        *,
+        name: str = "address",
+        remedy: str = "",
+        follow: bool = True,
     ) -> tuple[dict[str, Any] | None, Finding | None]:
         try:
-            return self._wire.get(path, operation="check", **query), None
+            return self._wire.get(path, query, operation="check", follow=follow), None
         except RemoteError as error:
             remedy = remedy or "Correct url, or mend the network between here and Chatwoot."
             return None, Finding(name=name, ok=False, detail=error.message, remedy=remedy)

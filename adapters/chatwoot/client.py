@@ -10,6 +10,7 @@ from typing import Any
 
 from middleware.contract.errors import (
     Ambiguous,
+    Permanent,
     Rejected,
     RemoteError,
     Transient,
@@ -95,10 +96,17 @@ class Wire:
             ca_file=ca_file,
         )
 
-    def get(self, path: str, *, operation: str, **query: str | int) -> dict[str, Any]:
-        """The JSON object at `path`."""
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, str | int] | None = None,
+        *,
+        operation: str,
+        follow: bool = True,
+    ) -> dict[str, Any]:
+        """The JSON object at `path`; with `follow=False` a redirect is a Permanent error."""
         with classifying(write=False, system=SYSTEM, operation=operation):
-            answer = self._http.get(path, params=query)
+            answer = self._http.get(path, params=dict(query or {}), follow_redirects=follow)
             return _read(
                 answer.status_code, answer.headers, answer, write=False, operation=operation
             )
@@ -149,6 +157,12 @@ def verdict(
     known = classify_status(status, headers, write=write, system=SYSTEM, operation=operation)
     if known is not None:
         return known
+    if 300 <= status < 400 and not write:
+        return Permanent(
+            f"Chatwoot redirects (status {status}); set url to the address that it redirects to",
+            system=SYSTEM,
+            operation=operation,
+        )
     strange = "the answer is not what Chatwoot sends; a login page or a proxy may stand before it"
     return (Ambiguous if write else Transient)(strange, system=SYSTEM, operation=operation)
 

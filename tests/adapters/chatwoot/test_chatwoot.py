@@ -191,7 +191,7 @@ def test_pages_that_swapped_two_messages_lose_none(
     times = {id_: id_ for id_ in range(1, 60)} | {39: 40, 40: 39}
     asked: list[dict[str, int]] = []
 
-    def page(path: str, *, operation: str, **query: int) -> dict[str, Any]:
+    def page(path: str, query: dict[str, int], *, operation: str) -> dict[str, Any]:
         asked.append(query)
         ids = [id_ for id_ in times if id_ < query.get("before", 1000)]
         ids = sorted(ids, key=lambda id_: times[id_])[-20:]
@@ -451,6 +451,22 @@ def test_check_names_a_role_that_may_not_write(tmp_path: Path) -> None:
         assert not ok
         assert "agent" in remedy
     desk.close()
+
+
+def test_check_names_an_address_that_redirects(peer: DeskPeer) -> None:
+    """As with FORCE_SSL and an address that begins with http: reads work, writes never do."""
+
+    def moved(environ: Any, start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        if path.startswith("/old"):
+            start_response("301 Moved", [("Location", path.removeprefix("/old"))])
+            return [b""]
+        return peer.desk(environ, start_response)
+
+    with SandboxServer(moved) as server:
+        found = finding(peer.connection(url=f"{server.url}/old"))
+    assert list(found) == ["address"]
+    assert "redirects" in found["address"][1]
 
 
 def test_its_mapping_files_fit_what_it_describes(peer: DeskPeer, adapter: ChatwootAdapter) -> None:
