@@ -690,11 +690,17 @@ class SalesforceAdapter(
             if about is None:
                 continue
             infos = [_info(field, field["name"]) for field in about["fields"]]
+            below = {c.get("relationshipName") for c in about.get("childRelationships") or ()}
             paths = {path for mapping in mappings for path in _needed(mapping) if "." in path}
             for path in sorted(paths):
                 field = self._resolve(path, about, described)
-                if field is not None:
-                    infos.append(_info(field, path))
+                if field is None:
+                    continue
+                info = _info(field, path)
+                # A child's own fields are written with it; what a lookup leads to is not ours.
+                if path.count(".") > 1 or path.partition(".")[0] not in below:
+                    info = info.model_copy(update={"writable": False, "required": False})
+                infos.append(info)
             objects.append(ObjectInfo(name=name, fields=tuple(infos)))
         return Description(
             system=SYSTEM, version=self._settings.api_version, objects=tuple(objects)
