@@ -65,7 +65,7 @@ def lint_paths(
             issues.append(issue("M007", message, mapping.file.place))
     for mappings in systems.values():
         issues.extend(clashes(mappings))
-    return sorted(issues, key=lambda found: (found.place, found.code, found.message))
+    return in_order(issues)
 
 
 def _system_of(path: pathlib.Path) -> pathlib.Path:
@@ -76,17 +76,22 @@ def _system_of(path: pathlib.Path) -> pathlib.Path:
 
 
 def lint(mapping: Mapping, description: Description | None = None) -> list[Issue]:
-    """What one correct mapping file still has against it."""
+    """What one correct mapping file still has against it, in the order of the file."""
     issues = [*mapping.file.warnings, *_canonical_issues(mapping)]
     if description is not None:
         issues.extend(against(mapping, description))
-    return issues
+    return in_order(issues)
+
+
+def in_order(issues: Iterable[Issue]) -> list[Issue]:
+    """The issues in the order of their places."""
+    return sorted(issues, key=lambda found: (found.place, found.code, found.message))
 
 
 def drift(mapping: Mapping, description: Description) -> list[Issue]:
     """What changed in the remote since the file was written: R101, R105, R201, R202 and R203."""
     codes = {"R101", "R105", "R201", "R202", "R203"}
-    return [found for found in against(mapping, description) if found.code in codes]
+    return in_order(found for found in against(mapping, description) if found.code in codes)
 
 
 def _canonical_issues(mapping: Mapping) -> Iterator[Issue]:

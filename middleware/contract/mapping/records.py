@@ -148,7 +148,7 @@ class _Shaper:
             rest = {k: v for k, v in value.items() if k not in ("id", "kind", "connection")}
             for key, inner in rest.items():
                 self._leave(f"{path}.{key}", inner)
-            if value.get("id") is None:
+            if value.get("id") in (None, ""):
                 return None
             stated = value.get("kind") or kind or Kind.ORDER
             return {
@@ -156,7 +156,9 @@ class _Shaper:
                 "kind": stated.value if isinstance(stated, Enum) else stated,
                 "id": _digits(value["id"]),
             }
-        if isinstance(value, Frozen) or value is None:
+        if value is None or value == "":
+            return None
+        if isinstance(value, Frozen):
             return value
         written = _digits(value)
         if kind is None and isinstance(written, str):

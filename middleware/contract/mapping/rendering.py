@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from middleware.contract.mapping.codes import CODES
 from middleware.contract.mapping.issues import Issue
@@ -77,7 +78,9 @@ def _as_sarif(issues: list[Issue]) -> str:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": pathlib.PurePath(issue.place.file).as_posix()},
+                        "artifactLocation": {
+                            "uri": quote(pathlib.PurePath(issue.place.file).as_posix())
+                        },
                         "region": {
                             "startLine": max(1, issue.place.line),
                             "startColumn": max(1, issue.place.column),
