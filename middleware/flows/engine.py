@@ -171,7 +171,7 @@ class Engine:
 
     def pending(self, name: str) -> bool:
         """Whether a run under this name, or one that begins with it, is still owed or under way."""
-        found = DBOS.list_workflows(
+        found = self._ready().list_workflows(
             workflow_id_prefix=name,
             status=["ENQUEUED", "DELAYED", "PENDING"],
             limit=1,
@@ -185,14 +185,14 @@ class Engine:
         before = time.strftime(
             "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - older_than.total_seconds())
         )
-        ended = DBOS.list_workflows(
+        ended = self._ready().list_workflows(
             status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
             completed_before=before,
             limit=limit,
             load_input=False,
             load_output=False,
         )
-        DBOS.delete_workflows([workflow.workflow_id for workflow in ended])
+        self._ready().delete_workflows([workflow.workflow_id for workflow in ended])
         return len(ended)
 
     def _ready(self) -> DBOSClient:
@@ -201,6 +201,8 @@ class Engine:
                 system_database_engine=self._database.engine,
                 serializer=DBOSPortableJSONSerializer(),
                 application_name=APPLICATION,
+                # It is first needed inside a transaction of ours: it must not open another one.
+                lazy=True,
             )
         return self._client
 
@@ -223,11 +225,13 @@ class Engine:
     def _take_over(self) -> None:
         with self._database.read() as uow:
             alive = uow.nodes.alive(lease=self._lease)
-        running = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        running = self._ready().list_workflows(
+            status="PENDING", load_input=False, load_output=False
+        )
         orphans = [w.workflow_id for w in running if w.executor_id not in alive]
         if orphans:
             log.warning("taking over work of lost nodes", extra={"count": len(orphans)})
-            DBOS.resume_workflows(orphans)
+            self._ready().resume_workflows(orphans)
 
 
 def _only_worker(database: Database) -> IO[str]:

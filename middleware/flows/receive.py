@@ -143,28 +143,27 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                 if complaint is not None and known is None:
                     _note_status(complaint, arrival, now)
                 return None
-            case ArrivalEvent.DELETED:
+            case ArrivalEvent.DELETED if known is not None:
                 return _delete(uow, complaint, known, arrival, now)
             case _ if known is not None:
-                return _edit(uow, known, arrival, now)
+                return _edit(uow, complaint, known, arrival, now)
+        # A deletion may overtake what it deletes: it is remembered, so that the text never shows.
+        deleted = arrival.event is ArrivalEvent.DELETED
         if complaint is None:
-            if arrival.outgoing:
-                # We wrote first: a conversation, and nobody's complaint yet.
-                log.info("conversation begun by us", extra={"connection": row.connection})
             complaint = ComplaintRow(
                 id=new_id("cmp"),
                 connection=row.connection,
                 conversation=arrival.conversation,
                 network=arrival.author.network,
                 brand_account=arrival.brand_account,
-                state="open",
+                state="deleted" if deleted else "open",
                 opened_at=arrival.posted_at or row.received_at,
                 updated_at=now,
             )
             uow.complaints.add(complaint)
-        elif not arrival.outgoing and complaint.state != "open":
+        elif not (arrival.outgoing or deleted):
             complaint.state = "open"
-        if not arrival.outgoing:
+        if not (arrival.outgoing or deleted):
             complaint.network = arrival.author.network
             complaint.identity_id = _see(uow, arrival, row) or complaint.identity_id
         uow.complaints.add_arrival(
@@ -179,15 +178,21 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                     **arrival.author.model_dump(mode="json"),
                     "order_numbers": list(arrival.order_numbers),
                 },
-                text=arrival.text,
+                text="" if deleted else arrival.text,
                 language=arrival.language,
                 url=arrival.url,
                 posted_at=arrival.posted_at,
+                deleted_at=(arrival.changed_at or now) if deleted else None,
                 received_at=row.received_at,
             )
         )
+        complaint.stale = complaint.stale or not (arrival.outgoing or deleted)
         _bump(complaint, now)
-        return None if arrival.outgoing else complaint.id
+        return _if_stale(complaint)
+
+
+def _if_stale(complaint: ComplaintRow | None) -> str | None:
+    return complaint.id if complaint is not None and complaint.stale else None
 
 
 def _see(uow: UnitOfWork, arrival: Arrival, row: InboxRow) -> str | None:
@@ -205,44 +210,49 @@ def _see(uow: UnitOfWork, arrival: Arrival, row: InboxRow) -> str | None:
     return identity.id
 
 
-def _edit(uow: UnitOfWork, known: ArrivalRow, arrival: Arrival, now: datetime) -> str | None:
+def _edit(
+    uow: UnitOfWork,
+    complaint: ComplaintRow | None,
+    known: ArrivalRow,
+    arrival: Arrival,
+    now: datetime,
+) -> str | None:
     """Take over a newer text; an older edit, or the same text again, changes nothing."""
     changed_at = arrival.changed_at or arrival.posted_at
     last = known.edited_at or known.posted_at
     older = changed_at is not None and last is not None and changed_at < last
-    if known.deleted_at is not None or older or known.text == arrival.text:
-        return None
-    known.text, known.edited_at = arrival.text, changed_at or now
-    complaint = uow.complaints.get(known.complaint_id, lock=True)
-    assert complaint is not None
-    _bump(complaint, now)
-    return None if known.outgoing else complaint.id
+    if known.deleted_at is None and not older and known.text != arrival.text:
+        complaint = _complaint_of(uow, known)
+        known.text, known.edited_at = arrival.text, changed_at or now
+        complaint.stale = complaint.stale or not known.outgoing
+        _bump(complaint, now)
+    return _if_stale(complaint)
 
 
 def _delete(
     uow: UnitOfWork,
     complaint: ComplaintRow | None,
-    known: ArrivalRow | None,
+    known: ArrivalRow,
     arrival: Arrival,
     now: datetime,
 ) -> str | None:
     """Empty a message that was deleted at its source; the complaint ends with its last one."""
-    if known is None or known.deleted_at is not None:
-        return None
-    known.deleted_at, known.text = arrival.changed_at or now, ""
-    complaint = uow.complaints.get(known.complaint_id, lock=True)
-    assert complaint is not None
-    _bump(complaint, now)
-    left = [
-        a
-        for a in uow.complaints.arrivals_of(complaint.id)
-        if a.deleted_at is None and not a.outgoing
-    ]
-    if not left:
-        complaint.state = "deleted"
-        complaint.understanding = complaint.order_match = None
-        return None
-    return complaint.id
+    if known.deleted_at is None:
+        complaint = _complaint_of(uow, known)
+        known.deleted_at, known.text = arrival.changed_at or now, ""
+        uow.session.flush()
+        complaint.stale = bool(_incoming(uow, complaint.id))
+        if not complaint.stale:
+            complaint.state = "deleted"
+            complaint.understanding = complaint.order_match = None
+        _bump(complaint, now)
+    return _if_stale(complaint)
+
+
+def _complaint_of(uow: UnitOfWork, arrival: ArrivalRow) -> ComplaintRow:
+    complaint = uow.complaints.get(arrival.complaint_id, lock=True)
+    assert complaint is not None, "an arrival has its complaint"
+    return complaint
 
 
 def _note_status(complaint: ComplaintRow, arrival: Arrival, now: datetime) -> None:
@@ -310,6 +320,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         }
         complaint.order_match = match.model_dump(mode="json") if match else None
         complaint.order_ref = str(match.chosen) if match and match.chosen else None
+        complaint.stale = False
         _bump(complaint, now)
         deliver.tell(
             hub,

@@ -112,6 +112,8 @@ class ComplaintRow(SQLModel, table=True):
     order_match: dict[str, Any] | None = json(null=True)
     """Which order is meant: ranking with reasons, and the choice where there is one."""
     order_ref: str | None = None
+    stale: bool = False
+    """Whether arrivals have changed since it was last understood."""
     opened_at: datetime = moment()
     updated_at: datetime = moment()
     version: int = 1

@@ -141,6 +141,22 @@ def test_a_death_anywhere_leaves_one_record(
     only(free, Operation.CASE, free.crm)
 
 
+def test_after_a_death_nobody_looks_before_the_remote_has_settled(
+    free: Stage, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    action_id, _ = correct.create(free.hub, free.wanted(case=None), asker)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(correct, "_send", crash)
+        free.run_due()
+    free.handlers["correct"](action_id, "1")
+    assert free.state(action_id) == "waiting"
+    assert free.erp.calls["find_replacement_order"] == 0
+    free.time.pass_(seconds=5)
+    free.run_due()
+    assert free.erp.calls["find_replacement_order"] == 1
+    assert free.state(action_id) == "done"
+
+
 def test_a_death_with_the_engines_row_lost_is_taken_up_by_reconcile(
     free: Stage, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
