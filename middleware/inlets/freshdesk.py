@@ -80,8 +80,9 @@ class FreshdeskInlet:
         if not created and comment:
             text = comment
             source_id += ":" + hashlib.sha256(comment.encode()).hexdigest()[:16]
-            by_agent = speaker is not None and speaker != requester and speaker == agent
-            outgoing = by_agent or "reply_sent" in trigger
+            # Replies of both sides fire the same event; the name before the words tells them apart.
+            replied = "reply_sent" in trigger or "note_type" in trigger
+            outgoing = speaker not in (None, requester) and (speaker == agent or replied)
         if not created and (comment is None or "status:" in trigger):
             event, text, outgoing = ArrivalEvent.STATUS, "", False
             status = ticket.at("ticket_status").text() or ""

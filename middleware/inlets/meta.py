@@ -77,18 +77,21 @@ class MetaInlet:
         if network is None:
             yield Unreadable("/object", "page, instagram or whatsapp_business_account is needed")
             return
-        if not isinstance(root.at("entry").value, list):
+        if not root.at("entry").value or not isinstance(root.at("entry").value, list):
             yield Unreadable("/entry", "a list of entries is needed here")
         for entry in root.at("entry").items():
             if not entry.is_object:
                 yield Unreadable(entry.place, "an object is needed here")
                 continue
             brand = entry.at("id").id()
-            for event in (*entry.at("messaging").items(), *entry.at("standby").items()):
+            events = [*entry.at("messaging").items(), *entry.at("standby").items()]
+            for event in events:
                 yield self._guarded(event, network, brand)
             changes = [*entry.at("changes").items()]
             if entry.at("field").text():  # Instagram's examples put the change into the entry
                 changes.append(entry)
+            if not events and not changes:
+                yield Ignored(entry.place, "an entry without messages or changes")
             for change in changes:
                 yield from self._change(change, network, brand)
 
