@@ -62,10 +62,14 @@ class Limits(Frozen):
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     """Verify servers against `ca_file`, or without one against the public authorities (certifi).
 
-    Nothing of the environment (SSL_CERT_FILE, REQUESTS_CA_BUNDLE) has a say. Raises
-    FileNotFoundError or ssl.SSLError if the file holds no certificates.
+    Nothing of the environment (SSL_CERT_FILE, REQUESTS_CA_BUNDLE, SSLKEYLOGFILE) has a say, which
+    is why this is not `ssl.create_default_context`. Raises FileNotFoundError or ssl.SSLError if
+    the file holds no certificates.
     """
-    return ssl.create_default_context(cafile=ca_file or certifi.where())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cafile=ca_file or certifi.where())
+    return context
 
 
 # --- requests -------------------------------------------------------------------------------------

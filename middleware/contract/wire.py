@@ -73,7 +73,7 @@ class RedirectRefused(Exception):  # noqa: N818
 
 
 _LIBRARIES = frozenset(
-    {"requests", "urllib3", "httpx2", "httpcore2", "httpx", "httpcore", "http", "middleware"}
+    {"requests", "urllib3", "httpx2", "httpcore2", "httpx", "httpcore", "http", "h11", "middleware"}
 )
 
 # Raised only while a connection is being made, or before that. The names are looked up in the
@@ -96,7 +96,6 @@ _UNSENDABLE = frozenset(
         "InvalidSchema",
         "MissingSchema",
         "InvalidProxyURL",
-        "InvalidHeader",
         "LocationValueError",
         "UnsupportedProtocol",
     }
@@ -180,7 +179,7 @@ def classify(error: BaseException, *, write: bool, system: str, operation: str) 
     layers = list(_layers(error))
     if answer := _answered(layers, write=write, system=system, operation=operation):
         return answer
-    if not any(_named(layer, _AFTER_SENDING) for layer in layers):
+    if not any(map(_after_sending, layers)):
         if hopeless := _hopeless(layers):
             return Permanent(hopeless, system=system, operation=operation)
         if _unsent(layers):
@@ -363,6 +362,26 @@ def _answered(
     return None
 
 
+def _after_sending(layer: BaseException) -> bool:
+    return _named(layer, _AFTER_SENDING) and not _illegal_header(layer)
+
+
+def _illegal_header(layer: BaseException) -> bool:
+    """Whether a header of ours cannot be sent: a token with a line break at its end, mostly.
+
+    h11 says so before it sends a byte. requests says it with a class that it also uses for the
+    answer's headers, then wrapping urllib3's exception.
+    """
+    if _named(layer, frozenset({"LocalProtocolError"})):
+        return str(layer).startswith("Illegal header")
+    theirs = layer.args and isinstance(layer.args[0], BaseException)
+    return (
+        not theirs
+        and type(layer).__module__.startswith("requests.")
+        and (_named(layer, frozenset({"InvalidHeader"})))
+    )
+
+
 def _unsent(layers: list[BaseException]) -> bool:
     return any(
         isinstance(layer, (socket.gaierror, ConnectionRefusedError))
@@ -392,7 +411,12 @@ def _hopeless(layers: list[BaseException]) -> str | None:
         if isinstance(layer, AddressRefused):
             return f"{layer}. Nothing was sent"
         if _named(layer, _UNSENDABLE):
-            return "the connection's address or a header is not valid. Nothing was sent"
+            return "the connection's address is not a URL that can be called. Nothing was sent"
+        if _illegal_header(layer):
+            return (
+                "a header cannot be sent as it is; check the connection's secrets for line breaks "
+                "and blanks. Nothing was sent"
+            )
     return None
 
 

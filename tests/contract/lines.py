@@ -44,6 +44,7 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -57,7 +58,9 @@ class Line:
             except OSError:
                 return
             self.connections += 1
-            threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(accepted,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _serve(self, accepted: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -70,11 +73,15 @@ class Line:
             accepted.close()
 
     def stop(self) -> None:
+        """Hang up. Each thread closes its own socket: closing it here would free its number for
+        the next connection, which OpenSSL would then read from in the thread's stead."""
         self.stopping.set()
         self._listener.close()
         for sock in list(self._open):
             with contextlib.suppress(OSError):
-                sock.close()
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(2)
 
     def read(self, sock: socket.socket) -> Request | None:
         """One whole request, applied; None when the client has hung up."""
@@ -143,6 +150,12 @@ def reset_after(line: Line, sock: socket.socket) -> None:
 def slow_after(line: Line, sock: socket.socket) -> None:
     line.read(sock)
     line.pause(20)
+
+
+def two_lengths(line: Line, sock: socket.socket) -> None:
+    line.read(sock)
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
+    line.pause(0.2)
 
 
 def drip_head(line: Line, sock: socket.socket) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -119,6 +120,7 @@ BROKEN = [
     (lines.drip_body, Transient, Ambiguous, 1),
     (lines.half_answer, Transient, Ambiguous, 1),
     (lines.garbage, Transient, Ambiguous, 1),
+    (lines.two_lengths, Transient, Ambiguous, 1),
     (lines.oversized, Transient, Ambiguous, 1),
     (lines.endless_chunks, Transient, Ambiguous, 1),
     (lines.gzip_bomb, Transient, Ambiguous, 1),
@@ -298,6 +300,17 @@ class TestNothingWasSent:
     @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "no-scheme", "http://"])
     def test_not_a_url(self, library: Any, method: str, url: str) -> None:
         assert type(outcome(library(), method, url)) is Permanent
+
+    def test_a_token_with_a_line_break(
+        self, library: Any, method: str, serve: Callable[..., Line]
+    ) -> None:
+        line = serve(lines.always(lines.answer()))
+        call = library()
+        (call.session if library is Requests else call.client).headers["X-Token"] = f"{SECRET}\n"
+        error = outcome(call, method, line.url)
+        assert type(error) is Permanent
+        assert "line breaks" in error.message
+        assert line.applied == []
 
     def test_inside_the_network(
         self, library: Any, method: str, serve: Callable[..., Line]
@@ -498,6 +511,33 @@ def test_public_client_hands_redirects_back(
     with http.public_client(PATIENT) as client:
         assert client.post(line.url).status_code == 307
     assert other.connections == 0
+
+
+def test_a_server_that_does_not_read(serve: Callable[..., Line]) -> None:
+    """A body larger than the sockets' buffers waits in sending, not in reading."""
+    line = serve(lines.silent)
+    body = b"x" * 20_000_000
+    posts: list[Any] = [
+        lambda: Requests().session.post(line.url, data=body),
+        lambda: Httpx().client.post(line.url, content=body),
+    ]
+    for post in posts:
+        begin = time.monotonic()
+        with pytest.raises(Exception, match=r".") as caught:
+            post()
+        assert time.monotonic() - begin < LIMITS.total_s + 2
+        error = wire.classify(caught.value, write=True, system="erp", operation="order")
+        assert type(error) is Ambiguous
+
+
+def test_one_session_serves_many_threads(serve: Callable[..., Line]) -> None:
+    line = serve(lines.always(lines.answer()))
+    for library in (Requests, Httpx):
+        call = library(PATIENT)
+        with ThreadPoolExecutor(8) as threads:
+            statuses = list(threads.map(lambda _, c=call: c("POST", line.url)[0], range(64)))
+        assert statuses == [200] * 64
+    assert len(line.applied) == 128
 
 
 def test_nothing_is_logged_about_urls(
