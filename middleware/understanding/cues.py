@@ -99,8 +99,6 @@ class Cue:
     phrase: str
     weight: float
     elements: tuple[_Element, ...]
-    negates: bool
-    """The phrase holds a negation itself, so one before it changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ class CueSet:
                 last = _match(cue.elements, 1, words, index + 1)
                 if last is None:
                     continue
-                negated = not cue.negates and _is_negated(words, index, negators)
+                negated = _is_negated(words, index, last, negators)
                 span = Span(start=word.start, end=words[last - 1].end, cue=cue.phrase)
                 found.append(Hit(cue, index, last, negated, span))
         found.sort(key=lambda h: (-h.cue.weight, -(h.last - h.first), h.first))
@@ -192,8 +190,7 @@ def _cue(line: str, negators: frozenset[str]) -> Cue:
     elements = tuple(_element(part, negators) for part in phrase.split())
     if not elements or elements[0].gap or elements[-1].gap:
         raise MalformedCue(line)
-    negates = any(element.exact and element.exact <= negators for element in elements)
-    return Cue(phrase.strip(), number, elements, negates)
+    return Cue(phrase.strip(), number, elements)
 
 
 def _element(part: str, negators: frozenset[str]) -> _Element:
@@ -237,8 +234,11 @@ def _match(
     return index
 
 
-def _is_negated(words: Sequence[Word], index: int, negators: frozenset[str]) -> bool:
-    for back in range(index, max(index - NEGATION_REACH, 0), -1):
+def _is_negated(words: Sequence[Word], first: int, last: int, negators: frozenset[str]) -> bool:
+    """Whether a negation stands before a phrase; one inside of it belongs to the phrase."""
+    if any(words[place].text in negators for place in range(first, last)):
+        return False
+    for back in range(first, max(first - NEGATION_REACH, 0), -1):
         if words[back].after_break:
             return False
         if words[back - 1].text in negators:

@@ -12,6 +12,7 @@ import unicodedata
 from collections import defaultdict
 
 from middleware.domain.understanding import Judgement, Span
+from middleware.understanding.lexicon import LEXICONS
 
 MAX_WORDS = 400
 """The first words decide; more of them change nothing but the time it takes."""
@@ -102,13 +103,17 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _NOISE = re.compile(r"https?://\S{1,2000}|[@#][\w.]{1,80}|[\w.+-]{1,64}@[\w.-]{1,253}")
 
 _WEIGHT: dict[str, dict[str, float]] = defaultdict(dict)
+for _language, _lexicon in LEXICONS.items():
+    for _word in _lexicon.vocabulary():
+        if _word.isalpha() and len(_word) > 2:
+            _WEIGHT[_word][_language] = 0.8
 for _language, _words in _WORDS.items():
     for _word in _words.split():
         _WEIGHT[_word][_language] = 1.0
 for _word, _by_language in _WEIGHT.items():
     _share = 1.0 / len(_by_language)
     for _language in _by_language:
-        _by_language[_language] = _share * (1.2 if len(_word) > 3 else 1.0)
+        _by_language[_language] *= _share * (1.2 if len(_word) > 3 else 1.0)
 
 MIN_SCORE = 1.0
 MIN_LEAD = 1.35

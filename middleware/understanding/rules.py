@@ -38,6 +38,8 @@ DOUBT = 1.2
 """What speaks for none of the classes, in points; a lone weak cue must not look sure."""
 ENOUGH = 1.5
 """Points below which the answer is unknown."""
+CLEAR_TROUBLE = 2.5
+"""Points from which a trouble is told, not asked about."""
 LEAD = 0.5
 """Points that the first class needs before the second."""
 
@@ -99,16 +101,17 @@ def _judged(
 ) -> Understanding:
     reasons = _weighed(lexicon.reasons, words, lexicon)
     intents = _weighed(lexicon.intents, words, lexicon)
+    severities = _weighed(lexicon.severities, words, lexicon)
     tone = _Tone(words, lexicon)
     asks = "?" in text or (bool(words) and words[0].text in lexicon.openers)
-    intent = _intent(reasons, intents, tone, asks=asks)
+    intent = _intent(reasons, intents, severities[Severity.CRITICAL], tone, asks=asks)
     waits = intent.value not in (Intent.PRAISE, Intent.NOISE)
     reason = _best(reasons) if waits else Judgement[Reason]()
     return Understanding(
         intent=intent,
         sentiment=_sentiment(tone, intent, reason),
         reason=reason,
-        severity=_severity(_weighed(lexicon.severities, words, lexicon), intent, words),
+        severity=_severity(severities, intent, words),
         remedy=_best(_weighed(lexicon.remedies, words, lexicon)) if waits else Judgement[Remedy](),
         language=spoken,
         entities=found,
@@ -188,10 +191,9 @@ class _Tone:
                 weight = hit.cue.weight * _strength(words, hit, lexicon)
                 if turn >= 0:
                     weight *= 1.4 if hit.first > turn else 0.6
-                says_glad = is_glad
-                if hit.negated:
-                    says_glad, weight = not is_glad, weight * (0.9 if is_glad else 0.5)
-                if says_glad:
+                if hit.negated and not is_glad:
+                    continue  # "don't waste your money" praises nothing, "not bad" not much
+                if is_glad and not hit.negated:
                     self.glad += weight
                     self.glad_hits.append(hit)
                 else:
@@ -208,6 +210,7 @@ def _strength(words: Sequence[Word], hit: Hit, lexicon: Lexicon) -> float:
 def _intent(
     reasons: Mapping[Reason, _Weight],
     intents: Mapping[Intent, _Weight],
+    harm: _Weight,
     tone: _Tone,
     *,
     asks: bool,
@@ -215,15 +218,16 @@ def _intent(
     trouble = max(reasons.values(), key=lambda weight: weight.points)
     points = {intent: weight.points for intent, weight in intents.items()}
     spans = {intent: weight.spans for intent, weight in intents.items()}
-    # Words of trouble are also words of praise ("arrived a day early", "great service"): where
-    # the tone is glad and nothing is sad, they count for little.
+    # Words of trouble are also words of praise ("your support is great"): where the tone is glad
+    # and nothing is sad they count for little. One word of thanks turns no broken cup to praise.
     calm = tone.sad == 0
-    glad = tone.glad > 0 and calm
-    points[Intent.COMPLAINT] = trouble.points * (0.4 if glad else 1.0) + 0.8 * tone.sad
-    spans[Intent.COMPLAINT] = _spans([*trouble.hits, *tone.sad_hits])
+    glad = calm and tone.glad > 0 and tone.glad >= 0.6 * trouble.points
+    points[Intent.COMPLAINT] = trouble.points * (0.4 if glad else 1.0) + tone.sad
+    points[Intent.COMPLAINT] += harm.points
+    spans[Intent.COMPLAINT] = _spans([*trouble.hits, *harm.hits, *tone.sad_hits])
     points[Intent.QUESTION] += 1.6 if asks else 0.0
-    if asks and calm and not glad:
-        points[Intent.COMPLAINT] *= 0.8
+    if trouble.points >= CLEAR_TROUBLE:
+        points[Intent.QUESTION] *= 0.5  # "why did I get a lamp?" asks, and complains
     points[Intent.PRAISE] += tone.glad - 0.8 * tone.sad - (0.0 if glad else 0.5 * trouble.points)
     spans[Intent.PRAISE] = _spans([*intents[Intent.PRAISE].hits, *tone.glad_hits])
     return _leading(points, spans)

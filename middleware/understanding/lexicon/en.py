@@ -53,7 +53,7 @@ LEXICON = lexicon(
         "has have"
     ),
     positive="""
-        1 good|great|nice|fine|well|best|better|awesome|amazing|excellent|fantastic|wonderful
+        1 good|great|nice|fine|well|best|awesome|amazing|excellent|fantastic|wonderful
         1 perfect|perfectly|brilliant|superb|outstanding|incredible|terrific|fabulous|delightful
         1 love|loved|loves|loving|enjoy|enjoyed|enjoyable|enjoying|adore|favorite|favourite
         1 happy|pleased|glad|satisfied|delighted|impressed|thrilled|impressive|satisfying
@@ -72,7 +72,17 @@ LEXICON = lexicon(
         1 glued|riveted|captivating|mesmerizing|masterful|brilliance|greatest|finest|talented
         1.2 blown away|blew me away
         1.2 five|5 stars
-        1.2 will|would|definitely be|go|come|coming back|again
+        1.2 will|would|i'll|we'll|definitely ... back|again
+        1 can't|can not wait
+        1.2 thumbs up
+        1.2 out of this world
+        1.2 to die for
+        1 couldn't|could not be happier
+        1 couldn't|could not ask for more
+        1 wow|omg|yum|hooked|delight|adorable|exquisite|superior|seamlessly|flawless|flawlessly
+        1 nicest|sweetest|yummiest|freshest|cleanest|magical|timely|functional|easier|prettier
+        1 on time
+        1 above and beyond
         1 well made|done|written|acted|built|worth|designed
         1.2 exactly what i|we wanted|needed|expected
         1 sorted|fixed|resolved|solved
@@ -84,7 +94,7 @@ LEXICON = lexicon(
         1 day early
         0.8 high|top|great|good quality
         0.8 ten|10 out of ten|10
-        0.5 like|liked|likes
+        0.6 i|we|really|definitely like|liked
     """,
     negative="""
         1 bad|badly|poor|poorly|worse|terrible|terribly|horrible|horribly|awful|dreadful|atrocious
@@ -106,7 +116,20 @@ LEXICON = lexicon(
         1 awkward|unfunny|unconvincing|unbelievable|ludicrous|amateurish|pretentious|mindless
         1 killed|died|dies|dead|dying|drops|dropped|drains|overheats|static|muffled|garbled
         1 fell|falls|falling ... apart|off
-        1.2 never|not|won't ... again|back|return|buy|order|going|go|come|recommend
+        1.2 never|not|won't|wouldn't|don't ... again|back|return|buy|order|going|go|come|recommend
+        1.2 stay|stayed|steer|keep away|clear
+        1.2 thumbs down
+        1.2 zero|0|one|1 star|stars
+        1.2 waste ... money|time|$
+        1 elsewhere|letdown|displeased|dissatisfying|flaw|flaws|flawed|unwelcome|negligent|insults
+        1 weird|strange|sad|sick|sucky|freezes|blah|ew|eew|fooled|counterfeit|cumbersome|confusing
+        1 drain|discomfort|downside|horrid|hideous|vile|inedible|chewy|flavorless|lukewarm
+        1 disappoint*|overwhelmed|unacceptible
+        1.2 below average|par|expectations
+        1.2 leaves a lot
+        1 go|went wrong
+        1 gave|give up
+        1.2 quit|stop|stopped|stops working
         1.2 do|would|can|could|will|did not|n't recommend|work|bother|fit|last|help|like|care
         1.2 don't|doesn't|didn't|won't|can't|couldn't|wouldn't work|recommend|bother|fit|last|hear
         1.2 stopped|quit|stops working|charging
@@ -140,7 +163,7 @@ LEXICON = lexicon(
             3 in|into pieces|bits
             2.5 broken|broke|snapped|damaged ... transit|shipping|post|mail|delivery
             2 box|packaging|package|parcel|carton ... open|torn|wet|falling
-            3 water damage*
+            3.5 water damage*
             2 badly|poorly|terribly|carelessly packed|packaged|wrapped
             2 no padding|packaging|protection|bubble
             2 stamped|thrown|stepped ... on|around
@@ -158,7 +181,7 @@ LEXICON = lexicon(
             2.5 ordered|asked|wanted .... and|but|then .... sent|got|shipped|received|get
             2.5 bought|bought .... and|but|then .... sent|got|shipped|received|get
             2 ordered|wanted .... received|sent|got ... a|an|the
-            2.5 why did i get|receive
+            3 why did i|we get|receive
             3 someone|somebody|another|other ... else's|person's|customer's order|parcel|package|box
             2.5 someone|somebody|another ... else's order|parcel|package
             3 belongs to|for another|someone|somebody
@@ -190,7 +213,7 @@ LEXICON = lexicon(
             3.5 isn't|wasn't|weren't|not|aren't ... in the box|parcel|package|bag|delivery|carton
             2.5 half|part|rest|remainder ... my|the|of ... order
             3 where is the rest
-            3 without the accessories|charger|cable|screws|manual|parts
+            3.5 without the accessories|charger|cable|screws|manual|parts
             2.5 there is|are|were|was no ... in|inside|for
             3 no manual|cable|charger|adapter|screws|instructions
             2.5 never|not came|come|included|packed ... with
@@ -206,8 +229,8 @@ LEXICON = lexicon(
             2.5 late|delayed|overdue
             2 delay|delays
             3 late delivery
-            3 where|where's ... my order|parcel|package|delivery|shipment|stuff|item|items|goods
-            3 when|any ... will|is|does ... arrive|delivered|come|ship|get|shipped|here
+            2 where|where's ... my order|parcel|package|delivery|shipment|stuff|item|items|goods
+            2 when|any ... will|is|does ... arrive|delivered|come|ship|get|shipped|here
             2.5 still|been waiting|waited ... for|on ... order|parcel|package|delivery|shipment|item
             3 waiting .... ordered
             2 waited|waiting ... all|days|weeks
@@ -253,7 +276,7 @@ LEXICON = lexicon(
             3 signed for|by
             4 proof of delivery
             4 handed over
-            3 can't|cannot|can|nobody|couldn't ... find|locate|trace
+            3 can't|cannot|nobody|couldn't ... find|locate|trace
             3.5 nobody|no one|can't ... tell ... where
             3.5 parcel|package|order|it ... is|has|been gone
             3 open|start|begin an investigation
@@ -268,16 +291,17 @@ LEXICON = lexicon(
             3 money back|gone
             3.5 charged|billed|charging|charge|overcharged|overcharge|overcharging
             3.5 charged|billed|paid|debited ... twice|double|again
-            3 double payment|charge|charged|charging
+            3.5 double payment|charge|charged|charging
             3 invoice|bill|statement ... wrong|incorrect|amount|missing|error|not
             3 wrong|incorrect invoice|bill|amount|price|total|vat|tax
             2.5 vat|tax ... wrong|missing|incorrect
-            3 discount|voucher|coupon|promo|gift ... code|card|wasn't|not|doesn't|isn't|work
-            3 discount|voucher|coupon|promo
+            4 discount|voucher|coupon|promo|gift ... code|card|wasn't|not|doesn't|isn't|work
+            1.2 discount|voucher|coupon|promo
             3 credit note
             3 cashback
-            3 price match*
-            3 price .... different|wrong|higher|paid|changed
+            3.5 refused|won't|didn't ... price match*
+            1.2 price match*
+            3.5 price .... different|wrong|higher|paid|changed
             3 full price
             3 took|taken|deducted|withdrew .... from my|our|account|card
             3 subscription
@@ -286,7 +310,10 @@ LEXICON = lexicon(
             2.5 pay|paid|paying|fee|fees for shipping|delivery|postage
         """,
         Reason.SERVICE: """
-            2 customer service|support|care|services
+            1.2 customer service|support|care|services
+            3 service|support|care is|was awful|terrible|bad|poor|useless|horrible|slow|appalling
+            3 service|support|care is|was so|very|really awful|terrible|bad|poor
+            3 service|support|care is|was so|very|really useless|horrible|slow
             3 rude|unhelpful|arrogant|impolite|patronising|patronizing|disrespectful
             3 attitude
             3 hung up
@@ -301,7 +328,9 @@ LEXICON = lexicon(
             3 called|rang|phoned|emailed|written|contacted ... times
             3 call|calls back
             2 worst|terrible|awful|poor|bad|horrible|useless ... service|support|helpdesk
-            3 staff|agent|agents|assistant|operator|rep|representative|lady|guy|manager|person
+            1 staff|agent|agents|assistant|operator|rep|representative|lady|guy|manager|person
+            2.5 staff|agent|agents|assistant ... treated|ignores|laughed|left
+            2.5 rep|representative|manager ... treated|ignores|laughed|left
             2.5 passed|sent|pushed .... department|department|departments|around
             3 treated ... like|me|us
             3 heard nothing|back
@@ -323,9 +352,12 @@ LEXICON = lexicon(
             2 fell|falls|coming|came off
             3 poor|cheap|bad|low|terrible|awful|inferior quality|material|materials|build
             2.5 cheap|flimsy|cheaply ... made|material|plastic
-            3 battery|batteries .... dies|die|drain*|dead|last|lasts|hold|charge
+            3.5 battery|batteries .... dies|die|drain*|dead|last|lasts|hold|charge
             3 overheat*
             3 burning smell
+            3 caught fire
+            3 exploded|sparked|melted|short-circuited
+            2.5 electric shock
             3 smells|smell|smelt ... of|like ... burning|burnt|smoke
             2.5 broke|breaks|broken|snapped|ripped|tore .... after|second|first|within|already|time
             2 zip|zipper|switch|button|handle|screen|lid|hinge|stitching ... broke|broken|off|stuck
@@ -345,10 +377,22 @@ LEXICON = lexicon(
             3 flicker*|leaks|rattles|squeaks
         """,
         Reason.OTHER: """
-            3 website|webshop|webpage|site|app|portal|login|checkout|basket|cart
-            3.5 your|the app|site|website|page|portal|search
-            3.5 log|logs|logged|logging|sign ... in|into|out|me
-            3.5 password|username|two-factor|factor code|verification
+            1.2 website|webshop|webpage|site|app|portal|login|checkout|basket|cart
+            4 app|site|website|webshop|portal|page|form|checkout|search .... crashes|crashing|crash
+            4 app|site|website|webshop|portal|page|form|checkout|search .... down|error|errors|load
+            4 app|site|website|webshop|portal .... loads|freezes|spins|stuck
+            4 page|form|checkout|search .... loads|freezes|spins|stuck
+            4 app|site|website|webshop|portal .... broken|rejects|wrong|out
+            4 page|form|checkout|search .... broken|rejects|wrong|out
+            4 app|site|website|webshop|portal|page|form|checkout|search .... accept|work|working
+            3 can't|cannot|couldn't ... add|change|pay|checkout|order ... basket|cart|online|address
+            3 history is empty
+            3.5 <neg> ... log|sign|login in|into|on|to
+            3 logs|logged|logging|locked ... out|me
+            3 password|username|two-factor|factor|verification ... <neg>
+            2.5 password reset|email
+            3 payment page|form
+            3.5 link ... broken|dead|working
             3.5 account ... blocked|locked|hacked|suspended|disabled
             3 hacked|phishing
             2.5 page|form|screen|button|link ... spins|loads|load|freezes|accept|nothing|broken
@@ -357,7 +401,9 @@ LEXICON = lexicon(
             3.5 tried to ... order|pay
             3.5 error every|message|when
             3.5 out of|in|back stock
-            3 stock|restock|restocked|shelves|shelf
+            2.5 stock|restock|restocked|shelves|shelf
+            3 none left
+            3 out of stock
             3.5 sold out
             3 restock
             3.5 cancelled|canceled my|our|the order
@@ -366,14 +412,14 @@ LEXICON = lexicon(
             3 backorder|back-order|pre-order|preorder|discontinued|discontinue
             3 no longer available
             3 never|not|isn't available
-            3 unavailable
+            2.5 unavailable
             2 stopped carrying
             2.5 too many emails|mails
             3 mailing list
             3 unsubscribe
             2.5 plastic|huge|much packaging|box
             2.5 advert|advertising|ad|ads
-            2.5 parking|toilets|trolleys|music|opening hours
+            1.2 parking|toilets|trolleys|music|opening hours
             2.5 something you don't have
         """,
     },
@@ -388,10 +434,11 @@ LEXICON = lexicon(
             3 send|ship ... missing
         """,
         Remedy.REFUND: """
-            3 refund|refunded|refunds|reimburse*|reimbursement|rebate|rebating|restitution
+            3 refund|refunded|refunds|refunding|reimburse*|reimbursing|rebate|rebates|rebating
+            3 restitution|restitutions
             3 money back
             2.5 want|need|give|return|get ... my|our|the money
-            3 compensation|compensate
+            3 compensation|compensations|compensate
             2 chargeback|charge back
         """,
         Remedy.RETURN: """
@@ -414,15 +461,20 @@ LEXICON = lexicon(
             3 call|ring|phone me|us
             3 call back|callback
             3 give|want ... call|ring
-            2.5 speak|talk ... to|with ... someone|somebody|human|person|agent|manager
+            2.5 speak|talk|chat ... to|with ... someone|somebody|human|person|agent|manager|operator
+            2.5 contact|reach|call|ring ... human|agent|person|operator
+            2.5 contact|reach|call|ring ... someone|representative|advisor
             2.5 contact me|us
             2 get back to me|us
         """,
         Remedy.INFORMATION: """
             2.5 where|where's ... my|our|the order|parcel|package|delivery|shipment
             2.5 when will|is|does|can
+            2.5 when|how ... arrive|arrives|expect|delivered|delivery|take|takes
+            2 delivery period|periods|time|times
+            2.5 order|purchase|delivery|parcel|package ... status|eta
             2.5 status|eta|update|updates ... of|on|order|delivery
-            2.5 track|tracking ... order|parcel|package|my
+            2.5 track|tracking|locate|locating ... order|purchase|parcel|package|my
             2 any|an update|news
             2 tell|inform|let ... me|us know|where|when|what
         """,
