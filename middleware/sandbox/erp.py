@@ -13,9 +13,10 @@ SOAP ERPs do:
 
 Under a `masked` fault of the server (`masked:<variant>`) it answers like systems that lie:
 `error` applies the request and then says that it failed inside, `duplicate` applies it and then
-says that the reference was already there, `login` is a login page with status 200, `busy` is the
-concurrency fault, `app_fault` an error in the application's own namespace, `shuffled` applies it
-and answers with the elements in another order, `dtd` applies it and answers with a DOCTYPE.
+says that the reference was already there, `shuffled` applies it and answers with the elements in
+another order, `dtd` applies it and answers with a DOCTYPE; `unauthorised` and `busy` refuse it with
+a fault, `app_fault` with an error in the application's own namespace, `login` with a login page
+under status 200.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ class SocialHandle(_Model):
 
 class Customer(_Model):
     Number = Needed
+    Name = Unicode
     GivenName = Unicode
     FamilyName = Unicode
     Company = Unicode
@@ -419,7 +421,7 @@ class ErpService(Service):  # type: ignore[misc]
         Unicode, _returns=ChangeList, **_out,
     )  # fmt: skip
     def ListChanges(ctx, kind, since, until, pageToken):  # type: ignore[no-untyped-def] # noqa: N802, N803, N805
-        page = _books(ctx).changes(kind, since=since, until=until, token=_unsealed(pageToken))
+        page = _books(ctx).changes(str(kind), since=since, until=until, token=_unsealed(pageToken))
         answer = ChangeList(
             Deleted=list(page.deleted), NextPageToken=_sealed(page.next_token), AsOf=page.as_of
         )
@@ -544,6 +546,7 @@ def _day(text: str | None) -> date | None:
 def _customer(row: Row) -> Customer:
     return Customer(
         Number=row["number"],
+        Name=row["company"] or f"{row['given_name']} {row['family_name']}",
         GivenName=row["given_name"],
         FamilyName=row["family_name"],
         Company=row["company"],
@@ -790,6 +793,11 @@ class Erp:
             return _plain(start_response, "200 OK", page, "text/html; charset=utf-8")
         if variant == "busy":
             fault = _fault_document(soap12, "Server.ConcurrencyLimit", "too many requests at once")
+            return _xml(start_response, "500 Internal Server Error", fault)
+        if variant == "unauthorised":
+            fault = _fault_document(
+                soap12, "Client.Authentication", "the credentials are wrong or have expired"
+            )
             return _xml(start_response, "500 Internal Server Error", fault)
         if variant == "app_fault":
             failure = (

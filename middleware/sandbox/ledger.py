@@ -559,6 +559,11 @@ class Ledger:
                 raise Unknown(f"{kind} {row_id}")
         return row_id
 
+    def restock(self, sku: str, stock: int) -> None:
+        """Count the warehouse anew."""
+        with self._changing():
+            self._db.execute("UPDATE products SET stock = ? WHERE sku = ?", (str(stock), sku))
+
     def delete_order(self, order_id: int) -> None:
         """Delete a draft, as a colleague at the ERP may."""
         with self._changing() as now:
