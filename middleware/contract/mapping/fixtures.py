@@ -151,11 +151,13 @@ def run(mapping: Mapping, fixture: Fixture) -> FixtureResult:
             read, _ = mapping.convert(fixture.given)
             out, refused = _tried(mapping.write, read)
             problems.extend(refused)
-            differences.extend(subset(fixture.back, out, "back"))
+            if not refused:
+                differences.extend(subset(fixture.back, out, "back"))
     if fixture.answer is not None and fixture.result is not None:
         out, refused = _tried(mapping.read_answer, fixture.answer)
         problems.extend(refused)
-        differences.extend(subset(fixture.result, out, "result"))
+        if not refused:
+            differences.extend(subset(fixture.result, out, "result"))
     return FixtureResult(
         mapping.path, fixture.name, fixture.place, tuple(differences), tuple(problems)
     )

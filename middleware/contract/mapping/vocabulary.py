@@ -299,7 +299,8 @@ class Keys:
     keys: Mapping[str, Key]
     required: tuple[str, ...] = ()
     open: bool = False
-    name: str = ""
+    one_of: tuple[str, ...] = ()
+    """Keys of which exactly one stands here; checked where the message can say more."""
 
     def check(self, node: Node, report: Report) -> bool:
         if not isinstance(node, Block):
@@ -328,6 +329,7 @@ class Keys:
             },
             **({"required": list(self.required)} if self.required else {}),
             **({} if self.open else {"additionalProperties": False}),
+            **({"oneOf": [{"required": [name]} for name in self.one_of]} if self.one_of else {}),
         }
 
 
@@ -528,7 +530,8 @@ _TABLE = Keys(
             "a CSV file with the columns source and target, relative to this file",
         ),
         "otherwise": Key(Value(), "the target for every value that has no entry"),
-    }
+    },
+    one_of=("pairs", "map", "file"),
 )
 
 _CONDITION = Keys(
@@ -605,7 +608,8 @@ FIELD = Keys(
         "unknown_value": Key(Words(UNKNOWN_VALUE), "what happens to a value without table entry"),
         "pii": Key(Flag(), "personal data: masked in previews and logs"),
         "decimal_comma": Key(Flag(), "numbers are written 1.234,50"),
-    }
+    },
+    one_of=SOURCES,
 )
 
 _SIDE = Keys(
