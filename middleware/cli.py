@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import secrets
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,9 +19,21 @@ from rich.console import Console
 from rich.table import Table
 
 from middleware import __version__
-from middleware.app import Application, SchemaBehindError, set_up_logging
-from middleware.contract.mapping import MappingInvalid
+from middleware.app import Application, SchemaBehindError, handlers, set_up_logging
+from middleware.beginning import begin
+from middleware.contract.capabilities import Description
+from middleware.contract.errors import RemoteError
+from middleware.contract.mapping import MappingInvalid, Severity
+from middleware.contract.mapping.fixtures import test_paths
+from middleware.contract.mapping.lint import lint_paths
+from middleware.contract.mapping.preview import preview_file
+from middleware.contract.mapping.rendering import render
+from middleware.contract.mapping.schema import written as schema_text
+from middleware.domain.problems import ProblemError
+from middleware.flows import sync
+from middleware.flows.check import check
 from middleware.flows.engine import WorkerRunningError
+from middleware.flows.keys import make_key, revoke_key
 from middleware.settings import Settings, SettingsError, load
 
 app = typer.Typer(
@@ -28,8 +42,19 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-db = typer.Typer(help="The database.", no_args_is_help=True)
-app.add_typer(db, name="db")
+
+
+def group(name: str, text: str) -> typer.Typer:
+    made = typer.Typer(help=text, no_args_is_help=True)
+    app.add_typer(made, name=name)
+    return made
+
+
+db = group("db", "The database.")
+keys = group("keys", "API keys.")
+connections = group("connections", "The connections to remote systems.")
+syncs = group("sync", "Syncs.")
+maps = group("map", "Mapping files.")
 
 out = Console()
 err = Console(stderr=True)
@@ -47,6 +72,10 @@ def main() -> None:
         app()
     except (SettingsError, SchemaBehindError) as error:
         fail(str(error))
+    except ProblemError as error:
+        fail(error.detail)
+    except RemoteError as error:
+        fail(error.message)
     except MappingInvalid as error:
         fail("\n".join(str(issue) for issue in error.issues))
     except WorkerRunningError:
@@ -54,6 +83,11 @@ def main() -> None:
             "another process is working on this database already; SQLite has room for one worker."
             " Stop it, or use PostgreSQL (AMENDS_DATABASE_URL)"
         )
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one line as it is, however wide the terminal."""
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:
@@ -78,41 +112,94 @@ def opened(config: Path | None) -> Iterator[Application]:
 @app.command()
 def version() -> None:
     """Say which version this is."""
-    out.print(__version__)
+    out.print(__version__, highlight=False)
 
 
 @app.command()
-def serve(config: ConfigOption = None, *, work: bool = True) -> None:
-    """Serve the API, and work off what it accepts (without it: --no-work)."""
-    import uvicorn
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path(),
+    database_url: Annotated[str | None, typer.Option(help="PostgreSQL instead of SQLite.")] = None,
+) -> None:
+    """Write amends.toml, .env with a fresh key, and a folder for mappings."""
+    for written in begin(folder, database_url=database_url):
+        state = "written" if written.new else "there already, left as it is"
+        say(f"{written.path}: {state}")
+    out.print("Next: fill in .env, read it into the environment, and run `amends doctor`.")
 
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    *,
+    work: Annotated[bool, typer.Option(help="Also work off what is accepted.")] = True,
+) -> None:
+    """Serve the API, and work off what it accepts."""
     with opened(config) as application:
         if work:
             application.start()
         else:
             application.warm()
-        host, _, port = application.settings.listen.rpartition(":")
-        uvicorn.run(
-            application.api(),
-            host=host or "127.0.0.1",
-            port=int(port),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=10,
-        )
+        serve_api(application)
 
 
 @app.command()
 def worker(config: ConfigOption = None) -> None:
     """Work off what the API accepted, without serving it. Any number may run on PostgreSQL."""
     with opened(config) as application:
-        application.start()
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stop.set())
+        application.start()
         err.print("working; stop with Ctrl-C", style="dim")
         stop.wait()
+
+
+@app.command()
+def demo(
+    *,
+    erp: Annotated[str, typer.Option(help="soap, or tryton: a real ERP, built here.")] = "soap",
+    once: Annotated[bool, typer.Option("--once", help="Run the story and exit.")] = False,
+    as_json: JsonOption = False,
+    listen: Annotated[str, typer.Option(help="Where the API is served.")] = "127.0.0.1:8080",
+) -> None:
+    """The main job on embedded defaults: from a complaint to a replacement order and a case."""
+    from middleware.demo import run
+
+    sys.exit(run(erp=erp, once=once, as_json=as_json, listen=listen, out=out))
+
+
+@app.command()
+def doctor(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """Say what is wrong with this installation, and how to mend it."""
+    from middleware.doctor import examine
+
+    set_up_logging("ERROR")
+    lines = []
+    for line in examine(config):
+        lines.append(line)
+        if not as_json:
+            style = {"✓": "green", "!": "yellow", "✗": "red"}[line.mark]
+            remedy = f"  → {line.remedy}" if line.remedy and line.mark != "✓" else ""
+            told = f"{line.mark} {line.what}{': ' if line.detail else ''}{line.detail}{remedy}"
+            say(told, style)
+    broken = sum(line.mark == "✗" for line in lines)
+    if as_json:
+        out.print_json(json.dumps({"ok": not broken, "lines": [asdict(line) for line in lines]}))
+    sys.exit(1 if broken else 0)
+
+
+@app.command("openapi")
+def describe_api(
+    output: Annotated[Path | None, typer.Option(help="A file; default: standard output.")] = None,
+) -> None:
+    """Write the API's description (OpenAPI 3.1)."""
+    from middleware.api import exported
+
+    text = exported()
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text)
 
 
 @db.command("upgrade")
@@ -121,3 +208,210 @@ def upgrade(config: ConfigOption = None) -> None:
     with Application(settings_of(config)) as application:
         application.migrate()
     out.print("the database is up to date")
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    scope: Annotated[list[str], typer.Option(help="May be given several times.")],
+    config: ConfigOption = None,
+    days: Annotated[int | None, typer.Option(help="How long it is valid.")] = None,
+) -> None:
+    """Make an API key. It is shown this once."""
+    with opened(config) as application:
+        expires = application.hub.clock() + timedelta(days=days) if days else None
+        row, key = make_key(application.hub, name, scope, expires)
+    say(f"{row.id} ({', '.join(row.scopes)}); the key, shown this once:")
+    sys.stdout.write(key + "\n")
+
+
+@keys.command("list")
+def list_keys(config: ConfigOption = None) -> None:
+    """List the API keys, without what is secret of them."""
+    table = Table("id", "name", "scopes", "expires", "revoked", "last used")
+    with opened(config) as application, application.database.read() as uow:
+        for row in uow.keys.all():
+            table.add_row(
+                row.id,
+                row.name,
+                " ".join(row.scopes),
+                *(
+                    moment.isoformat(timespec="minutes") if moment else ""
+                    for moment in (row.expires_at, row.revoked_at, row.last_used_at)
+                ),
+            )
+    out.print(table)
+
+
+@keys.command("revoke")
+def end_key(
+    key_id: Annotated[str, typer.Argument(help="As `amends keys list` shows it.")],
+    config: ConfigOption = None,
+) -> None:
+    """End an API key."""
+    with opened(config) as application:
+        revoke_key(application.hub, key_id)
+    say(f"{key_id} is revoked")
+
+
+@connections.command("check")
+def check_connections(
+    name: Annotated[list[str] | None, typer.Argument(help="Which ones; default: all.")] = None,
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove credentials and permissions of the connections, without touching anything."""
+    found: dict[str, Any] = {}
+    with opened(config) as application:
+        declared = list(application.settings.connections)
+        for wanted in name or declared:
+            with err.status(f"asking {wanted} …"):
+                found[wanted] = check(application.hub, wanted)
+            if not as_json:
+                show_check(wanted, found[wanted])
+    if as_json:
+        out.print_json(json.dumps(found))
+    sys.exit(0 if all(health["ok"] for health in found.values()) else 1)
+
+
+def show_check(name: str, health: dict[str, Any]) -> None:
+    out.print(f"{name} ({health['took_ms']} ms)", style="bold", highlight=False)
+    for finding in health["findings"]:
+        mark, style = ("✓", "green") if finding["ok"] else ("✗", "red")
+        remedy = f"  → {finding['remedy']}" if finding["remedy"] and not finding["ok"] else ""
+        told = f"  {mark} {finding['name']} {finding['detail']}{remedy}"
+        say(told, style)
+
+
+@syncs.command("run")
+def run_sync(
+    job: Annotated[str, typer.Argument(help="A job of the configuration.")],
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a sync now and show what it sees, until it ends."""
+    with opened(config) as application:
+        hub = application.hub
+        try:
+            application.hub.engine.work(handlers(hub))
+        except WorkerRunningError:
+            err.print("a worker is running: it does the work, this only watches", style="dim")
+        run_id, _ = sync.owe(hub, job, tick=f"cli:{hub.clock().isoformat()}", requested_by="cli")
+        with err.status(f"{job}: queued") as status:
+            while True:
+                with application.database.read() as uow:
+                    row = uow.jobs.run(run_id)
+                assert row is not None
+                status.update(f"{job}: {row.state} {told_counts(row.counts)}")
+                if row.state in ("done", "failed"):
+                    break
+                time.sleep(0.2)
+    if as_json:
+        out.print_json(json.dumps({"run": row.id, "state": row.state, "counts": row.counts}))
+    else:
+        say(f"{job}: {row.state} {told_counts(row.counts)}")
+        if row.error:
+            fail(str(row.error.get("message")))
+    sys.exit(0 if row.state == "done" else 1)
+
+
+def told_counts(counts: dict[str, Any]) -> str:
+    """`42 orders new, 1 changed; …` of a run's counts."""
+    told = []
+    for kind, n in counts.items():
+        parts = [
+            f"{n[what]} {what}" for what in ("new", "changed", "deleted", "quarantined") if n[what]
+        ]
+        told.append(f"{n['seen']} {kind}s seen" + (f" ({', '.join(parts)})" if parts else ""))
+    return "; ".join(told)
+
+
+PathsArgument = Annotated[
+    list[Path] | None, typer.Argument(help="Files or folders; default: mappings.")
+]
+
+
+@maps.command("lint")
+def lint_maps(
+    paths: PathsArgument = None,
+    *,
+    form: Annotated[str, typer.Option("--format", help="text, json, github or sarif.")] = "text",
+    connection: Annotated[
+        str | None, typer.Option(help="Compare with what this remote has.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Check mapping files; with --connection also against what the remote says of itself."""
+    description: Description | None = None
+    if connection is not None:
+        with opened(config) as application, err.status(f"asking {connection} …"):
+            description = application.hub.registry.adapter(connection).describe()
+    issues = lint_paths(paths or [Path("mappings")], description)
+    sys.stdout.write(render(issues, form))
+    sys.exit(1 if any(issue.severity is Severity.ERROR for issue in issues) else 0)
+
+
+@maps.command("test")
+def run_fixtures(paths: PathsArgument = None) -> None:
+    """Run the fixtures beside mapping files."""
+    results = test_paths(paths or [Path("mappings")])
+    for result in results:
+        say(str(result), None if result.ok else "red")
+    failed = sum(not result.ok for result in results)
+    say(f"{len(results) - failed} passed, {failed} failed")
+    sys.exit(1 if failed or not results else 0)
+
+
+@maps.command("preview")
+def preview_map(
+    path: Annotated[Path, typer.Argument(help="A mapping file.")],
+    sample: Annotated[Path, typer.Option(help="A JSON or YAML file with one record.")],
+    *,
+    show_personal: Annotated[bool, typer.Option(help="Show fields marked pii.")] = False,
+) -> None:
+    """Show what a mapping makes of a record, field by field. Nothing is written anywhere."""
+    table = Table("", "to", "from", "before", "after")
+    rows = preview_file(path, sample, show_personal=show_personal)
+    for row in rows:
+        hidden = "(personal)"
+        before = hidden if row.masked else repr(row.before)
+        after = f"{row.problem} ({row.place})" if row.problem else repr(row.after)
+        table.add_row(
+            "✓" if row.ok else "✗",
+            row.target,
+            row.source,
+            before,
+            hidden if row.masked and row.ok else after,
+        )
+    out.print(table)
+    sys.exit(0 if all(row.ok for row in rows) else 1)
+
+
+@maps.command("schema")
+def map_schema(
+    output: Annotated[Path | None, typer.Option(help="A file; default: standard output.")] = None,
+) -> None:
+    """Write the JSON Schema of mapping files, for editors."""
+    text = schema_text()
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text)
+
+
+def serve_api(application: Application) -> None:
+    """Serve until a signal says stop."""
+    import uvicorn
+
+    host, _, port = application.settings.listen.rpartition(":")
+    uvicorn.run(
+        application.api(),
+        host=host or "127.0.0.1",
+        port=int(port),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
