@@ -67,10 +67,12 @@ def entities(
             break
         if any(taken[entity.start : entity.end]):
             # Several articles may share a word; the word then speaks a little for each of them.
-            same_word = entity.type is EntityType.PRODUCT and any(
-                (k.start, k.end, k.type) == (entity.start, entity.end, entity.type) for k in kept
-            )
-            if not same_word:
+            there = {
+                k.value
+                for k in kept
+                if (k.start, k.end, k.type) == (entity.start, entity.end, EntityType.PRODUCT)
+            }
+            if entity.type is not EntityType.PRODUCT or not there or entity.value in there:
                 continue
         kept.append(entity)
         taken[entity.start : entity.end] = [True] * (entity.end - entity.start)

@@ -100,7 +100,11 @@ _ACCENTS = {
     "tr": "ğışç",
 }
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_NOISE = re.compile(r"https?://\S{1,2000}|[@#][\w.]{1,80}|[\w.+-]{1,64}@[\w.-]{1,253}")
+_NOISE = re.compile(
+    r"https?://\S{1,2000}|[@#][\w.]{1,80}|[\w.+-]{1,64}@[\w.-]{1,253}"
+    r"|(?<![^\W_])[A-Za-z]{1,5}[-_/]?[0-9][\w-]{0,30}"
+)
+"""Addresses, handles, tags, and numbers with letters before them: no words of a language."""
 
 _WEIGHT: dict[str, dict[str, float]] = defaultdict(dict)
 for _language, _lexicon in LEXICONS.items():
@@ -145,7 +149,7 @@ def identify(text: str, hint: str | None = None) -> Judgement[str]:
     if "¿" in text or "¡" in text:
         scores["es"] += 1.0
     hint = hint.lower()[:2] if hint else None
-    if not words or _foreign_script(words):
+    if words and _foreign_script(words):
         return Judgement[str]()
     ranked = sorted(scores.items(), key=lambda item: -item[1])[:2]
     if not ranked:

@@ -120,7 +120,9 @@ LEXICON = lexicon(
         1.2 stay|stayed|steer|keep away|clear
         1.2 thumbs down
         1.2 zero|0|one|1 star|stars
-        1.2 waste ... money|time|$
+        1.2 waste ... money|time
+        1.4 don't|not|never waste ... money|time|your
+        1.3 don't|not|never waste
         1 elsewhere|letdown|displeased|dissatisfying|flaw|flaws|flawed|unwelcome|negligent|insults
         1 weird|strange|sad|sick|sucky|freezes|blah|ew|eew|fooled|counterfeit|cumbersome|confusing
         1 drain|discomfort|downside|horrid|hideous|vile|inedible|chewy|flavorless|lukewarm
