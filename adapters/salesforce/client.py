@@ -335,9 +335,10 @@ class Client:
     def _made(self, answer: Any) -> str:
         if not isinstance(answer, dict):
             raise _Unreadable
+        if answer.get("success") is False and _listed(answer, "errors"):
+            raise _Refused(_errors_of(answer))
         if answer.get("success") is not True:
-            errors = _errors_of(answer)
-            raise _Refused(errors) if errors else _Unreadable
+            raise _Unreadable
         return _id(answer.get("id"))
 
     # The one way to ask.
@@ -574,6 +575,9 @@ class Client:
 
     def _login_verdict(self, error: SalesforceAuthenticationFailed, operation: str) -> RemoteError:
         seen = self._last()
+        if isinstance(error.code, int) and error.code < 400:
+            # simple-salesforce puts the status there when the answer was not JSON.
+            return self._unread(error, write=False, operation=operation)
         code = str(error.code) if error.code is not None else None
         rule = _LOGIN_RULES.get(code or "")
         if rule is None and seen is not None and (seen.status >= 500 or seen.status == 429):
