@@ -447,6 +447,22 @@ def test_a_tree_is_all_or_nothing(served: Served) -> None:
     assert crm.count("Order", KEY_FIELD, "TREE-2") == 0
 
 
+def test_a_comments_limit_counts_bytes(served: Served) -> None:
+    _, _, client = served
+    case = client.Case.create({"Subject": "x"})["id"]
+    client.CaseComment.create({"ParentId": case, "CommentBody": "ä" * 2000})
+    assert refused(
+        lambda: client.CaseComment.create({"ParentId": case, "CommentBody": "ä" * 2001})
+    ) == (400, "STRING_TOO_LONG")
+
+
+def test_a_crm_without_orders() -> None:
+    crm = open_crm(build(customers=12), orders=False)
+    assert crm.rows.all("Contact")
+    assert crm.rows.all("Product2")
+    assert not crm.rows.all("Order")
+
+
 def test_deleting_takes_what_hangs_on_it(served: Served) -> None:
     _, crm, client = served
     order = crm.rows.all("Order")[0]["Id"]

@@ -33,9 +33,18 @@ __all__ = [
 ]
 
 
-def open_crm(world: World | None = None, *, state_path: Path | None = None, **options: Any) -> Crm:
-    """The org with the world in it; one that a `state_path` kept is left as it was."""
+def open_crm(
+    world: World | None = None,
+    *,
+    state_path: Path | None = None,
+    orders: bool = True,
+    **options: Any,
+) -> Crm:
+    """The org with the world in it; one that a `state_path` kept is left as it was.
+
+    Without `orders` it leaves them to the ERP. `options` are those of `Crm`.
+    """
     crm = Crm(state_path=state_path, **options)
     if not crm.rows.all("Contact"):
-        fill(crm, world or build())
+        fill(crm, world or build(), orders=orders)
     return crm

@@ -284,7 +284,9 @@ class Rows:
         if kind == "reference":
             return self._reference(field, text)
         text = text if kind == "textarea" else text.strip()
-        if len(text) > field.length:
+        # A comment's limit counts bytes, every other one characters.
+        size = len(text.encode()) if field.name == "CommentBody" else len(text)
+        if size > field.length:
             raise Refused(
                 "STRING_TOO_LONG",
                 f"{field.name}: data value too large: {text[:255]} (max length={field.length})",

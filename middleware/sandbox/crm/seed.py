@@ -29,8 +29,11 @@ _COUNTRY = {
 }
 
 
-def fill(crm: Crm, world: World) -> None:
-    """Put the world's customers, products and orders into an empty org, dated as they happened."""
+def fill(crm: Crm, world: World, *, orders: bool = True) -> None:
+    """Put the world's customers, products and orders into an empty org, dated as they happened.
+
+    Without `orders` the org is a CRM that leaves orders to the ERP.
+    """
     latest = min(world.now, crm.now() - timedelta(hours=1))
     begun = instant(latest - timedelta(days=DAYS_OF_HISTORY + 1))
     dated = {"CreatedDate": begun, "LastModifiedDate": begun, "SystemModstamp": begun}
@@ -67,7 +70,7 @@ def fill(crm: Crm, world: World) -> None:
             )
         customers = {customer.number: customer for customer in world.customers}
         at_home = {row["Id"]: row["AccountId"] for row in crm.rows.all("Contact")}
-        for order in world.orders:
+        for order in world.orders if orders else ():
             customer = customers[order.customer]
             moment = order.delivered or order.shipped or order.placed
             contact = contacts[order.customer]
