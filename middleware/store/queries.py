@@ -256,6 +256,19 @@ def quarantined_records(
     return list(uow.session.exec(query.limit(limit)))
 
 
+def quarantined_record(uow: UnitOfWork, ref: Ref) -> QuarantineRow | None:
+    return uow.session.get(QuarantineRow, (ref.connection, ref.kind.value, ref.id))
+
+
+def quarantined_count(uow: UnitOfWork, connection: str, *, most: int = 1000) -> int:
+    """How many records of a connection are in quarantine, counted up to `most`."""
+    some = (
+        sa.select(sa.literal(1)).where(col(QuarantineRow.connection) == connection).limit(most)
+    ).subquery()
+    counted = uow.session.connection().execute(sa.select(sa.func.count()).select_from(some))
+    return int(counted.scalar_one())
+
+
 # --- keys, connections, jobs, events -------------------------------------------------------------
 
 

@@ -1,0 +1,114 @@
+"""The API put together over a hub."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from middleware import __version__
+from middleware.api import openapi, problems
+from middleware.api.auth import Keyring
+from middleware.api.door import Door
+from middleware.api.envelope import Envelope
+from middleware.api.limits import Limiter, Rate
+from middleware.api.paging import Cursors
+from middleware.api.routes import (
+    actions,
+    complaints,
+    connections,
+    context,
+    events,
+    health,
+    inlets,
+    jobs,
+    keys,
+    links,
+    people,
+    quarantine,
+)
+from middleware.flows.hub import Hub
+from middleware.flows.intake import Intake
+
+ROUTERS = (
+    complaints.router,
+    inlets.router,
+    people.router,
+    links.router,
+    context.router,
+    actions.router,
+    connections.router,
+    jobs.router,
+    quarantine.router,
+    events.router,
+    keys.router,
+    health.router,
+)
+
+
+def create_api(
+    hub: Hub,
+    intake: Intake,
+    *,
+    version: str,
+    secret: bytes = b"",
+    requests_per_minute: int | None = 1200,
+    deliveries_per_minute: int | None = None,
+    servers: Sequence[str] = (),
+) -> FastAPI:
+    """The REST API over a hub.
+
+    `secret` signs page cursors: the same on every replica. The limits are for each API key and for
+    each connection that delivers, in each process; None means none. `servers` are the addresses
+    that others reach the hub by.
+    """
+    keyring = Keyring(hub)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        keyring.close()
+
+    app = FastAPI(
+        title="Amends",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lifespan,
+    )
+    app.state.door = Door(
+        hub=hub,
+        intake=intake,
+        version=version,
+        cursors=Cursors(secret),
+        keyring=keyring,
+        limiter=_limiter(requests_per_minute),
+        inlet_limiter=_limiter(deliveries_per_minute),
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app, routes(), servers=servers)
+    app.add_middleware(Envelope)
+    return app
+
+
+def routes() -> list[APIRoute]:
+    """Every route of the API that has a place in its description."""
+    return [r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)]
+
+
+def _limiter(per_minute: int | None) -> Limiter | None:
+    return None if per_minute is None else Limiter(Rate(per_minute, 60))
+
+
+def exported(version: str = __version__) -> str:
+    """The API's description as it is kept in `openapi/openapi.json`; it needs no hub."""
+    nobody: Any = None
+    return openapi.written(openapi.openapi_document(create_api(nobody, nobody, version=version)))

@@ -1,0 +1,672 @@
+"""The examples of the API's description: one story, told by every operation.
+
+Kim Weber writes in public that her lamp came broken; the hub finds out who she is and which order
+is meant, and an agent sends another one. All of it is invented. The tests hold each example to the
+schema of the operation that shows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+INBOX_ID = "inb_019c9d6f3a5e7c41b1d0a2f4c6e88a11"
+COMPLAINT_ID = "cmp_019c9d6f3a5e7c41b1d0a2f4c6e88a21"
+IDENTITY_ID = "idn_019c9d6f3a5e7c41b1d0a2f4c6e88a22"
+LINK_ID = "lnk_019c9d6f3a5e7c41b1d0a2f4c6e88a31"
+PERSON_ID = "per_019c9d6f3a5e7c41b1d0a2f4c6e88a41"
+ACTION_ID = "act_019c9d6f3a5e7c41b1d0a2f4c6e88a51"
+STEP_ID = "stp_019c9d6f3a5e7c41b1d0a2f4c6e88a52"
+RUN_ID = "run_019c9d6f3a5e7c41b1d0a2f4c6e88a61"
+EVENT_ID = "msg_019c9d6f3a5e7c41b1d0a2f4c6e88a71"
+KEY_ID = "key_019c9d6f3a5e7c41b1d0a2f4c6e88a81"
+OTHER_KEY_ID = "key_019c9d6f3a5e7c41b1d0a2f4c6e88a82"
+
+WRITTEN = "2026-11-21T09:59:58Z"
+RECEIVED = "2026-11-21T10:00:01Z"
+HANDLED = "2026-11-21T10:00:02Z"
+SYNCED = "2026-11-21T09:55:00Z"
+TEXT = "@acme my lamp from SO-10001 came broken. I want a new one!"
+
+Json = dict[str, Any]
+
+
+def _page(*items: Json) -> Json:
+    return {"data": list(items), "next_cursor": None, "has_more": False}
+
+
+COMPLAINT_SENT: Json = {
+    "connection": "api",
+    "type": "message.created",
+    "timestamp": WRITTEN,
+    "data": {
+        "id": "1727",
+        "conversation": "1727",
+        "author": {"network": "x", "native_id": "42", "handle": "kim_w", "display_name": "Kim"},
+        "text": TEXT,
+        "language": "en",
+        "posted_at": WRITTEN,
+        "order_numbers": ["SO-10001"],
+    },
+}
+
+ACCEPTED: Json = {
+    "delivery_id": INBOX_ID,
+    "new": True,
+    "location": f"/v1/deliveries/{INBOX_ID}",
+}
+
+BATCH: Json = {
+    "results": [
+        {"index": 0, "status": 202, "accepted": ACCEPTED, "problem": None},
+        {
+            "index": 1,
+            "status": 422,
+            "accepted": None,
+            "problem": {
+                "code": "validation",
+                "detail": "The request does not fit its form",
+                "errors": [
+                    {
+                        "pointer": "/complaints/1/data/author",
+                        "detail": "is required",
+                        "code": "missing",
+                    }
+                ],
+            },
+        },
+    ],
+    "accepted": 1,
+    "refused": 1,
+}
+
+DELIVERY: Json = {
+    "id": INBOX_ID,
+    "connection": "api",
+    "trust": "api_key",
+    "state": "handled",
+    "problems": [],
+    "complaints": [COMPLAINT_ID],
+    "received_at": RECEIVED,
+    "handled_at": HANDLED,
+    "replays": 0,
+}
+
+COMPLAINT_LISTED: Json = {
+    "id": COMPLAINT_ID,
+    "connection": "api",
+    "conversation": "1727",
+    "network": "x",
+    "state": "open",
+    "person_id": PERSON_ID,
+    "order": "erp:order:1001",
+    "intent": "complaint",
+    "reason": "damaged",
+    "severity": "normal",
+    "outcome": "link",
+    "opened_at": WRITTEN,
+    "updated_at": HANDLED,
+}
+
+COMPLAINT_PAGE = _page(COMPLAINT_LISTED)
+
+_EVIDENCE: list[Json] = [
+    {
+        "kind": "handle",
+        "detail": "the handle k…_w is on file",
+        "weight": 7.5,
+        "basis": "crm_record",
+    },
+    {
+        "kind": "order_number",
+        "detail": "order SO-10001 is theirs",
+        "weight": 12.0,
+        "basis": "customer_provided",
+    },
+]
+
+RESOLUTION: Json = {
+    "outcome": "link",
+    "why": "order SO-10001 is theirs; 19.5 bits",
+    "margin": None,
+    "candidates": [
+        {
+            "person_id": PERSON_ID,
+            "refs": ["crm:contact:003A1", "erp:account:501"],
+            "score": 19.5,
+            "evidence": _EVIDENCE,
+        }
+    ],
+    "sources": [],
+    "decided_at": HANDLED,
+}
+
+RESOLVED: Json = {"resolution": {**RESOLUTION, "decided_at": None}}
+
+
+def _judged(value: str, confidence: float = 0.0, *evidence: Json) -> Json:
+    return {"value": value, "confidence": confidence, "evidence": list(evidence)}
+
+
+COMPLAINT: Json = {
+    "id": COMPLAINT_ID,
+    "connection": "api",
+    "conversation": "1727",
+    "network": "x",
+    "brand_account": None,
+    "state": "open",
+    "identity_id": IDENTITY_ID,
+    "person_id": PERSON_ID,
+    "order": "erp:order:1001",
+    "arrivals": [
+        {
+            "source_id": "1727",
+            "outgoing": False,
+            "network": "x",
+            "handle": "kim_w",
+            "display_name": "Kim",
+            "text": TEXT,
+            "language": "en",
+            "url": None,
+            "posted_at": WRITTEN,
+            "edited_at": None,
+            "deleted_at": None,
+            "received_at": RECEIVED,
+        }
+    ],
+    "understanding": {
+        "intent": _judged("complaint", 0.9, {"start": 33, "end": 39, "cue": "broken"}),
+        "sentiment": _judged("negative", 0.8, {"start": 33, "end": 39, "cue": "broken"}),
+        "reason": _judged("damaged", 0.85, {"start": 28, "end": 39, "cue": "came broken"}),
+        "severity": _judged("normal", 0.5),
+        "remedy": _judged("replacement", 0.8, {"start": 41, "end": 57, "cue": "want a new one"}),
+        "language": _judged("en", 1.0),
+        "entities": [
+            {
+                "type": "order_number",
+                "value": "SO-10001",
+                "confidence": 0.95,
+                "start": 19,
+                "end": 27,
+                "why": "looks like one of this company's order numbers",
+            }
+        ],
+        "by": "rules/1",
+        "text": TEXT,
+    },
+    "resolution": RESOLUTION,
+    "order_match": {
+        "chosen": "erp:order:1001",
+        "confidence": 0.98,
+        "why": "order number SO-10001 is named",
+        "ranked": [
+            {
+                "order": "erp:order:1001",
+                "number": "SO-10001",
+                "score": 107.5,
+                "reasons": [
+                    {"what": "order number SO-10001 is named", "points": 100.0},
+                    {"what": "it was placed 2 days before", "points": 7.5},
+                ],
+            }
+        ],
+        "lines": [
+            {
+                "order": "erp:order:1001",
+                "line": "1",
+                "sku": "LMP-100",
+                "score": 1.0,
+                "reasons": [{"what": "it is the only article", "points": 1.0}],
+            }
+        ],
+        "chosen_lines": ["1"],
+        "warnings": [],
+    },
+    "actions": [ACTION_ID],
+    "opened_at": WRITTEN,
+    "updated_at": HANDLED,
+    "version": 3,
+}
+
+IDENTITY: Json = {
+    "id": IDENTITY_ID,
+    "network": "x",
+    "native_id": "42",
+    "handles": [
+        {
+            "handle": "kim_w",
+            "display_name": "Kim",
+            "valid_from": WRITTEN,
+            "valid_to": None,
+        }
+    ],
+    "first_seen_at": WRITTEN,
+    "last_seen_at": WRITTEN,
+}
+
+CUSTOMER: Json = {
+    "ref": "crm:contact:003A1",
+    "name": "Kim Weber",
+    "number": None,
+    "emails": ["kim@example.com"],
+    "phones": ["+493023125001"],
+    "handles": [{"network": "x", "handle": "kim_w", "native_id": None}],
+    "account": "crm:account:001A1",
+    "tier": None,
+    "language": "de",
+    "address": None,
+    "as_of": SYNCED,
+}
+
+LINK: Json = {
+    "id": LINK_ID,
+    "person_id": PERSON_ID,
+    "identity_id": IDENTITY_ID,
+    "record": None,
+    "basis": "customer_confirmed",
+    "confidence": 0.99,
+    "evidence": [
+        {
+            "kind": "agent",
+            "detail": "She named order SO-10001 and her postcode on the phone.",
+            "weight": 30.0,
+            "basis": "customer_confirmed",
+        }
+    ],
+    "decided_by": KEY_ID,
+    "valid_from": HANDLED,
+    "valid_to": None,
+    "revoked_by": None,
+    "revoked_reason": None,
+    "version": 1,
+}
+
+LINK_PAGE = _page(LINK)
+
+_STRENGTH: Json = {
+    "complaints": [COMPLAINT_ID],
+    "actions": [ACTION_ID],
+    "notes": ["desk:note:88"],
+}
+
+LINK_EXPLAINED: Json = {"link": LINK, "done_on_its_strength": _STRENGTH}
+
+LINK_REVOKED: Json = {
+    "link": {
+        **LINK,
+        "valid_to": "2026-11-22T08:00:00Z",
+        "revoked_by": KEY_ID,
+        "revoked_reason": "He is her brother; they share the account.",
+        "version": 2,
+    },
+    "done_on_its_strength": _STRENGTH,
+}
+
+PERSON: Json = {
+    "id": PERSON_ID,
+    "redirected_from": None,
+    "display_name": "Kim",
+    "created_at": HANDLED,
+    "identities": [IDENTITY],
+    "records": [CUSTOMER],
+    "links": [LINK],
+    "complaints": [
+        {"id": COMPLAINT_ID, "state": "open", "order": "erp:order:1001", "opened_at": WRITTEN}
+    ],
+    "actions": [
+        {
+            "id": ACTION_ID,
+            "kind": "replacement_order",
+            "state": "done",
+            "order": "erp:order:1001",
+            "created_at": "2026-11-21T10:03:00Z",
+        }
+    ],
+}
+
+_MONEY: Json = {"amount": "49.90", "currency": "EUR"}
+
+ORDER: Json = {
+    "ref": "erp:order:1001",
+    "number": "SO-10001",
+    "reference": None,
+    "status": "delivered",
+    "placed_at": "2026-11-18T08:30:00Z",
+    "total": _MONEY,
+    "account": "erp:account:501",
+    "contact": None,
+    "origin": None,
+    "ship_to": {
+        "name": "Kim Weber",
+        "street": "Lindenweg 3",
+        "city": "Berlin",
+        "postal_code": "10115",
+        "region": None,
+        "country": "DE",
+    },
+    "lines": [
+        {
+            "id": "1",
+            "sku": "LMP-100",
+            "name": "Desk lamp",
+            "quantity": "1",
+            "left": "0",
+            "unit": "piece",
+            "unit_price": _MONEY,
+        }
+    ],
+    "shipments": [
+        {
+            "ref": "erp:shipment:9001",
+            "number": "CS-9001",
+            "status": "delivered",
+            "carrier": "DHL",
+            "tracking_number": "JD000001",
+            "planned_for": "2026-11-19",
+            "shipped_at": "2026-11-19T07:00:00Z",
+            "delivered_at": "2026-11-20T12:10:00Z",
+        }
+    ],
+    "as_of": SYNCED,
+}
+
+
+def _block(source: str, data: Any, *, own: bool = False) -> Json:
+    told = {"source": source, "as_of": SYNCED, "status": "complete", "why": None}
+    if own:
+        return {
+            "source": "hub",
+            "as_of": None,
+            "status": "complete",
+            "why": None,
+            "sources": [],
+            "data": data,
+        }
+    return {**told, "sources": [told], "data": data}
+
+
+CONTEXT: Json = {
+    "person_id": PERSON_ID,
+    "complaint_id": COMPLAINT_ID,
+    "person": _block(
+        "crm",
+        {"id": PERSON_ID, "display_name": "Kim", "identities": [IDENTITY], "records": [CUSTOMER]},
+    ),
+    "orders": _block("erp", [ORDER]),
+    "cases": {
+        "source": "crm",
+        "as_of": None,
+        "status": "partial",
+        "why": "crm: it was never read completely; what is shown was looked up",
+        "sources": [
+            {
+                "source": "crm",
+                "as_of": None,
+                "status": "partial",
+                "why": "it was never read completely; what is shown was looked up",
+            }
+        ],
+        "data": [],
+    },
+    "complaints": _block("hub", [COMPLAINT_LISTED], own=True),
+    "actions": _block(
+        "hub",
+        [
+            {
+                "id": ACTION_ID,
+                "operation": "replacement_order",
+                "state": "done",
+                "open": False,
+                "order": "erp:order:1001",
+                "steps": [
+                    {
+                        "connection": "erp",
+                        "operation": "replacement_order",
+                        "state": "done",
+                        "number": "SO-10077",
+                    }
+                ],
+                "created_at": "2026-11-21T10:03:00Z",
+            }
+        ],
+        own=True,
+    ),
+    "claims": _block("hub", [], own=True),
+}
+
+ACTION_ASKED: Json = {
+    "operation": "replacement_order",
+    "complaint_id": COMPLAINT_ID,
+    "request": {
+        "order": "erp:order:1001",
+        "lines": [{"line": "1", "sku": "LMP-100", "quantity": "1"}],
+        "speed": "rush",
+        "reason": "damaged",
+    },
+    "case": {"priority": "high"},
+    "note": "",
+}
+
+ACTION_PREVIEW: Json = {
+    "operation": "replacement_order",
+    "order": "erp:order:1001",
+    "person_id": PERSON_ID,
+    "value": _MONEY,
+    "needs_approval": None,
+    "takes": {"1": "1"},
+    "steps": [
+        {
+            "position": 1,
+            "connection": "erp",
+            "operation": "replacement_order",
+            "effects": [
+                {"what": "create a replacement order in erp for order SO-10001", "amount": _MONEY}
+            ],
+            "warnings": [],
+            "exact": False,
+            "payload": {},
+        },
+        {
+            "position": 2,
+            "connection": "crm",
+            "operation": "case",
+            "effects": [{"what": "create a case in crm for order SO-10001", "amount": None}],
+            "warnings": [],
+            "exact": False,
+            "payload": {},
+        },
+    ],
+    "warnings": [],
+}
+
+_ACTION_COMMON: Json = {
+    "id": ACTION_ID,
+    "operation": "replacement_order",
+    "state": "done",
+    "complaint_id": COMPLAINT_ID,
+    "person_id": PERSON_ID,
+    "order": "erp:order:1001",
+    "value": _MONEY,
+    "requested_by": KEY_ID,
+    "created_at": "2026-11-21T10:03:00Z",
+    "updated_at": "2026-11-21T10:03:01Z",
+}
+
+ACTION: Json = {
+    **_ACTION_COMMON,
+    "settled": True,
+    "approval": None,
+    "request": ACTION_ASKED,
+    "steps": [
+        {
+            "id": STEP_ID,
+            "position": 1,
+            "connection": "erp",
+            "operation": "replacement_order",
+            "state": "done",
+            "key": "am-4be1f0c2d6a94d0b8a6f3c2d1e0f9a8b",
+            "attempts": 1,
+            "in_doubt": False,
+            "sent_at": "2026-11-21T10:03:00Z",
+            "settled_at": "2026-11-21T10:03:01Z",
+            "receipt": {
+                "ref": "erp:order:1077",
+                "number": "SO-10077",
+                "status": "accepted",
+                "already_existed": False,
+                "at": None,
+                "url": None,
+            },
+            "error": None,
+        }
+    ],
+    "timeline": [
+        {"at": "2026-11-21T10:03:00Z", "what": "action.create", "by": KEY_ID},
+        {"at": "2026-11-21T10:03:01Z", "what": "action.done", "by": None},
+    ],
+    "expires_at": "2026-11-22T10:03:00Z",
+    "version": 3,
+}
+
+ACTION_PAGE = _page(_ACTION_COMMON)
+
+CHECK: Json = {
+    "ok": False,
+    "at": RECEIVED,
+    "took_ms": 214,
+    "findings": [
+        {"name": "login", "ok": True, "detail": "as integration@example.com", "remedy": ""},
+        {
+            "name": "permission to create sales",
+            "ok": False,
+            "detail": "the user is in no group that may",
+            "remedy": "Put the user into the group Sales.",
+        },
+    ],
+}
+
+CONNECTION: Json = {
+    "name": "erp",
+    "adapter": "tryton",
+    "inlet": None,
+    "capabilities": ["FindsAccounts", "ReadsOrders", "ListsChanges", "CreatesReplacementOrders"],
+    "problem": None,
+    "last_check": CHECK,
+    "declared_at": SYNCED,
+}
+
+CONNECTION_PAGE = _page(CONNECTION)
+
+HEALTH: Json = {
+    "name": "erp",
+    "status": "failing",
+    "last_check": CHECK,
+    "synced": [{"kind": "order", "as_of": SYNCED, "saved_at": SYNCED, "run_id": RUN_ID}],
+    "quarantined": 1,
+}
+
+RUN: Json = {
+    "id": RUN_ID,
+    "job": "erp-orders",
+    "tick": SYNCED,
+    "state": "done",
+    "requested_by": "schedule",
+    "counts": {
+        "order": {
+            "pages": 1,
+            "seen": 120,
+            "new": 3,
+            "changed": 5,
+            "unchanged": 111,
+            "deleted": 0,
+            "quarantined": 1,
+        }
+    },
+    "error": None,
+    "queued_at": SYNCED,
+    "started_at": SYNCED,
+    "finished_at": SYNCED,
+}
+
+RUN_PAGE = _page(RUN)
+
+JOB: Json = {
+    "name": "erp-orders",
+    "flow": "sync",
+    "arguments": {"connection": "erp", "kinds": ["order"]},
+    "schedule": {"every": 300.0},
+    "paused": False,
+    "last_tick": SYNCED,
+    "last_run": RUN,
+    "declared_at": SYNCED,
+    "version": 1,
+}
+
+JOB_PAGE = _page(JOB)
+
+_QUARANTINED: Json = {
+    "id": INBOX_ID,
+    "connection": "helpdesk",
+    "trust": "signature",
+    "problems": [{"place": "3:14", "reason": "a value was expected"}],
+    "bytes": 41,
+    "received_at": RECEIVED,
+    "quarantined_at": HANDLED,
+    "replays": 0,
+}
+
+QUARANTINED_DELIVERIES = _page(_QUARANTINED)
+QUARANTINED_DELIVERY: Json = {
+    **_QUARANTINED,
+    "body": '{"type": "message.created",\n "data": {}',
+    "truncated": False,
+}
+
+QUARANTINED_RECORDS = _page(
+    {
+        "ref": "erp:order:1017",
+        "connection": "erp",
+        "kind": "order",
+        "id": "1017",
+        "field": "status",
+        "reason": "the table order_status has no entry for this value",
+        "place": "mappings/tryton/order.map.yaml:21:5",
+        "payload": {"state": "half-shipped"},
+        "first_at": SYNCED,
+        "last_at": SYNCED,
+    }
+)
+
+EVENT_FEED: Json = {
+    "data": [
+        {
+            "id": EVENT_ID,
+            "type": "complaint.enriched",
+            "subject": COMPLAINT_ID,
+            "timestamp": HANDLED,
+            "data": {
+                "id": COMPLAINT_ID,
+                "person_id": PERSON_ID,
+                "order": "erp:order:1001",
+                "outcome": "link",
+                "intent": "complaint",
+                "reason": "damaged",
+                "severity": "normal",
+            },
+        }
+    ],
+    "next_cursor": "e1041",
+    "has_more": False,
+}
+
+_KEY: Json = {
+    "id": OTHER_KEY_ID,
+    "name": "helpdesk panel",
+    "scopes": ["complaints:read", "people:read", "actions:create", "actions:read"],
+    "created_at": RECEIVED,
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+
+KEY_MADE: Json = {"key": _KEY, "secret": "amends_live_019c9d…_shown-once"}
+KEY_PAGE = _page(_KEY)

@@ -1,0 +1,439 @@
+"""Corrective actions: previewed, created under a key, approved, cancelled, and shown to the end."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from middleware.api import examples, paging, problems
+from middleware.api.answers import answer
+from middleware.api.describe import IdempotencyKey, IfNoneMatch, Prefer, operation
+from middleware.api.door import Asking, Door, Route, TheDoor, seconds_to_wait
+from middleware.api.paging import Cursor, Limit
+from middleware.api.schemas import actions as schemas
+from middleware.api.schemas.base import MoneyShown, RefText, number
+from middleware.contract.actions import REQUESTS
+from middleware.contract.canonical import Money, Ref
+from middleware.domain.actions import ActionState, Wanted
+from middleware.domain.problems import InvalidError, NotFoundError
+from middleware.flows import correct
+from middleware.flows.correct import Asker, Plan, PreviewedStep
+from middleware.flows.hub import Hub
+from middleware.flows.keys import Scope
+from middleware.store import queries
+
+router = APIRouter(route_class=Route, tags=["actions"])
+
+ROUTE = "POST /v1/actions"
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_REFS = frozenset(("order", "contact", "account", "case", "on"))
+
+
+@router.post(
+    "/v1/actions/preview",
+    response_model=schemas.ActionPreviewShown,
+    **operation(
+        Scope.ACTIONS_READ,
+        "malformed-body",
+        "body-too-large",
+        "not-found",
+        "conflict",
+        "not-offered",
+        example=examples.ACTION_PREVIEW,
+        request={"replacement": examples.ACTION_ASKED},
+    ),
+)
+def preview_action(asked: schemas.ActionAsked, request: Request, door: TheDoor) -> Response:
+    """Show what an action would do in each system. Nothing is written anywhere.
+
+    The remote is asked where it can simulate (`exact`); otherwise the hub works it out and says so.
+    """
+    wanted = wanted_of(asked)
+    plan, steps = correct.preview(door.hub, wanted)
+    return answer(request, _preview(plan, steps))
+
+
+@router.post(
+    "/v1/actions",
+    response_model=schemas.ActionShown,
+    **operation(
+        Scope.ACTIONS_CREATE,
+        "malformed-body",
+        "body-too-large",
+        "not-found",
+        "conflict",
+        "not-offered",
+        "idempotency-key-missing",
+        "idempotency-key-reused",
+        "idempotency-in-progress",
+        status=202,
+        says="Committed with its keys; carried out next, or waiting for approval.",
+        headers={"Location": "The action.", "ETag": "Its version."},
+        example=examples.ACTION,
+        request={"replacement": examples.ACTION_ASKED},
+    ),
+)
+async def create_action(
+    asked: schemas.ActionAsked,
+    request: Request,
+    door: TheDoor,
+    asker: Asking,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Put something right: a replacement order, a return, a credit, a cancellation, a case, a note.
+
+    The action and the keys of its steps are committed before the answer; from then on it ends as
+    done, as refused with the remote's reason, or in sight of people, in spite of restarts. The same
+    `Idempotency-Key` with the same body answers with the same action.
+    """
+    key = _key(idempotency_key)
+    wanted = wanted_of(asked)
+    asker = Asker(
+        principal=asker.principal,
+        request_id=asker.request_id,
+        key=key,
+        route=ROUTE,
+        body_hash=hashlib.sha256(await request.body()).hexdigest(),
+    )
+    with door.running.only(asker.principal, ROUTE, key):
+        action_id, _ = await run_sync(correct.create, door.hub, wanted, asker)
+    shown = await _settled(door, action_id, seconds_to_wait(request))
+    return _action_answer(request, shown, status=202)
+
+
+@router.get(
+    "/v1/actions",
+    response_model=schemas.ActionPage,
+    **operation(
+        Scope.ACTIONS_READ,
+        says="One page, newest first.",
+        headers={"Link": 'The next page, `rel="next"`, where there is one.'},
+        example=examples.ACTION_PAGE,
+    ),
+)
+def list_actions(
+    request: Request,
+    door: TheDoor,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    state: Annotated[ActionState | None, Query()] = None,
+    person_id: Annotated[str | None, Query(max_length=100)] = None,
+    complaint_id: Annotated[str | None, Query(max_length=100)] = None,
+    order: Annotated[RefText | None, Query(description="`connection:order:id`")] = None,
+) -> Response:
+    """List actions, newest first."""
+    here = paging.turn(
+        door.cursors,
+        request,
+        cursor=cursor,
+        limit=limit,
+        state=state,
+        person_id=person_id,
+        complaint_id=complaint_id,
+        order=order,
+    )
+    with door.hub.database.read() as uow:
+        rows = uow.actions.page(
+            before=here.text,
+            limit=here.fetch,
+            state=state.value if state else None,
+            person_id=person_id,
+            complaint_id=complaint_id,
+            order_ref=order,
+        )
+    rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
+    page = schemas.ActionPage(
+        data=[_listed(row) for row in rows],
+        next_cursor=following,
+        has_more=following is not None,
+    )
+    return answer(request, page, headers=paging.link_header(request, following))
+
+
+@router.get(
+    "/v1/actions/{action_id}",
+    response_model=schemas.ActionShown,
+    **operation(
+        Scope.ACTIONS_READ,
+        "not-found",
+        headers={"ETag": "Its version."},
+        also={304: "What you have is still right."},
+        example=examples.ACTION,
+    ),
+)
+async def get_action(
+    action_id: str,
+    request: Request,
+    door: TheDoor,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Show an action: steps with keys, attempts, receipts and errors, and what happened to it.
+
+    `Prefer: wait=N` waits until it is settled, N seconds at most.
+    """
+    shown = await _settled(door, action_id, seconds_to_wait(request))
+    return _action_answer(request, shown)
+
+
+_DECIDED: dict[str, Any] = operation(
+    Scope.ACTIONS_APPROVE,
+    "malformed-body",
+    "body-too-large",
+    "not-found",
+    "conflict",
+    headers={"ETag": "Its new version."},
+    example=examples.ACTION,
+    request={"reason": {"reason": "Within the goodwill budget."}},
+)
+
+
+@router.post("/v1/actions/{action_id}/approve", response_model=schemas.ActionShown, **_DECIDED)
+def approve_action(
+    action_id: str, decision: schemas.Decision, request: Request, door: TheDoor, asker: Asking
+) -> Response:
+    """Approve an action that awaits it. Whoever asked for an action cannot approve it."""
+    correct.approve(door.hub, action_id, asker, grant=True, reason=decision.reason)
+    return _action_answer(request, shown_action(door.hub, action_id))
+
+
+@router.post("/v1/actions/{action_id}/reject", response_model=schemas.ActionShown, **_DECIDED)
+def reject_action(
+    action_id: str, decision: schemas.Decision, request: Request, door: TheDoor, asker: Asking
+) -> Response:
+    """Reject an action that awaits approval; nothing of it is carried out."""
+    correct.approve(door.hub, action_id, asker, grant=False, reason=decision.reason)
+    return _action_answer(request, shown_action(door.hub, action_id))
+
+
+@router.post(
+    "/v1/actions/{action_id}/cancel",
+    response_model=schemas.ActionShown,
+    **operation(
+        Scope.ACTIONS_CREATE,
+        "not-found",
+        "conflict",
+        headers={"ETag": "Its new version."},
+        example=examples.ACTION,
+    ),
+)
+def cancel_action(action_id: str, request: Request, door: TheDoor, asker: Asking) -> Response:
+    """Call an action off, as long as nothing of it was ever sent."""
+    correct.cancel(door.hub, action_id, asker)
+    return _action_answer(request, shown_action(door.hub, action_id))
+
+
+# --- what is asked -----------------------------------------------------------------------------
+
+
+def _key(given: str | None) -> str:
+    if given is None or not given.strip():
+        raise problems.MissingKeyError(
+            "Send an Idempotency-Key header; repeat the same one when you repeat the request."
+        )
+    if not _KEY.fullmatch(given):
+        raise InvalidError(
+            "The Idempotency-Key is 1 to 255 printable ASCII characters without blanks.",
+            errors=[
+                {
+                    "pointer": "/header/Idempotency-Key",
+                    "code": "pattern",
+                    "detail": "must be 1 to 255 printable ASCII characters",
+                }
+            ],
+        )
+    return given
+
+
+def wanted_of(asked: Any) -> Wanted:
+    """A request in the words of the domain; raises InvalidError with the places."""
+    request = _plain(asked.request)
+    body = {
+        "operation": asked.operation,
+        "request": request,
+        "complaint_id": asked.complaint_id,
+        "person_id": asked.person_id,
+        "case": _plain(asked.case) if asked.case is not None else None,
+        "note": asked.note,
+    }
+    try:
+        model = REQUESTS[asked.operation]
+        return Wanted.model_validate({**body, "request": model.model_validate(request)})
+    except ValidationError as error:
+        found = problems.field_problems(
+            error.errors(include_url=False, include_input=False), body, Wanted, prefix=""
+        )
+        raise InvalidError("The request contradicts itself.", errors=found) from None
+
+
+def _plain(part: BaseModel) -> dict[str, Any]:
+    """A part of a request as the contract reads it: references parsed, absent parts left out."""
+    plain = part.model_dump(exclude_none=True)
+    return {name: Ref.parse(value) if name in _REFS else value for name, value in plain.items()}
+
+
+# --- what is shown -----------------------------------------------------------------------------
+
+
+async def _settled(door: Door, action_id: str, wait: int) -> schemas.ActionShown:
+    return await door.until(
+        lambda: shown_action(door.hub, action_id), lambda shown: shown.settled, wait
+    )
+
+
+def _action_answer(request: Request, shown: schemas.ActionShown, *, status: int = 200) -> Response:
+    headers = {"Location": f"/v1/actions/{shown.id}"} if status == 202 else {}
+    wait = seconds_to_wait(request)
+    if wait:
+        headers["Preference-Applied"] = f"wait={wait}"
+    return answer(request, shown, status=status, version=shown.version, headers=headers)
+
+
+def shown_action(hub: Hub, action_id: str) -> schemas.ActionShown:
+    """An action with everything that happened to it; raises NotFoundError."""
+    with hub.database.read() as uow:
+        row = uow.actions.get(action_id)
+        if row is None:
+            raise NotFoundError(f"No action has the id {action_id}.")
+        steps = uow.actions.steps_of(action_id)
+        audit = uow.audit.about(action_id)
+        events = queries.events_about(uow, action_id)
+    state = ActionState(row.state)
+    timeline = [
+        schemas.MomentShown(at=entry.at, what=entry.action, by=entry.actor) for entry in audit
+    ]
+    timeline += [schemas.MomentShown(at=event.at, what=event.type, by=None) for event in events]
+    return schemas.ActionShown(
+        **_common(row),
+        settled=state.ended or state in (ActionState.UNKNOWN, ActionState.AWAITING_APPROVAL),
+        approval=_approval(row.approval),
+        request=_request(row.request),
+        steps=[_step(step) for step in steps],
+        timeline=sorted(timeline, key=lambda moment: moment.at),
+        expires_at=row.expires_at,
+        version=row.version,
+    )
+
+
+def _listed(row: queries.ActionRow) -> schemas.ActionListed:
+    return schemas.ActionListed(**_common(row))
+
+
+def _common(row: queries.ActionRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "operation": row.kind,
+        "state": row.state,
+        "complaint_id": row.complaint_id,
+        "person_id": row.person_id,
+        "order": row.order_ref,
+        "value": _money(Money.model_validate(row.value)) if row.value else None,
+        "requested_by": row.requested_by,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def _request(kept: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, references as text."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"connection", "kind", "id"}:
+                return queries.ref_text(value)
+            return {name: shown(part) for name, part in value.items()}
+        return [shown(part) for part in value] if isinstance(value, list) else value
+
+    made: dict[str, Any] = shown(kept)
+    return made
+
+
+def _approval(kept: dict[str, Any] | None) -> schemas.ApprovalShown | None:
+    if kept is None:
+        return None
+    return schemas.ApprovalShown(
+        rule=kept.get("rule"),
+        by=kept.get("by"),
+        at=kept.get("at"),
+        granted=kept.get("granted"),
+        reason=kept.get("reason"),
+    )
+
+
+def _step(row: queries.ActionStepRow) -> schemas.StepShown:
+    receipt, error = row.receipt, row.error
+    return schemas.StepShown.model_validate(
+        {
+            "id": row.id,
+            "position": row.position,
+            "connection": row.connection,
+            "operation": row.operation,
+            "state": row.state,
+            "key": row.key,
+            "attempts": row.attempts,
+            "in_doubt": row.in_doubt,
+            "sent_at": row.sent_at,
+            "settled_at": row.settled_at,
+            "receipt": {
+                "ref": queries.ref_text(receipt["ref"]),
+                "number": receipt["number"],
+                "status": receipt["status"],
+                "already_existed": receipt["already_existed"],
+                "at": receipt["at"],
+                "url": receipt["url"],
+            }
+            if receipt
+            else None,
+            "error": {
+                "error": error.get("class", "RemoteError"),
+                "system": error.get("system") or "",
+                "operation": error.get("operation") or "",
+                "code": error.get("code"),
+                "field": error.get("field"),
+                "message": error.get("message") or "",
+            }
+            if error
+            else None,
+        }
+    )
+
+
+def _money(money: Money | None) -> MoneyShown | None:
+    if money is None:
+        return None
+    return MoneyShown(amount=number(money.amount), currency=money.currency)
+
+
+def _preview(plan: Plan, steps: list[PreviewedStep]) -> schemas.ActionPreviewShown:
+    return schemas.ActionPreviewShown(
+        operation=plan.wanted.operation,
+        order=str(plan.order.ref) if plan.order else None,
+        person_id=plan.person_id,
+        value=_money(plan.value),
+        needs_approval=plan.approval,
+        takes={line: number(quantity) for line, quantity in plan.lines.items()},
+        steps=[
+            schemas.StepPreviewShown(
+                position=position,
+                connection=previewed.step.connection,
+                operation=previewed.step.operation,
+                effects=[
+                    schemas.EffectShown(what=effect.what, amount=_money(effect.amount))
+                    for effect in previewed.preview.effects
+                ],
+                warnings=list(previewed.preview.warnings),
+                exact=previewed.preview.exact,
+                payload=dict(previewed.preview.payload),
+            )
+            for position, previewed in enumerate(steps, start=1)
+        ],
+        warnings=plan.warnings,
+    )

@@ -1,0 +1,185 @@
+"""Jobs: flows with a schedule, and the runs that prove what was seen and stored."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from middleware.api import examples, paging
+from middleware.api.answers import answer
+from middleware.api.describe import operation
+from middleware.api.door import Asking, Route, TheDoor
+from middleware.api.paging import Cursor, Limit
+from middleware.api.schemas import operations as schemas
+from middleware.domain.problems import NotFoundError
+from middleware.flows import pause, sync
+from middleware.flows.hub import Hub
+from middleware.flows.keys import Scope
+from middleware.store import queries
+
+router = APIRouter(route_class=Route, tags=["jobs"])
+
+
+@router.get(
+    "/v1/jobs",
+    response_model=schemas.JobPage,
+    **operation(
+        Scope.JOBS_READ,
+        says="One page, by name.",
+        headers={"Link": 'The next page, `rel="next"`, where there is one.'},
+        example=examples.JOB_PAGE,
+    ),
+)
+def list_jobs(
+    request: Request, door: TheDoor, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """List the jobs, by name, each with its last run."""
+    here = paging.turn(door.cursors, request, cursor=cursor, limit=limit)
+    with door.hub.database.read() as uow:
+        jobs = [row for row in uow.jobs.all() if row.name > (here.text or "")]
+        rows, following = paging.leaf(
+            door.cursors, here, jobs[: here.fetch], lambda row: [row.name]
+        )
+        shown = [_job(row, queries.last_run(uow, row.name)) for row in rows]
+    page = schemas.JobPage(data=shown, next_cursor=following, has_more=following is not None)
+    return answer(request, page, headers=paging.link_header(request, following))
+
+
+@router.get(
+    "/v1/jobs/{name}",
+    response_model=schemas.JobShown,
+    **operation(
+        Scope.JOBS_READ, "not-found", headers={"ETag": "Its version."}, example=examples.JOB
+    ),
+)
+def get_job(name: str, request: Request, door: TheDoor) -> Response:
+    """Show one job with its schedule and its last run."""
+    return _job_answer(request, door.hub, name)
+
+
+@router.get(
+    "/v1/jobs/{name}/runs",
+    response_model=schemas.RunPage,
+    **operation(
+        Scope.JOBS_READ,
+        "not-found",
+        says="One page, newest first.",
+        headers={"Link": 'The next page, `rel="next"`, where there is one.'},
+        example=examples.RUN_PAGE,
+    ),
+)
+def list_runs(
+    name: str, request: Request, door: TheDoor, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """List the runs of a job, newest first: what each saw, stored, skipped and refused."""
+    here = paging.turn(door.cursors, request, cursor=cursor, limit=limit)
+    with door.hub.database.read() as uow:
+        if uow.jobs.get(name) is None:
+            raise NotFoundError(f"There is no job {name!r}.")
+        rows = uow.jobs.runs_of(name, before=here.text, limit=here.fetch)
+    rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
+    page = schemas.RunPage(
+        data=[_run(row) for row in rows], next_cursor=following, has_more=following is not None
+    )
+    return answer(request, page, headers=paging.link_header(request, following))
+
+
+@router.post(
+    "/v1/jobs/{name}/runs",
+    response_model=schemas.RunShown,
+    **operation(
+        Scope.JOBS_RUN,
+        "not-found",
+        status=202,
+        says="The run is owed; it is the same for everybody who asks in the same second.",
+        headers={"Location": "The run."},
+        example=examples.RUN,
+    ),
+)
+def run_job(name: str, request: Request, door: TheDoor, asker: Asking) -> Response:
+    """Run a job now, whatever its schedule says."""
+    tick = door.hub.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    run_id, _ = sync.owe(door.hub, name, tick=tick, requested_by=asker.principal)
+    shown = _found_run(door.hub, run_id)
+    return answer(request, shown, status=202, headers={"Location": f"/v1/runs/{run_id}"})
+
+
+@router.get(
+    "/v1/runs/{run_id}",
+    response_model=schemas.RunShown,
+    **operation(Scope.JOBS_READ, "not-found", example=examples.RUN),
+)
+def get_run(run_id: str, request: Request, door: TheDoor) -> Response:
+    """Show one run and its receipt: pages, records seen, new, changed, unchanged, deleted and
+    quarantined of each kind."""
+    return answer(request, _found_run(door.hub, run_id))
+
+
+_PAUSED: dict[str, Any] = operation(
+    Scope.JOBS_RUN, "not-found", headers={"ETag": "Its new version."}, example=examples.JOB
+)
+
+
+@router.post("/v1/jobs/{name}/pause", response_model=schemas.JobShown, **_PAUSED)
+def pause_job(name: str, request: Request, door: TheDoor, asker: Asking) -> Response:
+    """Let a job's schedule rest; it can still be run by hand."""
+    pause.set_paused(door.hub, name, asker, paused=True)
+    return _job_answer(request, door.hub, name)
+
+
+@router.post("/v1/jobs/{name}/resume", response_model=schemas.JobShown, **_PAUSED)
+def resume_job(name: str, request: Request, door: TheDoor, asker: Asking) -> Response:
+    """Let a job's schedule count again."""
+    pause.set_paused(door.hub, name, asker, paused=False)
+    return _job_answer(request, door.hub, name)
+
+
+def _job_answer(request: Request, hub: Hub, name: str) -> Response:
+    with hub.database.read() as uow:
+        row = uow.jobs.get(name)
+        if row is None:
+            raise NotFoundError(f"There is no job {name!r}.")
+        shown = _job(row, queries.last_run(uow, name))
+    # The last run changes without the job's version changing, so nobody is told that theirs is
+    # right.
+    return answer(request, shown, headers={"ETag": f'"{row.version}"'})
+
+
+def _found_run(hub: Hub, run_id: str) -> schemas.RunShown:
+    with hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    if row is None:
+        raise NotFoundError(f"No run has the id {run_id}.")
+    return _run(row)
+
+
+def _job(row: queries.JobRow, last: queries.RunRow | None) -> schemas.JobShown:
+    return schemas.JobShown(
+        name=row.name,
+        flow=row.flow,
+        arguments=row.arguments,
+        schedule=row.schedule,
+        paused=row.paused,
+        last_tick=row.last_tick,
+        last_run=_run(last) if last is not None else None,
+        declared_at=row.declared_at,
+        version=row.version,
+    )
+
+
+def _run(row: queries.RunRow) -> schemas.RunShown:
+    return schemas.RunShown(
+        id=row.id,
+        job=row.job,
+        tick=row.tick,
+        state=row.state,
+        requested_by=row.requested_by,
+        counts=row.counts,
+        error=row.error,
+        queued_at=row.queued_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,144 @@
+"""People: who somebody may be, with reasons, and who a person of the hub is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from middleware.api import examples, picture
+from middleware.api.answers import answer
+from middleware.api.describe import IfNoneMatch, operation
+from middleware.api.door import Route, TheDoor
+from middleware.api.routes.complaints import candidate_of
+from middleware.api.routes.links import link_shown
+from middleware.api.schemas import complaints as complaint_schemas
+from middleware.api.schemas import people as schemas
+from middleware.domain.arrivals import Author
+from middleware.domain.problems import NotFoundError
+from middleware.domain.understanding import Entity, EntityType
+from middleware.flows import lookup
+from middleware.flows.keys import Scope
+
+router = APIRouter(route_class=Route, tags=["people"])
+
+MOST_OF_ANYTHING = 50
+
+
+@router.post(
+    "/v1/people/resolve",
+    response_model=schemas.ResolvedShown,
+    **operation(
+        Scope.PEOPLE_READ,
+        "malformed-body",
+        "body-too-large",
+        example=examples.RESOLVED,
+        request={
+            "handle": {"network": "x", "handle": "kim_w", "order_numbers": ["SO-10001"]},
+            "email": {"emails": ["kim@example.com"], "deadline_ms": 1500},
+        },
+    ),
+)
+def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> Response:
+    """Find out who somebody may be: ranked candidates with the evidence that adds up.
+
+    The store is asked first; where it knows nobody, the remotes are, no longer than `deadline_ms`.
+    What did not answer in time is named in `sources`. Nothing is linked.
+    """
+    author = Author(
+        network=clue.network,
+        native_id=clue.native_id,
+        handle=clue.handle.removeprefix("@") if clue.handle else None,
+        display_name=clue.name,
+        emails=tuple(clue.emails),
+        phones=tuple(clue.phones),
+        external_ids=clue.external_ids,
+    )
+    named = [
+        Entity(
+            type=EntityType.ORDER_NUMBER,
+            value=number.upper(),
+            start=0,
+            end=0,
+            confidence=1.0,
+            why="given by the caller",
+        )
+        for number in clue.order_numbers
+    ]
+    deadline = None if clue.deadline_ms is None else timedelta(milliseconds=clue.deadline_ms)
+    found = lookup.resolve(door.hub, author, named, deadline=deadline)
+    decision = found.decision
+    resolution = complaint_schemas.ResolutionShown(
+        outcome=decision.outcome,
+        why=decision.why,
+        margin=decision.margin,
+        candidates=[candidate_of(c.model_dump(mode="json")) for c in found.candidates[:10]],
+        sources=[
+            complaint_schemas.SourceShown.model_validate(
+                {"connection": s.connection, "status": s.status, "why": s.why}
+            )
+            for s in found.sources
+        ],
+        decided_at=None,
+    )
+    return answer(request, schemas.ResolvedShown(resolution=resolution))
+
+
+@router.get(
+    "/v1/people/{person_id}",
+    response_model=schemas.PersonShown,
+    **operation(
+        Scope.PEOPLE_READ,
+        "not-found",
+        headers={"ETag": "The version of what is shown."},
+        also={304: "What you have is still right."},
+        example=examples.PERSON,
+    ),
+)
+def get_person(
+    person_id: str, request: Request, door: TheDoor, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Show a person: identities with their handles, records, links, complaints and actions.
+
+    A person that was merged answers with the one it was merged into, and `redirected_from`.
+    """
+    hub = door.hub
+    with hub.database.read() as uow:
+        person = uow.people.person(person_id)
+        if person is None:
+            raise NotFoundError(f"No person has the id {person_id}.")
+        customers = lookup.customers_of(uow, person.id)
+        seen = picture.of(uow, person, customers, now=hub.clock())
+        links = uow.people.links_of_person(person.id)
+    shown: dict[str, Any] = {
+        "id": person.id,
+        "redirected_from": person_id if person_id != person.id else None,
+        "display_name": person.display_name,
+        "created_at": person.created_at,
+        "identities": picture.identities(seen),
+        "records": [picture.customer(kept) for kept in seen.customers],
+        "links": [link_shown(link) for link in links],
+        "complaints": [
+            {
+                "id": row.id,
+                "state": row.state,
+                "order": row.order_ref,
+                "opened_at": row.opened_at,
+            }
+            for row in seen.complaints[:MOST_OF_ANYTHING]
+        ],
+        "actions": [
+            {
+                "id": row.id,
+                "kind": row.kind,
+                "state": row.state,
+                "order": row.order_ref,
+                "created_at": row.created_at,
+            }
+            for row in seen.actions[:MOST_OF_ANYTHING]
+            if row.requested_by != "hub"
+        ],
+    }
+    return answer(request, shown, tagged=True)

@@ -1,0 +1,1 @@
+"""What requests say and answers show. Tables and canonical records have names of their own."""

@@ -1,0 +1,343 @@
+"""Corrective actions: what is asked for, what it would do, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, Strict, StringConstraints, model_validator
+
+from middleware.api.schemas.base import (
+    Amount,
+    Asked,
+    HubId,
+    Long,
+    Moment,
+    MoneyShown,
+    Page,
+    RefShown,
+    RefText,
+    Short,
+    Shown,
+)
+from middleware.contract.actions import Operation, Reason, Speed
+from middleware.domain.actions import ActionState, StepState
+
+MOST_LINES = 200
+
+SpeedAsked = Annotated[Speed, Strict(False)]
+ReasonAsked = Annotated[Reason, Strict(False)]
+
+
+class LineAsked(Asked):
+    """What to send, take back or credit: a line of the order and how much of it."""
+
+    line: Short
+    """The id of the order's line."""
+    sku: Short
+    """What is to be sent; another than the line's for a substitute."""
+    quantity: Amount
+    unit: Short | None = None
+
+
+Lines = Annotated[list[LineAsked], Field(min_length=1, max_length=MOST_LINES)]
+
+
+class AddressAsked(Asked):
+    name: Short | None = None
+    street: Annotated[str, Field(max_length=500)] | None = None
+    city: Short | None = None
+    postal_code: Short | None = None
+    region: Short | None = None
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+
+
+class MoneyAsked(Asked):
+    amount: Amount
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+class ReplacementOrderAsked(Asked):
+    """Send goods again, at no charge."""
+
+    order: RefText
+    lines: Lines
+    speed: SpeedAsked = Speed.STANDARD
+    reason: ReasonAsked = Reason.OTHER
+    ship_to: AddressAsked | None = None
+    """`null` means the order's own address."""
+    note: Long | None = None
+    case: RefText | None = None
+
+
+class ReturnAsked(Asked):
+    """Let the customer send goods back."""
+
+    order: RefText
+    lines: Lines
+    reason: ReasonAsked = Reason.OTHER
+    note: Long | None = None
+
+
+class CreditAsked(Asked):
+    """Give money back: for lines of the order, or a fixed amount."""
+
+    order: RefText
+    lines: Annotated[list[LineAsked], Field(max_length=MOST_LINES, default_factory=list)]
+    amount: MoneyAsked | None = None
+    reason: ReasonAsked = Reason.OTHER
+    note: Long | None = None
+
+    @model_validator(mode="after")
+    def _for_something(self) -> Self:
+        if not self.lines and self.amount is None:
+            raise ValueError("needs lines or an amount")
+        return self
+
+
+class CancellationAsked(Asked):
+    """Stop an order that has not shipped."""
+
+    order: RefText
+    reason: ReasonAsked = Reason.OTHER
+    note: Long | None = None
+
+
+class CaseAsked(Asked):
+    """Open a case: something a department must look at."""
+
+    subject: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+    description: Long | None = None
+    reason: ReasonAsked = Reason.OTHER
+    priority: Literal["low", "normal", "high", "urgent"] = "normal"
+    contact: RefText | None = None
+    account: RefText | None = None
+    order: RefText | None = None
+    origin: Short | None = None
+
+
+class NoteAsked(Asked):
+    """Write a note for agents on a conversation or case; customers never see it."""
+
+    on: RefText
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
+
+
+class CaseBeside(Asked):
+    """The case that is opened beside a remedy; parts left out are filled from the complaint."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    description: Long | None = None
+    priority: Literal["low", "normal", "high", "urgent"] = "normal"
+
+
+class _ActionAsked(Asked):
+    complaint_id: HubId | None = None
+    """What it answers; its conversation gets the note, its person is the customer."""
+    person_id: HubId | None = None
+    case: CaseBeside | None = None
+    """Open a case beside it, in the CRM."""
+    note: Long | None = None
+    """Text for the conversation; empty means the hub's own sentence, `null` means no note."""
+
+
+class ReplacementOrderAction(_ActionAsked):
+    """A replacement order."""
+
+    operation: Literal[Operation.REPLACEMENT_ORDER]
+    request: ReplacementOrderAsked
+
+
+class ReturnAction(_ActionAsked):
+    """A return."""
+
+    operation: Literal[Operation.RETURN]
+    request: ReturnAsked
+
+
+class CreditAction(_ActionAsked):
+    """A credit."""
+
+    operation: Literal[Operation.CREDIT]
+    request: CreditAsked
+
+
+class CancellationAction(_ActionAsked):
+    """A cancellation."""
+
+    operation: Literal[Operation.CANCELLATION]
+    request: CancellationAsked
+
+
+class CaseAction(_ActionAsked):
+    """A case by itself."""
+
+    operation: Literal[Operation.CASE]
+    request: CaseAsked
+
+
+class NoteAction(_ActionAsked):
+    """A note by itself."""
+
+    operation: Literal[Operation.NOTE]
+    request: NoteAsked
+
+
+ActionAsked = Annotated[
+    ReplacementOrderAction
+    | ReturnAction
+    | CreditAction
+    | CancellationAction
+    | CaseAction
+    | NoteAction,
+    Field(discriminator="operation"),
+]
+"""What an agent asks for: one remedy, and what is to be written down beside it."""
+
+
+class Decision(Asked):
+    """Why an action is approved or rejected."""
+
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+# --- what is shown -----------------------------------------------------------------------------
+
+
+class EffectShown(Shown):
+    what: str
+    amount: MoneyShown | None
+
+
+class StepPreviewShown(Shown):
+    """What one write would do."""
+
+    position: int
+    connection: str
+    operation: Operation
+    effects: list[EffectShown]
+    warnings: list[str]
+    exact: bool
+    """True when the remote worked it out, false when the hub did."""
+    payload: dict[str, Any]
+    """What would be sent, secrets and personal data masked."""
+
+
+class ActionPreviewShown(Shown):
+    """What an action would do in each system. Nothing was written anywhere."""
+
+    operation: Operation
+    order: RefShown | None
+    person_id: str | None
+    value: MoneyShown | None
+    """What it is worth at the order's prices, where they are known."""
+    needs_approval: str | None
+    """The rule that asks for somebody else's approval."""
+    takes: dict[str, str]
+    """How much it takes of each line of the order."""
+    steps: list[StepPreviewShown]
+    warnings: list[str]
+
+
+class ReceiptShown(Shown):
+    """Proof that a write exists in the remote under our key."""
+
+    ref: RefShown
+    number: str | None
+    status: str
+    already_existed: bool
+    """True when it was found there instead of made."""
+    at: Moment | None
+    url: str | None
+
+
+class StepErrorShown(Shown):
+    """The remote's last refusal or silence."""
+
+    error: str
+    """Transient, Rejected, Unauthorised, Missing, NotOffered, Ambiguous, Duplicated …"""
+    system: str
+    operation: str
+    code: str | None
+    field: str | None
+    message: str
+
+
+class StepShown(Shown):
+    """One write to one remote, with its own key."""
+
+    id: str
+    position: int
+    connection: str
+    operation: Operation
+    state: StepState
+    key: str
+    """What stands in the remote record, to find it by."""
+    attempts: int
+    in_doubt: bool
+    """True while a send may have happened whose outcome is not known."""
+    sent_at: Moment | None
+    settled_at: Moment | None
+    receipt: ReceiptShown | None
+    error: StepErrorShown | None
+
+
+class ApprovalShown(Shown):
+    """Which rule asks for an approval; then who decided, when, and why."""
+
+    rule: str | None
+    by: str | None
+    at: Moment | None
+    granted: bool | None
+    reason: str | None
+
+
+class MomentShown(Shown):
+    """One thing that happened to an action."""
+
+    at: Moment
+    what: str
+    by: str | None
+    """Who did it; `null` for what the hub says of itself."""
+
+
+class ActionListed(Shown):
+    """An action in a list."""
+
+    id: Annotated[str, Field(examples=["act_019c9d6f3a5e7c41b1d0a2f4c6e88a51"])]
+    operation: Operation
+    state: ActionState
+    complaint_id: str | None
+    person_id: str | None
+    order: RefShown | None
+    value: MoneyShown | None
+    requested_by: str
+    created_at: Moment
+    updated_at: Moment
+
+
+class ActionShown(Shown):
+    """A corrective action: its steps with keys, receipts and errors, and what happened to it."""
+
+    id: Annotated[str, Field(examples=["act_019c9d6f3a5e7c41b1d0a2f4c6e88a51"])]
+    operation: Operation
+    state: ActionState
+    settled: bool
+    """Whether nothing more happens by itself: it ended, or waits for a person."""
+    complaint_id: str | None
+    person_id: str | None
+    order: RefShown | None
+    value: MoneyShown | None
+    requested_by: str
+    approval: ApprovalShown | None
+    request: dict[str, Any]
+    """What was asked for."""
+    steps: list[StepShown]
+    timeline: list[MomentShown]
+    expires_at: Moment
+    created_at: Moment
+    updated_at: Moment
+    version: int
+
+
+class ActionPage(Page[ActionListed]):
+    """One page of actions, newest first."""

@@ -1,0 +1,361 @@
+"""Complaints: what is sent in, and what is shown of one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from middleware.api.schemas.base import (
+    Asked,
+    ConnectionName,
+    Moment,
+    Page,
+    RefShown,
+    Short,
+    Shown,
+    When,
+)
+from middleware.domain.identity import EvidenceKind, Outcome
+from middleware.domain.understanding import EntityType
+from middleware.inlets.generic import EventAuthor, EventData
+
+MOST_IN_A_BATCH = 500
+
+
+# --- what is sent in ---------------------------------------------------------------------------
+
+SourceId = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=180,
+        pattern=r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$",
+        examples=["m-1"],
+    ),
+]
+
+
+class AuthorSent(Asked):
+    """Who wrote it, as far as you know: `network` and one of native_id, handle, emails, phones."""
+
+    network: Annotated[Short, Field(examples=["x"])]
+    native_id: SourceId | None = None
+    handle: Short | None = None
+    display_name: Short | None = None
+    emails: Annotated[list[Short], Field(max_length=20, default_factory=list)]
+    phones: Annotated[list[Short], Field(max_length=20, default_factory=list)]
+    external_ids: Annotated[dict[Short, Short], Field(max_length=20, default_factory=dict)]
+    location: Short | None = None
+    bio: Annotated[str, Field(max_length=2000)] | None = None
+    url: Annotated[str, Field(max_length=2000)] | None = None
+    followers: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    verified: bool | None = None
+
+
+class MessageSent(Asked):
+    """One message. `id` is unique in its connection and the same for its edits and deletion."""
+
+    id: SourceId
+    conversation: SourceId | None = None
+    """Groups the messages of one issue; the message's own id where it is left out."""
+    author: AuthorSent
+    text: Annotated[str, Field(max_length=100_000)] | None = None
+    language: Annotated[str, Field(pattern="^[a-z]{2}$")] | None = None
+    posted_at: When | None = None
+    url: Annotated[str, Field(max_length=2000)] | None = None
+    brand_account: SourceId | None = None
+    direct: bool = False
+    order_numbers: Annotated[list[SourceId], Field(max_length=50, default_factory=list)]
+    outgoing: bool = False
+    status: Short | None = None
+    in_reply_to: SourceId | None = None
+
+
+class ComplaintSent(Asked):
+    """One thing that happened at a source: the event of the generic inlet, and where it is from."""
+
+    connection: ConnectionName = "api"
+    """The connection that it belongs to; `api` for none in particular."""
+    type: Literal["message.created", "message.edited", "message.deleted", "conversation.status"] = (
+        "message.created"
+    )
+    timestamp: When
+    """When it happened at the source: an older event never overwrites a newer one."""
+    data: MessageSent
+
+
+class ComplaintsSent(Asked):
+    """Up to 500 events. Each is checked and accepted by itself."""
+
+    complaints: Annotated[
+        list[Any],
+        Field(min_length=1, max_length=MOST_IN_A_BATCH),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MOST_IN_A_BATCH,
+                "items": {"$ref": "#/components/schemas/ComplaintSent"},
+            }
+        ),
+    ]
+
+
+class MessageEdited(Asked):
+    """The new text of a message, as its source has it now."""
+
+    text: Annotated[str, Field(min_length=1, max_length=100_000)]
+    changed_at: When
+    """When it was edited at the source."""
+
+
+assert set(AuthorSent.model_fields) == set(EventAuthor.model_fields), "the generic inlet's form"
+assert set(MessageSent.model_fields) == set(EventData.model_fields), "the generic inlet's form"
+
+
+# --- what is answered ----------------------------------------------------------------------------
+
+
+class AcceptedShown(Shown):
+    """What became of what was sent: it is stored, and is handled next."""
+
+    delivery_id: Annotated[str, Field(examples=["inb_019c9d6f3a5e7c41b1d0a2f4c6e88a11"])]
+    new: bool
+    """False when the same was accepted before."""
+    location: str
+    """Where to see what it became."""
+
+
+class BatchResult(Shown):
+    """What became of one item of a batch."""
+
+    index: int
+    status: int
+    """202 accepted, 200 accepted before, 4xx refused."""
+    accepted: AcceptedShown | None
+    problem: BatchProblem | None
+
+
+class BatchProblem(Shown):
+    """Why an item was refused."""
+
+    code: str
+    detail: str
+    errors: list[BatchFieldProblem]
+
+
+class BatchFieldProblem(Shown):
+    pointer: str
+    detail: str
+    code: str
+
+
+class BatchShown(Shown):
+    results: list[BatchResult]
+    accepted: int
+    refused: int
+
+
+class PlaceShown(Shown):
+    """A part of a delivery that could not be read or was none of our business, and why."""
+
+    place: str
+    reason: str
+
+
+class DeliveryShown(Shown):
+    """A delivery in the inbox, and what became of it."""
+
+    id: str
+    connection: str
+    trust: str
+    """How we know who sent it: signature, token, api_key."""
+    state: str
+    """stored, handled, quarantined, ignored."""
+    problems: list[PlaceShown]
+    complaints: list[str]
+    """The complaints that its messages went into."""
+    received_at: Moment
+    handled_at: Moment | None
+    replays: int
+
+
+# --- what is shown of a complaint ----------------------------------------------------------------
+
+
+class ArrivalShown(Shown):
+    """One message of a complaint, as last edited at its source."""
+
+    source_id: str
+    outgoing: bool
+    network: str | None
+    handle: str | None
+    display_name: str | None
+    text: str
+    """Empty once it was deleted at its source."""
+    language: str | None
+    url: str | None
+    posted_at: Moment | None
+    edited_at: Moment | None
+    deleted_at: Moment | None
+    received_at: Moment
+
+
+class SpanShown(Shown):
+    """Where in the text the evidence stands, in code points, and which cue it is."""
+
+    start: int
+    end: int
+    cue: str
+
+
+class JudgementShown(Shown):
+    """One thing that was judged. `unknown` is an answer."""
+
+    value: str
+    confidence: float
+    evidence: list[SpanShown]
+
+
+class EntityShown(Shown):
+    type: EntityType
+    value: str
+    confidence: float
+    start: int
+    end: int
+    why: str
+
+
+class UnderstandingShown(Shown):
+    """What the text says, each judgement with its evidence. Spans count in `text`."""
+
+    intent: JudgementShown
+    sentiment: JudgementShown
+    reason: JudgementShown
+    severity: JudgementShown
+    remedy: JudgementShown
+    language: JudgementShown
+    entities: list[EntityShown]
+    by: str
+    """What judged: `rules/1`, a model's id."""
+    text: str
+    """The text that was understood: the incoming messages, a line each."""
+
+
+class EvidenceShown(Shown):
+    """One reason for or against; `weight` is in bits and adds up."""
+
+    kind: EvidenceKind
+    detail: str
+    weight: float
+    basis: str
+
+
+class CandidateShown(Shown):
+    """Somebody it may be: a person of the hub, or records that no person holds yet."""
+
+    person_id: str | None
+    refs: list[RefShown]
+    score: float
+    evidence: list[EvidenceShown]
+
+
+class SourceShown(Shown):
+    """What one remote contributed to an answer."""
+
+    connection: str
+    status: Literal["complete", "partial", "failed"]
+    why: str | None
+
+
+class ResolutionShown(Shown):
+    """Who it may be, and the decision. `review` means a person should look."""
+
+    outcome: Outcome
+    why: str
+    margin: float | None
+    """Bits between the best and the next; `null` with one candidate or none."""
+    candidates: list[CandidateShown]
+    sources: list[SourceShown]
+    decided_at: Moment | None
+
+
+class ReasonShown(Shown):
+    what: str
+    points: float
+
+
+class RankedOrderShown(Shown):
+    order: RefShown
+    number: str | None
+    score: float
+    reasons: list[ReasonShown]
+
+
+class RankedLineShown(Shown):
+    order: RefShown
+    line: str
+    sku: str | None
+    score: float
+    reasons: list[ReasonShown]
+
+
+class OrderMatchShown(Shown):
+    """Which order is meant: the ranking with its reasons, and a choice where one stands out."""
+
+    chosen: RefShown | None
+    confidence: float
+    why: str
+    ranked: list[RankedOrderShown]
+    lines: list[RankedLineShown]
+    chosen_lines: list[str]
+    warnings: list[str]
+
+
+class ComplaintListed(Shown):
+    """A complaint in a list."""
+
+    id: Annotated[str, Field(examples=["cmp_019c9d6f3a5e7c41b1d0a2f4c6e88a21"])]
+    connection: str
+    conversation: str
+    network: str
+    state: str
+    """open, closed, deleted."""
+    person_id: str | None
+    order: RefShown | None
+    """The order that is meant, where one stands out."""
+    intent: str
+    reason: str
+    severity: str
+    outcome: str
+    """link, review, none; `unknown` until it was looked into."""
+    opened_at: Moment
+    updated_at: Moment
+
+
+class ComplaintShown(Shown):
+    """One customer issue: what was written, what it means, who wrote it, which order is meant."""
+
+    id: Annotated[str, Field(examples=["cmp_019c9d6f3a5e7c41b1d0a2f4c6e88a21"])]
+    connection: str
+    conversation: str
+    network: str
+    brand_account: str | None
+    state: str
+    identity_id: str | None
+    person_id: str | None
+    order: RefShown | None
+    arrivals: list[ArrivalShown]
+    understanding: UnderstandingShown | None
+    resolution: ResolutionShown | None
+    order_match: OrderMatchShown | None
+    actions: list[str]
+    """Corrective actions for this complaint, newest first."""
+    opened_at: Moment
+    updated_at: Moment
+    version: int
+
+
+class ComplaintPage(Page[ComplaintListed]):
+    """One page of complaints, newest first."""

@@ -1,0 +1,274 @@
+"""What IT operators look at: connections, jobs, quarantine, events, keys, and the hub itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from middleware.api.schemas.base import Asked, Moment, Page, RefShown, Short, Shown, When
+
+# --- connections -------------------------------------------------------------------------------
+
+
+class FindingShown(Shown):
+    """One result of a check: a permission, a field, a limit."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str
+
+
+class CheckShown(Shown):
+    """What the last check found, without changing anything in the remote."""
+
+    ok: bool
+    at: Moment
+    took_ms: int
+    findings: list[FindingShown]
+
+
+class ConnectionShown(Shown):
+    """One configured remote."""
+
+    name: str
+    adapter: str | None
+    """The adapter that speaks to it; `null` for a connection that only receives."""
+    inlet: str | None
+    """The source whose deliveries it takes; `null` for one that takes none."""
+    capabilities: list[str]
+    """What it can do: `FindsContacts`, `ReadsOrders`, `CreatesReplacementOrders` …"""
+    problem: str | None
+    """Why it cannot be opened, where it cannot."""
+    last_check: CheckShown | None
+    declared_at: Moment
+
+
+class ConnectionPage(Page[ConnectionShown]):
+    """One page of connections, by name."""
+
+
+class FreshnessShown(Shown):
+    """Up to when records of one kind are known to be completely read."""
+
+    kind: str
+    as_of: Moment
+    saved_at: Moment
+    run_id: str
+
+
+class HealthShown(Shown):
+    """How a connection is: its last check, and how fresh what was read from it is."""
+
+    name: str
+    status: Literal["ok", "failing", "unchecked"]
+    last_check: CheckShown | None
+    synced: list[FreshnessShown]
+    quarantined: int
+    """Records of it that lie in quarantine (counted up to 1,000)."""
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+class RunShown(Shown):
+    """One execution of a job, and the proof of what it saw and stored."""
+
+    id: Annotated[str, Field(examples=["run_019c9d6f3a5e7c41b1d0a2f4c6e88a61"])]
+    job: str
+    tick: str
+    state: str
+    """queued, running, done, failed."""
+    requested_by: str
+    counts: dict[str, dict[str, int]]
+    """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
+    error: dict[str, Any] | None
+    queued_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+
+
+class RunPage(Page[RunShown]):
+    """One page of runs, newest first."""
+
+
+class JobShown(Shown):
+    """A flow with a schedule."""
+
+    name: str
+    flow: str
+    arguments: dict[str, Any]
+    schedule: dict[str, Any]
+    paused: bool
+    last_tick: str | None
+    last_run: RunShown | None
+    declared_at: Moment
+    version: int
+
+
+class JobPage(Page[JobShown]):
+    """One page of jobs, by name."""
+
+
+# --- quarantine --------------------------------------------------------------------------------
+
+
+class ProblemPlace(Shown):
+    place: str
+    reason: str
+
+
+class QuarantinedDelivery(Shown):
+    """A delivery that could not be read: stored raw, with the place and the reason."""
+
+    id: str
+    connection: str
+    trust: str
+    problems: list[ProblemPlace]
+    bytes: int
+    received_at: Moment
+    quarantined_at: Moment | None
+    replays: int
+
+
+class QuarantinedDeliveryBody(QuarantinedDelivery):
+    """The same with its body, for whoever mends it."""
+
+    body: str
+    """The body as text, undecodable bytes replaced."""
+    truncated: bool
+
+
+class QuarantinedDeliveryPage(Page[QuarantinedDelivery]):
+    """One page of quarantined deliveries, newest first."""
+
+
+class QuarantinedRecord(Shown):
+    """A remote record that could not be mapped, with the rule's place and the reason."""
+
+    ref: RefShown
+    connection: str
+    kind: str
+    id: str
+    field: str
+    reason: str
+    place: str
+    """file:line:column of the mapping rule that refused it."""
+    payload: dict[str, Any]
+    first_at: Moment
+    last_at: Moment
+
+
+class QuarantinedRecordPage(Page[QuarantinedRecord]):
+    """One page of quarantined records, by connection, kind and id."""
+
+
+class ReplayedShown(Shown):
+    """What came of a replay."""
+
+    id: str
+    state: Literal["queued", "stored", "quarantined"]
+    problems: list[ProblemPlace]
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+class EventShown(Shown):
+    """What the hub tells others. `id` is the webhook-id that its deliveries bear."""
+
+    id: Annotated[str, Field(examples=["msg_019c9d6f3a5e7c41b1d0a2f4c6e88a71"])]
+    type: Annotated[str, Field(examples=["action.done"])]
+    subject: str
+    timestamp: Moment
+    data: dict[str, Any]
+
+
+class EventFeed(Shown):
+    """Events in order. `next_cursor` is where to go on, also when there is nothing new."""
+
+    data: list[EventShown]
+    next_cursor: str
+    has_more: bool
+
+
+# --- keys --------------------------------------------------------------------------------------
+
+ScopeName = Literal[
+    "complaints:read",
+    "complaints:write",
+    "people:read",
+    "people:write",
+    "links:write",
+    "actions:read",
+    "actions:create",
+    "actions:approve",
+    "connections:read",
+    "connections:check",
+    "jobs:read",
+    "jobs:run",
+    "events:read",
+    "quarantine:read",
+    "quarantine:write",
+    "admin",
+]
+
+
+class KeyAsked(Asked):
+    """A new key: who uses it, and what it may do."""
+
+    name: Short
+    scopes: Annotated[list[ScopeName], Field(min_length=1, max_length=16)]
+    expires_at: When | None = None
+
+
+class KeyShown(Shown):
+    """An API key without its secret part, which the hub does not have."""
+
+    id: Annotated[str, Field(examples=["key_019c9d6f3a5e7c41b1d0a2f4c6e88a81"])]
+    name: str
+    scopes: list[str]
+    created_at: Moment
+    expires_at: Moment | None
+    revoked_at: Moment | None
+    last_used_at: Moment | None
+    """Written down every five minutes at most."""
+
+
+class KeyMade(Shown):
+    """A new key. `secret` is shown here and nowhere else."""
+
+    key: KeyShown
+    secret: Annotated[str, Field(examples=["amends_live_019c9d…_Zm9v…"])]
+
+
+class KeyPage(Page[KeyShown]):
+    """One page of keys, oldest first."""
+
+
+# --- the hub itself ----------------------------------------------------------------------------
+
+
+class AliveShown(Shown):
+    status: Literal["ok"]
+
+
+class PartShown(Shown):
+    """One thing that the hub needs."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class ReadyShown(Shown):
+    """Whether the hub can take work. Failing connections degrade it; they do not stop it."""
+
+    status: Literal["ready", "degraded", "not_ready"]
+    parts: list[PartShown]
+
+
+class VersionShown(Shown):
+    version: str
+    api: Literal["v1"]

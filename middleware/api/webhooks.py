@@ -1,0 +1,166 @@
+"""The events that the hub delivers, described as webhooks of the API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header
+from pydantic import Field, create_model
+
+from middleware.api.schemas.base import Moment, RefShown, Shown
+from middleware.contract.actions import Operation
+from middleware.domain.actions import ActionState, StepState
+
+
+class StepTold(Shown):
+    """One write of an action."""
+
+    connection: str
+    operation: Operation
+    state: StepState
+    key: str
+    number: str | None
+
+
+class ActionTold(Shown):
+    """An action, by ids, states and numbers; nobody's name."""
+
+    id: str
+    kind: Operation
+    state: ActionState
+    complaint_id: str | None
+    person_id: str | None
+    order: RefShown | None
+    steps: list[StepTold]
+
+
+class ComplaintTold(Shown):
+    """What was found out about a complaint."""
+
+    id: str
+    person_id: str | None
+    order: RefShown | None
+    outcome: str
+    intent: str
+    reason: str
+    severity: str
+
+
+class LinkTold(Shown):
+    """A link that was made or ended."""
+
+    link_id: str
+    person_id: str
+    identity_id: str | None
+
+
+class ReviewTold(Shown):
+    """A complaint whose author a person should look at."""
+
+    complaint_id: str
+    why: str
+
+
+class RunTold(Shown):
+    """A run that ended."""
+
+    id: str
+    job: str
+    state: str
+    counts: dict[str, dict[str, int]]
+
+
+class RecordsQuarantinedTold(Shown):
+    """Records of one page that could not be mapped."""
+
+    connection: str
+    kind: str
+    count: int
+
+
+class DeliveryQuarantinedTold(Shown):
+    """A delivery that could not be read."""
+
+    id: str
+    connection: str
+    problems: list[dict[str, str]]
+
+
+ACTIONS = {
+    "requested": "An action was accepted; it may wait for approval.",
+    "waiting": "A remote did not answer, or asked to wait; the action goes on by itself.",
+    "done": "Every step is done, with its receipt.",
+    "refused": "A remote refused it; nothing happened anywhere.",
+    "partial": "Some steps are done, a later one was refused: somebody must look.",
+    "unknown": "It can't be found out whether a step happened: somebody must look.",
+    "rejected": "It was not approved.",
+    "expired": "It waited too long; nothing more will be sent.",
+    "cancelled": "It was called off before anything was sent.",
+}
+
+EVENTS: dict[str, tuple[type[Shown], str]] = {
+    **{f"action.{state}": (ActionTold, text) for state, text in ACTIONS.items()},
+    "complaint.enriched": (ComplaintTold, "A complaint was understood, and its author looked for."),
+    "identity.linked": (LinkTold, "A person was linked to an identity or a record."),
+    "identity.unlinked": (LinkTold, "A link was ended."),
+    "identity.review_needed": (ReviewTold, "Somebody should say who this is."),
+    "sync.run.finished": (RunTold, "A run of a job ended."),
+    "mapping.record_quarantined": (RecordsQuarantinedTold, "Records could not be mapped."),
+    "inbox.quarantined": (DeliveryQuarantinedTold, "A delivery could not be read."),
+}
+"""Every type of event: what its `data` holds, and what it tells."""
+
+WebhookId = Annotated[
+    str, Header(alias="webhook-id", description="The same for every attempt: what to dedupe by.")
+]
+WebhookTimestamp = Annotated[
+    str, Header(alias="webhook-timestamp", description="Unix seconds of this attempt.")
+]
+WebhookSignature = Annotated[
+    str,
+    Header(
+        alias="webhook-signature",
+        description="`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`; several by blanks.",
+    ),
+]
+
+
+def install(app: FastAPI) -> None:
+    """Document every event."""
+    for type_, (data, text) in EVENTS.items():
+        _install(app, type_, data, text)
+
+
+def _install(app: FastAPI, type_: str, data: type[Shown], text: str) -> None:
+    name = "".join(part.capitalize() for part in type_.replace("_", ".").split("."))
+    fields: dict[str, Any] = {
+        "type": (Literal[type_], ...),
+        "timestamp": (Annotated[Moment, Field(description="When it happened.")], ...),
+        "data": (data, ...),
+    }
+    body = create_model(f"{name}Event", __base__=Shown, __doc__=text, **fields)
+
+    def webhook(
+        event: Any,
+        webhook_id: WebhookId,
+        webhook_timestamp: WebhookTimestamp,
+        webhook_signature: WebhookSignature,
+    ) -> None:
+        return None
+
+    webhook.__name__ = "on_" + type_.replace(".", "_")
+    webhook.__annotations__["event"] = body
+    app.webhooks.post(
+        type_,
+        tags=["webhooks"],
+        summary=text.rstrip("."),
+        description=f"{text} Answer any 2xx within 15 seconds; it is repeated for three days "
+        "otherwise. 410 ends the deliveries to an endpoint. A body over 20 kB has `data` "
+        "`{id, too_large}` in place of the whole.",
+        status_code=204,
+        responses={
+            204: {"description": "Taken."},
+            410: {"description": "Deliver nothing more here."},
+            422: {"description": "Not taken; it is repeated."},
+        },
+    )(webhook)
