@@ -14,7 +14,7 @@ from middleware.contract.mapping.issues import Problem
 from middleware.contract.mapping.paths import Getter, Putter, Up
 from middleware.contract.mapping.steps import Convert, Refused, text
 from middleware.contract.mapping.tables import key_of
-from middleware.contract.mapping.values import TYPES, Options, currency_code, e164, factor
+from middleware.contract.mapping.values import E164, TYPES, Options, currency_code, e164, factor
 
 Run = Callable[[Any, Up], Any]
 
@@ -641,6 +641,8 @@ class Compiler:
 
         def phone(value: Any) -> Any:
             written = text(value).strip()
+            if E164.fullmatch(written):
+                return written
             number = e164(written, region)
             if number is None and unknown == "error":
                 raise Refused("not a phone number")

@@ -43,7 +43,8 @@ def lint_paths(
 ) -> list[Issue]:
     """Every issue in the mapping files at, or below, the paths; in the order of the places.
 
-    With a `description` of the remote they are checked against it too.
+    With a `description` of the remote they are checked against it too; where the files are those
+    of several systems, the ones in the folder that bears the described system's name.
     """
     issues: list[Issue] = []
     systems: dict[pathlib.Path, list[Mapping]] = {}
@@ -59,11 +60,14 @@ def lint_paths(
             issues.extend(invalid.issues)
             continue
         systems.setdefault(_system_of(path), []).append(mapping)
-        issues.extend(lint(mapping, description))
         if not fixtures_of(path).is_file():
             message = f"no fixtures; add {fixtures_of(path).name} beside it"
             issues.append(issue("M007", message, mapping.file.place))
-    for mappings in systems.values():
+    named = {folder for folder in systems if description and folder.name == description.system}
+    for folder, mappings in systems.items():
+        described = description if not named or folder in named else None
+        for mapping in mappings:
+            issues.extend(lint(mapping, described))
         issues.extend(clashes(mappings))
     return in_order(issues)
 

@@ -99,31 +99,31 @@ def getter(path: Path) -> Getter:
         return number
     inner = _itself if path.special == "." else _walker(path)
     if not path.ups:
-        return lambda record, _: inner(record)
+        return inner
 
     def upwards(record: Any, up: Up) -> Any:
         for _level in range(path.ups):
             if up is None:
                 return None
             record, up = up[0], up[1]
-        return inner(record)
+        return inner(record, up)
 
     return upwards
 
 
-def _itself(value: Any) -> Any:
-    return value
+def _itself(record: Any, _: Up) -> Any:
+    return record
 
 
-def _walker(path: Path) -> Callable[[Any], Any]:
+def _walker(path: Path) -> Getter:
     segments = path.segments
     if len(segments) == 1:
         first = segments[0]
-        return lambda record: record.get(first) if isinstance(record, dict) else None
+        return lambda record, _: record.get(first) if isinstance(record, dict) else None
     whole = None if any(path.literal) else path.key
     steps = tuple(zip(segments, path.literal, strict=True))
 
-    def walk(record: Any) -> Any:
+    def walk(record: Any, _: Up) -> Any:
         if whole is not None and isinstance(record, dict) and whole in record:
             return record[whole]
         for segment, literal in steps:

@@ -12,11 +12,15 @@ from middleware.contract.mapping.issues import Issue
 
 
 def render(issues: Iterable[Issue], format: str = "text") -> str:  # noqa: A002
-    """The issues as `text`, `json`, `github` annotations or `sarif`; raises ValueError."""
+    """The issues as `text`, `json`, `github` annotations or `sarif`, ending in a line's end.
+
+    Without issues the text and the annotations are empty. Raises ValueError for another form.
+    """
     writers = {"text": _as_text, "json": _as_json, "github": _as_github, "sarif": _as_sarif}
     if format not in writers:
         raise ValueError(f"no format {format!r}; there are {', '.join(writers)}")
-    return writers[format](list(issues))
+    written = writers[format](list(issues))
+    return written + "\n" if written else ""
 
 
 def _as_text(issues: list[Issue]) -> str:

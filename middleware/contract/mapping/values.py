@@ -238,6 +238,9 @@ def _email(_: Options) -> Convert:
     return convert
 
 
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
 def e164(written: str, region: str | None) -> str | None:
     """The phone number in E.164, or None where it cannot be one."""
     try:

@@ -283,6 +283,22 @@ def test_keys_without_effect_are_told():
     assert lint(Mapping.parse(sheet("a: {from: X, clear: true}", direction="both"))) == []
 
 
+def test_a_description_is_held_against_its_own_systems_files(tmp_path):
+    for name, field in (("crm", "Nmae"), ("erp", "Nowhere")):
+        folder = tmp_path / "mappings" / name
+        folder.mkdir(parents=True)
+        (folder / "a.map.yaml").write_text(sheet(f"a: {field}", more=UNUSED))
+        (folder / "a.fixtures.yaml").write_text("- {name: x, in: {}, out: {}}\n")
+
+    def messages(path: Path, description: Description = THING) -> list[str]:
+        return [issue.message for issue in lint_paths([path], description)]
+
+    assert messages(tmp_path) == ["Thing has no field 'Nmae' (did you mean 'Name'?)"]
+    assert messages(tmp_path / "mappings" / "erp") == ["Thing has no field 'Nowhere'"]
+    other = Description(system="soap", objects=THING.objects)
+    assert len(messages(tmp_path, other)) == 2
+
+
 def test_a_folder_is_linted_whole(tmp_path):
     crm, erp = tmp_path / "mappings" / "crm", tmp_path / "mappings" / "erp"
     for folder in (crm, erp):

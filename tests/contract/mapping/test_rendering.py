@@ -17,7 +17,7 @@ ISSUES = [
 
 
 def test_text_is_one_line_per_issue_as_compilers_write_it():
-    assert render(ISSUES[1:]) == "maps/c.map.yaml: warning M007 no fixtures"
+    assert render(ISSUES[1:]) == "maps/c.map.yaml: warning M007 no fixtures\n"
     assert render(ISSUES).startswith("maps/a,b.map.yaml:3:5: error M001 unknown key")
     assert render([]) == ""
 
@@ -44,7 +44,7 @@ def test_json_holds_every_part():
 
 
 def test_github_annotations_escape_what_would_end_them():
-    assert render(ISSUES, "github").split("\n") == [
+    assert render(ISSUES, "github").splitlines() == [
         "::error file=maps/a%2Cb.map.yaml,line=3,col=5,title=M001::"
         "unknown key 'a%25b'%0Asecond line",
         "::warning file=maps/c.map.yaml,line=1,col=1,title=M007::no fixtures",
