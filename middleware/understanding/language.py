@@ -155,7 +155,7 @@ def identify(text: str, hint: str | None = None) -> Judgement[str]:
     if not ranked:
         return _by_hint(hint, 0.5)
     (best, top), second = ranked[0], ranked[1][1] if len(ranked) > 1 else 0.0
-    clear = top >= MIN_SCORE and top >= MIN_LEAD * second and known / len(words) >= MIN_SHARE
+    clear = top >= MIN_SCORE and top >= MIN_LEAD * second and known >= MIN_SHARE * len(words)
     if hint in scores and not (clear and hint != best):
         return _by_hint(hint, 0.9 if hint == best else 0.6)
     if not clear:
