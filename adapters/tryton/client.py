@@ -179,37 +179,62 @@ class Client:
         )
         return [unfolded(row) for row in _list(rows, operation)]
 
-    def read(self, model: str, ids: Sequence[int], fields: Iterable[str], *, operation: str) -> Any:
-        """The rows with these ids that exist, in the order of the ids."""
+    def read(
+        self,
+        model: str,
+        ids: Sequence[int],
+        fields: Iterable[str],
+        *,
+        operation: str,
+        inactive: bool = False,
+        context: Mapping[str, Any] | None = None,
+    ) -> list[Row]:
+        """The rows with these ids that exist, in the order of the ids.
+
+        Without `inactive`, deactivated rows are left out, and so are deactivated rows inside
+        theirs, such as an old address.
+        """
+        if not ids:
+            return []
         rows = self.search_read(
             model,
             [["id", "in", list(ids)]],
             fields,
             operation=operation,
-            context={"active_test": False},
+            context={**(context or {}), **({"active_test": False} if inactive else {})},
         )
         found = {row["id"]: row for row in rows}
         return [found[id_] for id_ in ids if id_ in found]
 
-    def create(self, model: str, values: Mapping[str, Any], *, operation: str) -> int:
+    def create(
+        self, model: str, values: Mapping[str, Any], *, operation: str, key: str | None = None
+    ) -> int:
         """Make one record, with what is nested in it, in one transaction."""
-        made = self._agreeing(f"model.{model}.create", [dict(values)], operation=operation)
+        made = self._agreeing(f"model.{model}.create", [dict(values)], operation=operation, key=key)
         if not (isinstance(made, list) and len(made) == 1 and isinstance(made[0], int)):
             raise _unreadable(write=True, operation=operation)
         return made[0]
 
     def press(
-        self, model: str, button: str, id_: int, *, operation: str, seen: str | None = None
+        self,
+        model: str,
+        button: str,
+        id_: int,
+        *,
+        operation: str,
+        key: str | None = None,
+        seen: str | None = None,
     ) -> None:
         """Press a button of one record.
 
         With `seen`, a `_timestamp` that was read, only if nobody has changed the record since.
         """
         context = {"_timestamp": {f"{model},{id_}": seen}} if seen is not None else None
-        self._agreeing(f"model.{model}.{button}", [id_], operation=operation, context=context)
+        method = f"model.{model}.{button}"
+        self._agreeing(method, [id_], operation=operation, key=key, context=context)
 
-    def delete(self, model: str, id_: int, *, operation: str) -> None:
-        self._agreeing(f"model.{model}.delete", [id_], operation=operation)
+    def delete(self, model: str, id_: int, *, operation: str, key: str | None = None) -> None:
+        self._agreeing(f"model.{model}.delete", [id_], operation=operation, key=key)
 
     def fields(self, model: str, *, operation: str) -> dict[str, Row]:
         """What Tryton says about a model's fields, asked once."""
@@ -226,34 +251,30 @@ class Client:
         *params: Any,
         operation: str,
         write: bool = False,
+        key: str | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Any:
         """Call a method with the user's context; logs in when there is no session.
 
         A session that has ended is refused before Tryton looks at the call, so the call is made
-        once more in a new one, a write like a read.
+        once more in a new one, a write like a read. `key` goes along as `Idempotency-Key`: Tryton
+        ignores it, and the access logs before it tell which action of the hub a call was for.
         """
-        session = self._entered(operation)
-        try:
-            return self._in(session, method, params, context, write=write, operation=operation)
-        except _SessionEnded:
-            with self._lock:
-                if self._session is session:
-                    self._session = None
+        for last in (False, True):
             session = self._entered(operation)
-        try:
-            return self._in(session, method, params, context, write=write, operation=operation)
-        except _SessionEnded:
-            raise Unauthorised(
-                "Tryton ends the session right after the login; is the user still active?",
-                system=SYSTEM,
-                operation=operation,
-            ) from None
+            try:
+                return self._in(
+                    session, method, params, context, write=write, key=key, operation=operation
+                )
+            except _SessionEnded:
+                self._forget(session)
+                if last:
+                    raise _turned_out(operation) from None
+        raise AssertionError("unreachable")
 
-    @property
-    def preferences(self) -> Mapping[str, Any]:
-        """The user's context: company, companies, language, groups; logs in when needed."""
-        return self._entered("login").context
+    def log_in(self, *, operation: str) -> Mapping[str, Any]:
+        """The user's context: company, language, groups; logs in where there is no session."""
+        return self._entered(operation).context
 
     def version(self, *, operation: str) -> str:
         """The series, such as 8.2; needs no login."""
@@ -283,6 +304,7 @@ class Client:
         method: str,
         *params: Any,
         operation: str,
+        key: str | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Any:
         """A write that answers Tryton's warnings with *yes*, where the settings say so.
@@ -293,7 +315,9 @@ class Client:
         agreed: set[str] = set()
         while True:
             try:
-                return self.call(method, *params, operation=operation, write=True, context=context)
+                return self.call(
+                    method, *params, operation=operation, write=True, key=key, context=context
+                )
             except Warned as warning:
                 accepted = any(
                     fnmatchcase(warning.topic, pattern) for pattern in self._accept_warnings
@@ -318,19 +342,32 @@ class Client:
         params: Sequence[Any],
         context: Mapping[str, Any] | None,
         *,
-        write: bool,
         operation: str,
+        write: bool = False,
+        key: str | None = None,
     ) -> Any:
         params = [*params, {**session.context, **(context or {})}]
-        return self._post(
-            self._path, method, params, session=session, write=write, operation=operation
-        )[0]
+        answer, _ = self._post(
+            self._path,
+            method,
+            params,
+            session=session,
+            write=write,
+            key=key,
+            operation=operation,
+        )
+        return answer
 
     def _entered(self, operation: str) -> _Session:
         with self._lock:
             if self._session is None:
                 self._session = self._login(operation)
             return self._session
+
+    def _forget(self, session: _Session) -> None:
+        with self._lock:
+            if self._session is session:
+                self._session = None
 
     def _login(self, operation: str) -> _Session:
         try:
@@ -340,12 +377,6 @@ class Client:
                 [self.user, {"password": self._password}, "en"],
                 operation=operation,
             )
-        except _SessionEnded:
-            raise Unauthorised(
-                "Tryton refuses the login; the user or the password is wrong, or the user inactive",
-                system=SYSTEM,
-                operation=operation,
-            ) from None
         except NotOffered as error:
             if error.code != "*":
                 raise
@@ -354,27 +385,18 @@ class Client:
                 system=SYSTEM,
                 operation=operation,
             ) from None
-        if not (
-            isinstance(answer, list)
-            and len(answer) >= 2
-            and isinstance(answer[0], int)
-            and isinstance(answer[1], str)
-        ):
-            raise _unreadable(write=False, operation=operation)
-        uid, token = answer[:2]
-        proof = base64.b64encode(f"{self.user}:{uid}:{token}".encode()).decode()
+        match answer:
+            case [int(uid), str(token), *_]:
+                proof = base64.b64encode(f"{self.user}:{uid}:{token}".encode()).decode()
+            case _:
+                raise _unreadable(write=False, operation=operation)
         bare = _Session(uid, proof, {})
         try:
             context = self._in(
-                bare, "model.res.user.get_preferences", [True], None, write=False,
-                operation=operation,
-            )  # fmt: skip
+                bare, "model.res.user.get_preferences", [True], None, operation=operation
+            )
         except _SessionEnded:
-            raise Unauthorised(
-                "Tryton ends the session right after the login; is the user still active?",
-                system=SYSTEM,
-                operation=operation,
-            ) from None
+            raise _turned_out(operation) from None
         if not isinstance(context, dict):
             raise _unreadable(write=False, operation=operation)
         return _Session(uid, proof, context)
@@ -388,16 +410,19 @@ class Client:
         operation: str,
         session: _Session | None = None,
         write: bool = False,
+        key: str | None = None,
     ) -> tuple[Any, Mapping[str, str]]:
         id_ = next(self._ids)
         headers = {"Content-Type": "application/json"}
         if session is not None:
             headers["Authorization"] = f"Session {session.proof}"
+        if key is not None:
+            headers["Idempotency-Key"] = key
         body = json.dumps({"id": id_, "method": method, "params": list(params)}, default=encoded)
         with classifying(write=write, system=SYSTEM, operation=operation):
             answer = self._http.post(path, content=body.encode(), headers=headers)
             status, got = answer.status_code, answer.content
-        if status == 401:
+        if status == 401 and session is not None:
             raise _SessionEnded
         return (
             result_of(status, answer.headers, got, id_, write=write, operation=operation),
@@ -508,9 +533,24 @@ def _without_values(text: str) -> str:
     return " ".join(_QUOTED.sub("…", text.partition("\n")[0]).split())[:300]
 
 
+def _turned_out(operation: str) -> Unauthorised:
+    return Unauthorised(
+        "Tryton ends the session right after the login; is the user still active?",
+        system=SYSTEM,
+        operation=operation,
+    )
+
+
 def _refusal(
     status: int, headers: Mapping[str, str], content: bytes, *, write: bool, operation: str
 ) -> RemoteError:
+    if status == 401:
+        return Unauthorised(
+            "Tryton refuses the login; the user or the password is wrong, or the user inactive",
+            system=SYSTEM,
+            operation=operation,
+            code="401",
+        )
     if status == 403:
         return NotOffered(
             "Tryton offers no such method; it is of another version, or a module is missing",

@@ -19,8 +19,9 @@ from middleware.sandbox.server import MASKED, SandboxServer, _Request
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse
 
-Label = Callable[[str, str, bytes], str]
-"""From a request's method, target and body to the text that a fault's `match` looks into."""
+Label = Callable[[str, str, Mapping[str, str], bytes], str]
+"""From a request's method, target, headers (by their names in lower case) and body to the text
+that a fault's `match` looks into."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -63,10 +64,11 @@ class Toxic(SandboxServer):
         self._label = label or _everything
 
     def _line(self, request: _Request) -> str:
-        return self._label(request.method, request.target, request.body)
+        headers = {name.lower(): value for name, value in request.headers}
+        return self._label(request.method, request.target, headers, request.body)
 
 
-def _everything(method: str, target: str, body: bytes) -> str:
+def _everything(method: str, target: str, headers: Mapping[str, str], body: bytes) -> str:
     return f"{method} {target} {body.decode(errors='replace')}"
 
 

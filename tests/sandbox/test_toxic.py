@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -89,7 +89,8 @@ def test_a_fault_strikes_the_request_whose_body_matches(
 def test_a_label_says_what_a_fault_matches(upstream: tuple[SandboxServer, Upstream]) -> None:
     server, _ = upstream
 
-    def label(method: str, target: str, body: bytes) -> str:
+    def label(method: str, target: str, headers: Mapping[str, str], body: bytes) -> str:
+        assert int(headers["content-length"]) == len(body)
         return "WRITE" if b"create" in body else "READ"
 
     with Toxic(server.url, label=label) as toxic:
