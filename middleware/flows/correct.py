@@ -43,6 +43,7 @@ from middleware.domain.actions import (
     Verb,
     Wanted,
     after_failure,
+    backoff,
     describe_error,
     look_from,
     state_after,
@@ -580,7 +581,11 @@ def run(hub: Hub, action_id: str, pass_no: str) -> None:
         if sending is None:
             return
         try:
-            sent = _send(hub, action_id, number, sending)
+            try:
+                sent = _send(hub, action_id, number, sending)
+            except LeaseLostError:
+                _step_back(hub, action_id, number, sending)
+                raise
             if not _settle(hub, action_id, number, sending, sent):
                 return
         except StaleStepError:
@@ -680,6 +685,20 @@ def _send(hub: Hub, action_id: str, number: int, sending: Sending) -> Sent:
         )
         return Sent(doubt, looking=looking)
     return Sent(receipt, looking=False)
+
+
+def _step_back(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
+    """Leave a step to a later pass: this node lost its lease and sent nothing.
+
+    Another node may be sending it under this very pass, so that it stays in doubt; that pass is
+    overtaken, and what it did is found by its key.
+    """
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action, step = _mine(uow, action_id, number, sending.step_id)
+        ready = look_from(sent_at=step.sent_at, in_doubt=step.in_doubt, traits=sending.traits)
+        again = now + backoff(step.attempts)
+        _wait(hub, uow, action, step, until=max(ready or again, again), now=now)
 
 
 def _announce_again(hub: Hub, action_id: str, number: int, sending: Sending) -> None:

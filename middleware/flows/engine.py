@@ -45,6 +45,8 @@ class WorkerRunningError(Exception):
 
 
 _handlers: dict[str, Callable[..., None]] = {}
+_run = threading.local()
+"""What this thread's run began with: `lease`, the number of the lease it was begun under."""
 
 
 @DBOS.workflow(name="flow", max_recovery_attempts=1000)
@@ -83,6 +85,8 @@ class Engine:
         self._stopping = threading.Event()
         self._heart: threading.Thread | None = None
         self._deadline: float | None = None
+        self._held = 0
+        """Which lease in a row this is: another one begins when a beat comes too late."""
         self.node = "" if database.sqlite else _node_name()
         self.working = False
 
@@ -118,7 +122,7 @@ class Engine:
         else:
             self._beat()
         _handlers.clear()
-        _handlers.update(handlers)
+        _handlers.update({name: self._under_lease(handler) for name, handler in handlers.items()})
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": _plain(self._database),
@@ -148,9 +152,13 @@ class Engine:
         """Raise LeaseLostError when this node may no longer begin a write.
 
         To be called last before a remote write that the remote would not recognise as a repeat.
-        The clock counts time asleep, so a frozen node that wakes up is stopped here.
+        The clock counts time asleep, so a frozen node that wakes up is stopped here. It stays
+        stopped when its lease is renewed before it gets here: what ran when the lease was lost
+        may have been handed to another node meanwhile.
         """
-        if self._deadline is not None and _boottime() > self._deadline:
+        if self._deadline is None:
+            return
+        if _boottime() > self._deadline or getattr(_run, "lease", self._held) != self._held:
             raise LeaseLostError(self.node)
 
     def stop(self, *, grace: timedelta = timedelta(seconds=10)) -> None:
@@ -216,10 +224,25 @@ class Engine:
                 # The database may be away for a while; the guard stops our writes meanwhile.
                 log.exception("lease not renewed")
 
+    def _under_lease(self, handler: Callable[..., None]) -> Callable[..., None]:
+        """The handler, with a note of the lease that each of its runs began under."""
+
+        def run(*arguments: str) -> None:
+            _run.lease = self._held
+            try:
+                handler(*arguments)
+            finally:
+                del _run.lease
+
+        return run
+
     def _beat(self) -> None:
         before = _boottime()
         with self._database.begin() as uow:
             uow.nodes.beat(self.node)
+        if self._deadline is not None and before > self._deadline:
+            # Counted before the deadline moves: in between, `guard` refuses for either reason.
+            self._held += 1
         self._deadline = before + self._lease.total_seconds() * GUARDED_SHARE
 
     def _take_over(self) -> None:
