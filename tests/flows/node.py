@@ -80,7 +80,7 @@ class Diary:
         return [li for li in lines if what in ("", li.what) and pid in (None, li.pid)]
 
     def wait(
-        self, what: str, *, pid: int | None = None, count: int = 1, seconds: float = 30
+        self, what: str, *, pid: int | None = None, count: int = 1, seconds: float = 60
     ) -> list[Line]:
         """Wait until that many such lines are there; fails with what is there instead."""
         return until(
@@ -96,7 +96,7 @@ class Diary:
 def until(
     look: Callable[[], T | None],
     *,
-    seconds: float = 30,
+    seconds: float = 60,
     otherwise: Callable[[], str] = lambda: "",
 ) -> T:
     """Look until something comes of it, and answer that."""
@@ -130,7 +130,7 @@ class Node:
 
     def status(self) -> int:
         """Wait for its end."""
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=60)
 
     def stop(self) -> None:
         """Ask it to end, and end it if it does not."""
