@@ -326,8 +326,6 @@ class Compiler:
         place, put = str(rule.where), paths.putter(rule.path)
         if rule.origin == "const":
             constant = rule.const
-            if rule.max_length is not None:
-                _too_long(rule.max_length)(constant)
             run: Run = lambda record, up: constant  # noqa: E731
             return Compiled(rule, rule.key, place, self._conditional(rule, run), put, run)
         get = _source(rule)
@@ -378,7 +376,7 @@ class Compiler:
                 value
                 if (value := run(record, up)) is not None
                 else CLEAR
-                if any(has(record) for has in present)
+                if any(has(record, up) for has in present)
                 else None
             )
         return run
@@ -409,6 +407,8 @@ class Compiler:
                     return None
             if finish is not None:
                 value = finish(value, record, up)
+                if value == "":
+                    return None
             if limit is not None:
                 limit(value)
             if isinstance(value, list | tuple) and not value:
@@ -567,9 +567,9 @@ class Compiler:
             value = run(record, up)
             if value is not None:
                 return value
-            if rule.clear and there(record):
+            if rule.clear and there(record, up):
                 return CLEAR
-            if rule.required and (creating or there(record)):
+            if rule.required and (creating or there(record, up)):
                 raise Refused("a value is required, it is empty")
             return None
 
@@ -675,14 +675,9 @@ def _elements(plan: tuple[Compiled, ...], get: Getter) -> Run:
             values = (values,)
         problems: list[Problem] = []
         out: list[dict[str, Any]] = []
-        for number, item in enumerate(values, start=1):
-            if item is None:
-                continue
-            item_problems: list[Problem] = []
-            out.append(apply(plan, item, (record, up, number), item_problems))
-            problems.extend(
-                Problem(f"{number}.{p.field}", p.reason, p.place, p.value) for p in item_problems
-            )
+        for index, item in enumerate(values):
+            if item is not None:
+                out.append(apply(plan, item, (record, up, index + 1), problems, f"{index + 1}."))
         if problems:
             raise RefusedInside(problems)
         return out or None

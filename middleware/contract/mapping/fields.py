@@ -447,6 +447,15 @@ class Reader:
                 self.report.warning("M016", f"{name} has no effect on a pull", place_of(name))
         if "default" in block.entries:
             self._check_default(rule, place_of("default"))
+        if rule.table is not None and rule.type not in (None, "money", "phone"):
+            self._check_table(rule, rule.table, place_of("table"))
+        longest = max((len(str(v)) for v in (rule.const, rule.default) if v is not None), default=0)
+        if rule.max_length is not None and longest > rule.max_length:
+            error(
+                "M011",
+                f"max_length is {rule.max_length}, the value here has {longest} characters",
+                place_of("max_length"),
+            )
         if inverted and rule.direction.pushes and rule.origin != "each":
             self._check_way_back(rule, place_of)
         elif (
@@ -463,6 +472,17 @@ class Reader:
             default_of(rule)
         except Refused as refused:
             self.report.error("M011", f"default: {refused}", place)
+
+    def _check_table(self, rule: FieldRule, table: Table, place: Place) -> None:
+        """The type comes after the table, so every target of the table must be of the type."""
+        convert = TYPES[rule.type or "string"].reads(Options(decimal_comma=rule.decimal_comma))
+        targets = [*table.entries.values(), table.otherwise]
+        for target in targets:
+            try:
+                if target is not None and rule.format is None:
+                    convert(target)
+            except Refused as refused:
+                self.report.error("M011", f"the table gives {target!r}: {refused}", place)
 
     def _check_way_back(self, rule: FieldRule, place_of: Any) -> None:
         """A field of a `both` file that is pushed must be invertible: M009, or M005 for tables."""

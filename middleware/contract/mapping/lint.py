@@ -9,15 +9,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from middleware.contract.actions import REQUESTS, Operation
 from middleware.contract.canonical import CANONICAL, Handle, Kind, Money, Ref
 from middleware.contract.capabilities import Description
 from middleware.contract.mapping.codes import issue
-from middleware.contract.mapping.fields import FieldRule
+from middleware.contract.mapping.fields import Direction, FieldRule
 from middleware.contract.mapping.file import SUFFIX, root_of
 from middleware.contract.mapping.issues import Issue, MappingInvalid, Place, did_you_mean
 from middleware.contract.mapping.live import against
 from middleware.contract.mapping.mapping import Mapping
 from middleware.contract.mapping.mapping_set import clashes, files_below, misnamed
+from middleware.contract.mapping.paths import Path
 from middleware.contract.mapping.rendering import render
 
 __all__ = ["drift", "find_files", "fixtures_of", "lint", "lint_paths", "render"]
@@ -99,15 +101,41 @@ def drift(mapping: Mapping, description: Description) -> list[Issue]:
 
 
 def _canonical_issues(mapping: Mapping) -> Iterator[Issue]:
-    """M015: target paths that look like a field of the canonical record, and are none.
+    """M015: our paths that look like a field of the record or request, and are none.
 
-    A path that resembles no field is meant for `extra`, where such values are kept.
+    A target that resembles no field is meant for `extra`, where such values are kept; a source of
+    a push that resembles none may be what the adapter adds.
     """
-    if not mapping.pulls or mapping.canonical not in set(Kind):
-        return
-    model = CANONICAL.get(Kind(mapping.canonical))
-    if model is not None:
-        yield from _unplaced(mapping.fields, model, mapping.canonical)
+    name = mapping.canonical
+    if mapping.direction is Direction.PUSH:
+        if name in set(Operation):
+            yield from _unknown_sources(mapping.fields, REQUESTS[Operation(name)], name)
+    elif name in set(Kind) and (model := CANONICAL.get(Kind(name))) is not None:
+        yield from _unplaced(mapping.fields, model, name)
+
+
+def _unknown_sources(rules: Iterable[FieldRule], model: Any, name: str) -> Iterator[Issue]:
+    for rule in rules:
+        for path in rule.read_paths():
+            if (hint := _misspelt(path, model)) is not None:
+                yield issue("M015", f"{name} has no field {path.text!r}{hint}", rule.where)
+        if rule.origin == "each" and len(rule.sources[0]) == 1:
+            key = rule.sources[0].key
+            field = model.model_fields.get(key) if model is not None else None
+            inner = _inner(field.annotation) if field is not None else None
+            yield from _unknown_sources(rule.fields, inner, f"{name}.{key}")
+
+
+def _misspelt(path: Path, model: Any) -> str | None:
+    """What a path of ours was meant to be, where it names no field and resembles one."""
+    here = None if path.ups else model
+    for segment in path.segments:
+        if here is None:
+            return None
+        if segment not in here.model_fields:
+            return did_you_mean(segment, {*here.model_fields, "key"} - {segment}) or None
+        here = _inner(here.model_fields[segment].annotation)
+    return None
 
 
 def _unplaced(rules: Iterable[FieldRule], model: type[BaseModel], name: str) -> Iterator[Issue]:

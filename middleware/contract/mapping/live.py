@@ -70,6 +70,7 @@ class _Live:
         self.name = self.sides.operation or self.sides.object
         self.infos: dict[str, FieldInfo] = {}
         self.used: set[str] = set()
+        self.absent: set[str] = set()
 
     def issues(self) -> Iterator[Issue]:
         yield from self._lock()
@@ -158,6 +159,7 @@ class _Live:
         return False
 
     def _absent(self, name: str, place: Place) -> Issue:
+        self.absent.add(name)
         hint = did_you_mean(name, self.infos)
         if self.is_operation:
             return issue("R201", f"{self.name} has no element {name!r}{hint}", place)
@@ -236,16 +238,15 @@ class _Live:
 
     def _writes(self, pushed: Iterator[tuple[FieldRule, tuple[str, ...]]]) -> Iterator[Issue]:
         written: dict[str, FieldRule] = {}
+        forward = self.sides.ours_is_source
         for rule, target in pushed:
             name = ".".join(target)
             written[name] = rule
             self.used.update((target[0], name))
             info = self._resolve(target)
             if info is False:
-                if not self.mapping.pulls:
-                    yield self._absent(
-                        name, rule.place if self.sides.ours_is_source else rule.where
-                    )
+                if name not in self.absent:
+                    yield self._absent(name, rule.place if forward else rule.where)
             elif isinstance(info, FieldInfo):
                 yield from self._written(rule, info)
         yield from self._required(written)

@@ -11,7 +11,7 @@ from middleware.contract.mapping import file, paths
 from middleware.contract.mapping.compiling import Compiled, Compiler, apply, needed_paths
 from middleware.contract.mapping.fields import Direction, FieldRule
 from middleware.contract.mapping.file import SUFFIX, FaultRule, Idempotency, MappingFile, Match
-from middleware.contract.mapping.issues import AnswerUnreadable, MappingError, Problem
+from middleware.contract.mapping.issues import AnswerUnreadable, MappingError, Place, Problem
 
 
 class MappedValues(dict[str, Any]):
@@ -216,14 +216,7 @@ class Mapping:
 
     def place_of(self, field: str) -> str:
         """file:line:column of the line for a target path, or of the nearest one above it."""
-        wanted = field.split(".")
-        best, found = 0, self.file.place
-        for rule in self.fields:
-            segments = list(rule.path.segments)
-            common = min(len(segments), len(wanted))
-            if segments[:common] == wanted[:common] and common > best:
-                best, found = common, rule.where
-        return str(found)
+        return str(_nearest(self.fields, field.split("."), self.file.place))
 
     def _whole(self, value: Any, problems: list[Problem]) -> dict[str, Any]:
         """The value as a dict; anything but an object is a problem of the whole record."""
@@ -240,3 +233,18 @@ class Mapping:
             if field == rule.key or field.startswith(rule.key + "."):
                 return rule.required or rule.origin == "each"
         return True
+
+
+def _nearest(rules: tuple[FieldRule, ...], wanted: list[str], place: Place) -> Place:
+    """The place of the rule whose path shares the longest beginning with what is wanted."""
+    best = 0
+    for rule in rules:
+        segments = list(rule.path.segments)
+        common = min(len(segments), len(wanted))
+        if segments[:common] != wanted[:common] or common <= best:
+            continue
+        best, place = common, rule.where
+        rest = wanted[common:]
+        if rule.origin == "each" and rest and rest[0].isdigit():
+            place = _nearest(rule.fields, rest[1:], place)
+    return place

@@ -140,17 +140,23 @@ def plainly(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def has(path: Path) -> Callable[[Any], bool]:
+def has(path: Path) -> Callable[[Any, Up], bool]:
     """A function that says whether the record has the path's key at all, even if it holds None."""
+    if path.special:
+        return lambda record, up: True
+    whole = getter(Path("", (), (), path.ups, "."))
+    above = Path("", path.segments[:-1], path.literal[:-1], path.ups)
+    parent_of = getter(above) if len(path) > 1 else whole
+    last, literal = path.segments[-1], path.literal[-1]
 
-    def present(record: Any) -> bool:
-        if isinstance(record, dict) and not any(path.literal) and path.key in record:
+    def present(record: Any, up: Up) -> bool:
+        outer = whole(record, up)
+        if isinstance(outer, dict) and not any(path.literal) and path.key in outer:
             return True
-        for segment, literal in zip(path.segments[:-1], path.literal[:-1], strict=True):
-            record = _step(record, segment, literal)
-        if isinstance(record, dict):
-            return path.segments[-1] in record
-        return _step(record, path.segments[-1], path.literal[-1]) is not None
+        parent = parent_of(record, up)
+        if isinstance(parent, dict):
+            return last in parent
+        return _step(parent, last, literal) is not None
 
     return present
 

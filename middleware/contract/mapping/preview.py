@@ -112,12 +112,12 @@ def _rows(
             problem = str(refused)
         if line.inner and before is not None and (problem or after is not None):
             elements = before if isinstance(before, list | tuple) else [before]
-            for number, element in enumerate(elements, start=1):
+            for index, element in enumerate(elements):
                 yield from _rows(
                     line.inner,
                     element,
-                    (record, up, number),
-                    f"{prefix}{line.key}.{number}.",
+                    (record, up, index + 1),
+                    f"{prefix}{line.key}.{index + 1}.",
                     show,
                     hidden=rule.pii or hidden,
                 )

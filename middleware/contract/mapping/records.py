@@ -50,7 +50,9 @@ def _problems(error: ValidationError, values: MappedValues | None) -> list[Probl
     """Pydantic's findings, without the values that it was shown."""
     problems: list[Problem] = []
     for found in error.errors(include_url=False, include_context=False):
-        field = ".".join(str(part) for part in found["loc"])
+        # Elements are counted from 1, as in the problems of a mapping.
+        loc = [str(part + 1) if isinstance(part, int) else part for part in found["loc"]]
+        field = ".".join(loc)
         reason = str(found["msg"])
         place = values.place_of(field) if values is not None else ""
         problems.append(Problem(field, reason, place, found.get("input")))
@@ -129,7 +131,7 @@ class _Shaper:
             one = plan._replace(many=False)
             made = [
                 self._value(name, one, item, f"{path}.{number}")
-                for number, item in enumerate(items)
+                for number, item in enumerate(items, start=1)
             ]
             kept = [item for item in made if item is not None]
             return tuple(dict.fromkeys(kept)) if plan.text and _hashable(kept) else tuple(kept)

@@ -274,6 +274,24 @@ def test_a_path_that_resembles_a_canonical_field_is_questioned():
     assert "order.lines has no field 'quantty' (did you mean 'quantity'?)" in issue.message
 
 
+def test_a_source_that_resembles_a_field_of_the_request_is_questioned():
+    fields = """
+        A: {from: key, required: true}
+        B: acount.id
+        C: order.idd
+        D: reason
+        E: made_up_by_the_adapter
+        F: {each: lines, fields: {G: sku, H: quantiti, I: ^.note}}
+        """
+    text = sheet(fields, direction="push", more="idempotency: {field: A}\n")
+    found = lint(Mapping.parse(text.replace("case_update", "replacement_order")))
+    assert [(str(i.place), i.code, i.message.partition("(")[2]) for i in found] == [
+        ("text.map.yaml:8:6", "M015", "did you mean 'account'?)"),
+        ("text.map.yaml:9:6", "M015", "did you mean 'id'?)"),
+        ("text.map.yaml:12:40", "M015", "did you mean 'quantity'?)"),
+    ]
+
+
 def test_keys_without_effect_are_told():
     found = lint(Mapping.parse(sheet("a: {from: X, clear: true, only_create: true}")))
     assert [(i.code, str(i.place)) for i in found] == [

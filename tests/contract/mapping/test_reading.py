@@ -98,6 +98,7 @@ READS: list[tuple[str, Any, Any]] = [
     ("{from: X, table: {map: {A: a}}, unknown_value: keep}", {"X": "Q"}, "Q"),
     ("{from: X, table: {map: {A: a}}, unknown_value: null}", {"X": "Q"}, None),
     ("{from: X, table: {map: {A: a}}, default: d}", {"X": ""}, "d"),
+    ('{from: X, table: {map: {"-": ""}, otherwise: o}, default: d}', {"X": "-"}, "d"),
     ("{from: X, table: {map: {A: a}}}", {"X": ["A", "A"]}, ["a", "a"]),
     # types
     ("{from: X, type: string}", {"X": 12}, "12"),

@@ -22,8 +22,8 @@ from middleware.contract.canonical import (
     OrderStatus,
     Ref,
 )
-from middleware.contract.mapping import MappingError, to_record
-from tests.contract.mapping.sheet import pull
+from middleware.contract.mapping import Mapping, MappingError, to_record
+from tests.contract.mapping.sheet import pull, sheet
 
 
 def ref(kind: Kind, id: str, connection: str = "crm") -> Ref:  # noqa: A002
@@ -110,7 +110,7 @@ def test_an_order_takes_lines_money_and_references():
                 unit_price=Money(amount=Decimal(1), currency="EUR"),
             ),
         ),
-        extra={"account.erp_number": "0042", "lines.0.weight": 3},
+        extra={"account.erp_number": "0042", "lines.1.weight": 3},
     )
 
 
@@ -169,6 +169,17 @@ def test_what_does_not_fit_is_told_with_the_line_that_made_it():
     ]
     assert "Germany" not in str(caught.value)
     assert caught.value.problems[1].value == "Germany"
+
+
+def test_what_does_not_fit_inside_a_list_is_told_by_the_line_inside():
+    fields = "lines: {each: L, fields: {id: I, quantity: {from: Q}}}"
+    mapping = Mapping.parse(sheet(fields).replace("contact", "order"))
+    values = mapping.read({"L": [{"I": 1, "Q": 1}, {"I": 2, "Q": "many"}]})
+    with pytest.raises(MappingError) as caught:
+        to_record(Kind.ORDER, connection="erp", id="1", values=values)
+    assert [(p.field, p.place) for p in caught.value.problems] == [
+        ("lines.2.quantity", "text.map.yaml:7:53")
+    ]
 
 
 def test_a_status_that_nobody_knows_is_a_problem_not_a_guess():

@@ -176,6 +176,16 @@ def test_an_amount_never_changes_its_currency_silently(make):
         make(fields).write({"X": {"amount": 1, "currency": "USD"}})
 
 
+def test_clear_works_inside_lists_too():
+    mapping = push(
+        "L: {each: l, fields: {A: {from: ., clear: true}, B: {from: ^.b, clear: true}, "
+        "C: {from: x.c, clear: true}}}"
+    )
+    assert mapping.write({"l": [""], "b": None}) == {"L": [{"A": None, "B": None}]}
+    assert mapping.write({"l": [{"x": {"c": None}}]})["L"][0]["C"] is None
+    assert "C" not in mapping.write({"l": [{"x": None}]})["L"][0]
+
+
 def test_clear_sends_null_only_for_a_field_that_is_there():
     mapping = both("a: {from: A, clear: true}\nb: {from: B}")
     assert mapping.write({"a": None, "b": None}) == {"A": None}
