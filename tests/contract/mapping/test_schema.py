@@ -43,7 +43,8 @@ BY_MEANING = {"M004", "M005", "M009", "M010", "M013"}
 BY_TWO_KEYS = ("pairs go", "a table has", "format", "default:", "brace", "no conversion",
                "names no", "has no", "the file's direction", "stands only", "push_to belongs",
                "needs type", "belong together", "a condition is", "no time zone", "unit needs",
-               "is not one of code", "reads the unquoted", "max_length is", "the table gives")  # fmt: skip
+               "is not one of code", "reads the unquoted", "max_length is",
+               "the table gives")  # fmt: skip
 """Messages of the same kind among the other codes."""
 
 
