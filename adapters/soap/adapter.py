@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -352,13 +353,11 @@ class SoapAdapter(Adapter):
         """The canonical record of a row; raises MappingError."""
         mapping = self._mappings.pull(kind)
         row_id = text(row, call.id)
-        if row_id is None:
-            raise MappingError(
-                [Problem(call.id, "the record has no identifier")],
-                system=SYSTEM,
-                operation=call.operation,
-            )
-        return to_record(kind, connection=self._connection, id=row_id, values=mapping.read(row))
+        with _named(call.operation):
+            if row_id is None:
+                raise MappingError([Problem(call.id, "the record has no identifier")])
+            values = mapping.read(row)
+            return to_record(kind, connection=self._connection, id=row_id, values=values)
 
     def _records(self, kind: type[R], name: Kind, call: Call, rows: Iterable[Tree]) -> list[R]:
         return [cast("R", self._record(name, row, call)) for row in rows]
@@ -407,7 +406,8 @@ class SoapAdapter(Adapter):
     def _payload(self, write: Write, request: Frozen, key: str, call: Call) -> dict[str, Any]:
         """What is sent: what the mapping writes, and the bindings' own arguments."""
         mapping = self._mappings.push(write.operation)
-        payload = mapping.write({**request.model_dump(mode="python"), "key": key})
+        with _named(call.operation):
+            payload = mapping.write({**request.model_dump(mode="python"), "key": key})
         own = self._arguments(call, {"key": key, "request": request})
         return _merged(payload, own)
 
@@ -433,7 +433,8 @@ class SoapAdapter(Adapter):
                 )
             return found
         row: Tree = next(iter(collect(answer.body, write.call.result)), {})
-        parts = mapping.read_answer(row)
+        with _named(write.call.operation):
+            parts = mapping.read_answer(row)
         existed = write.existed is not None and text(row, write.existed[0]) == write.existed[1]
         made = _text(parts.get("external_id"))
         receipt = None
@@ -932,6 +933,17 @@ def _aware(value: str) -> datetime:
 
 
 # --- small parts ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _named(operation: str) -> Iterator[None]:
+    """A mapping does not know whose records it maps: its errors are given a name here."""
+    try:
+        yield
+    except RemoteError as error:
+        error.system = error.system or SYSTEM
+        error.operation = operation
+        raise
 
 
 def _after(rows: list[Tree], path: str, last: str | None) -> list[Tree]:

@@ -730,12 +730,6 @@ class _Reader:
                 "`find` takes any row for proof; say which with `key` or `only`",
                 find_block.place,
             )
-        if mapping.idempotency is None and operation is not Operation.CANCELLATION:
-            self._report.error(
-                "B001",
-                f"{mapping.path.name} does not say where our key is stamped (idempotency.field)",
-                mapping.file.place,
-            )
         self._answers(mapping)
         existed = _block(block, "existed")
         return Write(

@@ -55,6 +55,14 @@ _REFERENCES = {
     f"{{{XSD}}}redefine": "schemaLocation",
 }
 
+_UNORDERED = (
+    *(f"{{{WSDL}}}{name}" for name in ("definitions", "types", "portType", "binding", "service")),
+    f"{{{XSD}}}schema",
+)
+"""Elements of which the children may come in any order."""
+_COMMENTS = (f"{{{WSDL}}}documentation", f"{{{XSD}}}annotation")
+_ADDRESSES = tuple(f"{{{binding}}}address" for binding in SOAP_BINDINGS)
+
 # zeep logs bodies at DEBUG and values it cannot read at ERROR; neither belongs into a log.
 logging.getLogger("zeep").setLevel(logging.CRITICAL)
 
@@ -98,17 +106,11 @@ class Documents:
 
     @property
     def lock(self) -> str:
-        """A hash of the interface: layout, comments and the service's address do not count."""
+        """A hash of the interface. Comments, layout, the order of independent parts and the
+        service's address do not count: servers generate them as they please."""
         digest = hashlib.sha256()
         for name, content in self.contents.items():
-            root = parse_xml(content)
-            for element in root.iter(*(f"{{{binding}}}address" for binding in SOAP_BINDINGS)):
-                element.attrib.pop("location", None)
-            for element in root.iter(f"{{{WSDL}}}documentation", f"{{{XSD}}}annotation"):
-                element.clear()
-            canonical = etree.tostring(root, method="c14n2", strip_text=True)
-            digest.update(f"{name} {len(canonical)}\n".encode())
-            digest.update(canonical)
+            digest.update(name.encode() + b" " + _digest(parse_xml(content)))
         return f"sha256:{digest.hexdigest()}"
 
     @property
@@ -119,6 +121,24 @@ class Documents:
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)
         return digest.hexdigest()
+
+
+def _digest(element: etree._Element) -> bytes:
+    """A hash of what an element says to who calls the service."""
+    own = hashlib.sha256(repr(element.tag).encode())
+    for name, value in sorted(element.attrib.items()):
+        if name == "location" and element.tag in _ADDRESSES:
+            continue
+        prefix, colon, local = value.partition(":")
+        if colon and prefix in element.nsmap:
+            value = f"{{{element.nsmap[prefix]}}}{local}"
+        own.update(repr((name, value)).encode())
+    own.update(repr((element.text or "").strip()).encode())
+    inner = [_digest(child) for child in element.iterchildren(etree.Element)
+             if child.tag not in _COMMENTS]  # fmt: skip
+    for part in sorted(inner) if element.tag in _UNORDERED else inner:
+        own.update(part)
+    return own.digest()
 
 
 class Library:
@@ -410,7 +430,9 @@ def read(documents: Documents, *, system: str) -> Read:
                     strict=True,
                     forbid_dtd=True,
                     forbid_entities=True,
-                    forbid_external=True,
+                    # It would forbid zeep's own import of the SOAP encoding, which the shelf
+                    # answers. Nothing else can come in: the shelf is zeep's only way out.
+                    forbid_external=False,
                     xml_huge_tree=False,
                 ),
             )

@@ -28,8 +28,8 @@ from middleware.contract.capabilities import Clue, Connection
 from middleware.contract.mapping import MappingSet
 from middleware.sandbox import ledger
 from middleware.sandbox.erp import PATH_11, build_erp
-from middleware.sandbox.server import FaultScript, SandboxServer
 from middleware.sandbox.server import Fault as Scripted
+from middleware.sandbox.server import FaultScript, SandboxServer
 from middleware.sandbox.world import build
 from tests.conformance.peer import Fault, Peer, Samples
 
