@@ -178,11 +178,15 @@ def connection_of(settings: Settings, name: str, declared: ConnectionSettings) -
 
 
 def mappings_of(settings: Settings, declared: ConnectionSettings) -> Path:
-    """The folder of a connection's mapping files: its own, or the shipped ones of its adapter."""
-    if declared.mappings is not None:
-        return settings.folder / declared.mappings
-    own = settings.folder / "mappings" / (declared.adapter or "")
-    return own if own.is_dir() else shipped_mappings() / (declared.adapter or "")
+    """The folder of a connection's mapping files: beside the settings, else the shipped one.
+
+    `mappings/erp` in the settings is looked for beside them first, so that an admin changes a
+    shipped mapping by putting a folder of the same name there.
+    """
+    named = declared.mappings or Path("mappings") / (declared.adapter or "")
+    own = settings.folder / named
+    shipped = shipped_mappings() / named.name
+    return shipped if not own.is_dir() and shipped.is_dir() else own
 
 
 def shipped_mappings() -> Path:
@@ -219,6 +223,7 @@ def options_of(settings: Settings) -> Options:
         policy=Policy(**settings.policy.model_dump()),
         auto_link=AutoRules(enabled=settings.links.auto),
         cases_to=settings.actions.cases_to,
+        orders_from=tuple(settings.actions.orders_from),
         note_when_enriched=settings.actions.note_when_enriched,
         action_lifetime=settings.actions.lifetime,
         read_deadline=settings.read_deadline,

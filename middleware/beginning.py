@@ -21,8 +21,8 @@ secrets = {{ user = "env:ERP_USER", password = "env:ERP_PASSWORD" }}
 
 [connections.crm]
 adapter = "salesforce"
-settings = {{ instance_url = "https://yours.my.salesforce.com", auth = "client_credentials" }}
-secrets = {{ client_id = "env:CRM_CLIENT_ID", client_secret = "env:CRM_CLIENT_SECRET" }}
+settings = {{ url = "https://yours.my.salesforce.com" }}
+secrets = {{ consumer_key = "env:CRM_KEY", consumer_secret = "env:CRM_SECRET" }}
 
 [connections.desk]
 adapter = "chatwoot"
@@ -54,8 +54,8 @@ ENVIRONMENT = """\
 AMENDS_SECRET_KEY={secret_key}
 ERP_USER=
 ERP_PASSWORD=
-CRM_CLIENT_ID=
-CRM_CLIENT_SECRET=
+CRM_KEY=
+CRM_SECRET=
 DESK_TOKEN=
 DESK_WEBHOOK_SECRET=
 """

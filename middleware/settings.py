@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from apscheduler.triggers.cron import CronTrigger
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,6 +27,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from middleware.domain.schedules import weekdays_named
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -106,6 +109,11 @@ class ScheduleSettings(Section):
             raise ValueError("a schedule has either `every` or `cron`")
         if self.every is not None and self.every < timedelta(seconds=1):
             raise ValueError("a job is due every second at most")
+        if self.cron is not None:
+            try:
+                CronTrigger.from_crontab(weekdays_named(self.cron), timezone=self.timezone)
+            except KeyError:
+                raise ValueError(f"there is no time zone {self.timezone!r}") from None
         return self
 
 
@@ -126,6 +134,9 @@ class PolicySettings(Section):
 
 class ActionSettings(Section):
     cases_to: str | None = None
+    """The connection that cases are opened in; by default the first that offers it."""
+    orders_from: list[str] = []
+    """The connections whose orders count where several hold the same one."""
     lifetime: Duration = timedelta(hours=24)
     note_when_enriched: bool = True
 
@@ -192,6 +203,9 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"connections.{name}.inlet.notes_to: there is no connection {target!r}"
                 )
+        for name in self.actions.orders_from:
+            if name not in self.connections:
+                raise ValueError(f"actions.orders_from: there is no connection {name!r}")
         if self.actions.cases_to not in (None, *self.connections):
             raise ValueError(f"actions.cases_to: there is no connection {self.actions.cases_to!r}")
         return self

@@ -91,6 +91,9 @@ def _context(
         customers = lookup.customers_of(uow, person.id)
         subjects = [complaint.id] if complaint is not None else []
         picture = queries.picture(uow, person, customers, now=now, subjects=subjects)
+    picture.orders = lookup.once(
+        hub, picture.orders, named=lambda order: (order.connection, order.body.get("number"))
+    )
     sources = _sources(hub, customers, picture)
     sources[Kind.ORDER] = [
         _refreshed(source, asked.get(source.connection), asked_at) for source in sources[Kind.ORDER]

@@ -219,17 +219,22 @@ def _order_ref(request: ActionRequest) -> Ref | None:
 
 
 def _completed(request: ActionRequest, order: Order | None) -> ActionRequest:
-    """The request with what the order knows filled in."""
-    if order is None or getattr(request, "account", None) is not None:
+    """The request with what the order knows filled in: its account, its address, its units."""
+    if order is None or not isinstance(
+        request, ReplacementOrderRequest | ReturnRequest | CreditRequest
+    ):
         return request
+    units = {line.id: line.unit for line in order.lines}
+    changes: dict[str, Any] = {
+        "account": request.account or order.account,
+        "lines": tuple(
+            line.model_copy(update={"unit": line.unit or units.get(line.line)})
+            for line in request.lines
+        ),
+    }
     if isinstance(request, ReplacementOrderRequest):
-        changes: dict[str, Any] = {"account": order.account}
-        if request.ship_to is None:
-            changes["ship_to"] = order.ship_to
-        return request.model_copy(update=changes)
-    if isinstance(request, ReturnRequest | CreditRequest):
-        return request.model_copy(update={"account": order.account})
-    return request
+        changes["ship_to"] = request.ship_to or order.ship_to
+    return request.model_copy(update=changes)
 
 
 def _lines_taken(
@@ -801,6 +806,8 @@ def _finish(hub: Hub, uow: UnitOfWork, action: ActionRow, now: datetime) -> Acti
     """End the action if its steps add up to an end; answers that state."""
     state = state_after([StepState(s.state) for s in uow.actions.steps_of(action.id)])
     if state is not None:
+        if state in (ActionState.REFUSED, ActionState.PARTIAL):
+            _cancel_steps(uow, action)
         _end(hub, uow, action, state, now)
     return state
 

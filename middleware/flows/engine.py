@@ -211,6 +211,7 @@ class Engine:
                 application_name=APPLICATION,
                 # It is first needed inside a transaction of ours: it must not open another one.
                 lazy=True,
+                retry_connection_errors=False,
             )
         return self._client
 

@@ -53,6 +53,8 @@ class Options:
     auto_link: AutoRules = field(default_factory=AutoRules)
     cases_to: str | None = None
     """The connection that cases are opened in; None means the first that offers it."""
+    orders_from: tuple[str, ...] = ()
+    """The connections whose orders count where several hold the same one, the first first."""
     note_when_enriched: bool = True
     """Whether the conversation gets a note with what was found out."""
     action_lifetime: timedelta = timedelta(hours=24)

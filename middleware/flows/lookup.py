@@ -12,6 +12,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Order, Record, Ref
 from middleware.contract.capabilities import (
@@ -24,6 +25,7 @@ from middleware.contract.capabilities import (
 from middleware.contract.errors import RemoteError
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import Candidate, Decision
+from middleware.domain.orders import number_key
 from middleware.domain.understanding import Entity, EntityType
 from middleware.flows.hub import Hub
 from middleware.resolution import normalise
@@ -155,6 +157,27 @@ def customers_of(uow: UnitOfWork, person_id: str) -> list[Ref]:
     """The contacts and accounts whose orders are a person's, linked or one step away."""
     linked = map(record_of, uow.people.links_of_person(person_id))
     return [record.ref for record in related(uow, (ref for ref in linked if ref is not None))]
+
+
+T = TypeVar("T")
+
+
+def once(hub: Hub, orders: Sequence[T], *, named: Callable[[T], tuple[str, str | None]]) -> list[T]:
+    """Orders of several systems with each number once, in the order given.
+
+    A CRM often keeps a copy of what the ERP ships. The copy that counts is the one that can be put
+    right: of the systems in `orders_from`, else of those that also know the parcels. `named` gives
+    an order's connection and number.
+    """
+    preferred = (*hub.options.orders_from, *hub.registry.offering(ReadsShipments))
+    rank = {name: place for place, name in reversed(list(enumerate(preferred)))}
+    best: dict[str, tuple[int, int]] = {}
+    for place, order in enumerate(orders):
+        connection, number = named(order)
+        key = number_key(number) if number else f"without number {place}"
+        mine = (rank.get(connection, len(rank)), place)
+        best[key] = min(best.get(key, mine), mine)
+    return [orders[place] for place in sorted(place for _rank, place in best.values())]
 
 
 def _known(record: Contact | Account, person_id: str | None, orders: Sequence[str]) -> Known:

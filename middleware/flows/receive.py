@@ -520,15 +520,16 @@ def _purchases(
         else:
             return Purchases()
         stored = uow.records.orders_of(customers, limit=ORDERS_RANKED)
-        orders = tuple(s.record for s in stored if isinstance(s.record, Order))
-        own = {order.ref for order in orders}
+        own = {s.record.ref for s in stored}
+        held = [s.record for s in stored if isinstance(s.record, Order)]
+        orders = lookup.once(hub, held, named=lambda order: (order.ref.connection, order.number))
         shipments = uow.records.of_orders(Kind.SHIPMENT, own)
         named = uow.records.bearing(
             i for i in identifiers_mentioned(understanding.entities) if i[0] == "order"
         )
         foreign = uow.records.get_all(ref for ref in named if ref not in own)
     return Purchases(
-        orders=orders,
+        orders=tuple(orders),
         shipments=tuple(s.record for s in shipments if isinstance(s.record, Shipment)),
         elsewhere=tuple(
             s.record.number

@@ -85,11 +85,13 @@ def _owe_arrivals(hub: Hub, now: datetime, tick: str) -> None:
 
 def _owe_runs(hub: Hub, now: datetime, tick: str) -> None:
     """Runs whose flow ended without saying so."""
-    with hub.database.begin() as uow:
-        for row in uow.jobs.running():
-            under_way = hub.engine.pending(f"sync:{row.job}:{row.tick}")
-            if not under_way and now - row.queued_at > hub.options.call_margin:
-                hub.engine.enqueue(uow, "sync", row.id, name=f"sync:{row.job}:{row.tick}:{tick}")
+    with hub.database.read() as uow:
+        silent = [r for r in uow.jobs.running() if now - r.queued_at > hub.options.call_margin]
+    for row in silent:
+        name = f"sync:{row.job}:{row.tick}"
+        if not hub.engine.pending(name):
+            with hub.database.begin() as uow:
+                hub.engine.enqueue(uow, "sync", row.id, name=f"{name}:{tick}")
 
 
 def _look_up_unknown(hub: Hub, now: datetime) -> None:

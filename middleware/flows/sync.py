@@ -43,7 +43,7 @@ def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]
     """
     now = hub.clock()
     with hub.database.begin() as uow:
-        row = uow.jobs.get(job)
+        row = uow.jobs.get(job, lock=True)
         if row is None:
             raise NotFoundError(f"there is no job {job!r}")
         known = uow.jobs.run_of_tick(job, tick)

@@ -1,0 +1,583 @@
+"""`amends demo`: the main job, told step by step, against systems that speak their real wire.
+
+A SOAP ERP (or a real Tryton), a Salesforce-speaking CRM and a Chatwoot-speaking helpdesk run on
+loopback. Everything goes through the hub's REST API and signed inlet, as a customer's tools would;
+what is counted at the end is counted in the remote systems.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+import shutil
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from rich.console import Console
+
+from middleware.app import Application, set_up_logging
+from middleware.contract import http
+from middleware.flows.keys import Scope, make_key
+from middleware.sandbox import crm, desk, erp, texts
+from middleware.sandbox.server import SandboxServer
+from middleware.sandbox.world import Customer, World, build
+from middleware.settings import load
+
+FOLDER = Path(".amends/demo")
+PATIENCE_S = 90.0
+READY_S = 20.0
+LIMITS = http.Limits(connect_s=5, total_s=45)
+
+
+class DemoError(Exception):
+    """The demo can't go on; the message says why."""
+
+
+@dataclass
+class Remotes:
+    """The three systems on loopback, and how to count in them."""
+
+    world: World
+    settings: str
+    """Their part of amends.toml."""
+    secrets: dict[str, str]
+    desk_url: str
+    count: Callable[[str, str], int]
+    """How many rows an operation has made under a key, by the remote's own books."""
+    stop: contextlib.ExitStack
+    secrets_of_desk: str = ""
+
+
+@dataclass
+class Figures:
+    """What the demo ends with."""
+
+    replacement_orders: int = 0
+    cases: int = 0
+    notes: int = 0
+    orders_attached: int = 0
+    complaints: int = 0
+    linked: int = 0
+    duplicates: int = 0
+    seconds_from_complaint_to_person: float = 0.0
+    seconds: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "extra"} | self.extra
+
+
+def run(*, erp: str, once: bool, as_json: bool, listen: str, out: Console) -> int:
+    """Run the demo; answers the exit code."""
+    set_up_logging("ERROR")
+    logging.getLogger("spyne").setLevel("CRITICAL")
+    if as_json:
+        out = Console(stderr=True, highlight=False)
+    tell = Teller(out)
+    began = time.monotonic()
+    try:
+        with contextlib.ExitStack() as stack:
+            figures, address, key = _story(stack, tell, erp=erp, listen=listen)
+            figures.seconds = round(time.monotonic() - began, 1)
+            if as_json:
+                print(json.dumps(figures.told()), flush=True)  # noqa: T201
+            if not once:
+                _leave_up(tell, address, key)
+    except DemoError as error:
+        out.print(str(error), style="red", markup=False)
+        return 1
+    return 0 if figures.duplicates == 0 and figures.replacement_orders == 1 else 1
+
+
+class Teller:
+    """Prints the story."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._step = 0
+
+    def step(self, text: str) -> None:
+        self._step += 1
+        self._out.print(f"\n{self._step}. {text}", style="bold", markup=False, highlight=False)
+
+    def say(self, text: str) -> None:
+        for line in text.splitlines():
+            self._out.print(f"   {line}", markup=False, highlight=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def working(self, text: str) -> Iterator[Callable[[str], None]]:
+        with self._out.status(text) as status:
+            yield status.update
+
+
+def _story(
+    stack: contextlib.ExitStack, tell: Teller, *, erp: str, listen: str
+) -> tuple[Figures, str, str]:
+    figures = Figures()
+    folder = _fresh_folder()
+    host, port = _free(listen)
+    address = f"http://{host}:{port}"
+
+    tell.step(
+        f"Start the systems to connect: {'a real Tryton' if erp == 'tryton' else 'a SOAP ERP'}"
+        ", a Salesforce-speaking CRM, a Chatwoot-speaking helpdesk"
+    )
+    remotes = (_with_tryton if erp == "tryton" else _with_soap)(stack, tell, address)
+    tell.say(
+        f"{len(remotes.world.customers)} customers, {len(remotes.world.orders)} orders,"
+        f" all invented; settings in {folder / 'amends.toml'}"
+    )
+    _write_settings(folder, remotes, host, port)
+
+    tell.step("Start the hub on SQLite, and serve its API")
+    application = Application(load(folder / "amends.toml"))
+    stack.callback(application.close)
+    application.open()
+    application.start()
+    _serve(stack, application, host, port)
+    _, key = make_key(application.hub, "demo agent", [Scope.ADMIN])
+    _, other_key = make_key(application.hub, "another agent", [Scope.ADMIN])
+    hub = Api(address, key)
+    stack.callback(hub.close)
+    tell.say(f"listening on {address}")
+
+    tell.step("Both systems are synced by their schedule, page by page")
+    for job in ("sync-erp", "sync-crm"):
+        tell.say(_synced(hub, tell, job))
+
+    tell.step("A customer writes to the helpdesk, whose signed webhook reaches the hub")
+    customer = _customer(remotes.world)
+    helpdesk = Api(remotes.desk_url, remotes.secrets_of_desk)
+    stack.callback(helpdesk.close)
+    tell.say(f"“{texts.BROKE}”")
+    wrote = time.monotonic()
+    conversation = _write(helpdesk, customer, texts.BROKE)
+    for other, text in zip(_others(remotes.world, customer), texts.OTHERS, strict=False):
+        _write(helpdesk, other, text)
+    complaint = _enriched(hub, conversation, tell)
+    figures.seconds_from_complaint_to_person = round(time.monotonic() - wrote, 2)
+    for line in _who(complaint):
+        tell.say(line)
+
+    context = hub.get(f"/v1/complaints/{complaint['id']}/context")
+    orders = context["orders"]["data"]
+    figures.orders_attached = len(orders)
+    match = complaint["order_match"]
+    tell.step(f"The order history is beside it: {len(orders)} orders; one is meant")
+    for ranked in match["ranked"][:3]:
+        why = "; ".join(reason["what"] for reason in ranked["reasons"])
+        tell.say(f"{ranked['number']}  {ranked['score']:6.1f} points  {why}")
+    if match["chosen"] is None:
+        raise DemoError("no order stands out; the demo's world should make one")
+    order = next(o for o in orders if o["ref"] == match["chosen"])
+    line_id = match["chosen_lines"][0] if match["chosen_lines"] else order["lines"][0]["id"]
+    line = next(x for x in order["lines"] if x["id"] == line_id)
+    tell.say(
+        f"→ {order['number']}, line {line['id']}: {line['quantity']} × {line['sku']}"
+        f" {line['name'] or ''}"
+    )
+
+    tell.step("What would a rush replacement cost? A preview writes nothing")
+    asked = {
+        "operation": "replacement_order",
+        "complaint_id": complaint["id"],
+        "request": {
+            "order": order["ref"],
+            "lines": [{"line": line["id"], "sku": line["sku"], "quantity": "1"}],
+            "speed": "rush",
+            "reason": "damaged",
+        },
+        "case": {"priority": "high"},
+        "note": "",
+    }
+    for step in hub.post("/v1/actions/preview", asked)["steps"]:
+        for effect in step["effects"]:
+            amount = effect["amount"]
+            cost = f" ({amount['amount']} {amount['currency']})" if amount else ""
+            tell.say(f"{step['connection']}: {effect['what']}{cost}")
+        for warning in step["warnings"]:
+            tell.say(f"   beware: {warning}")
+
+    tell.step("The agent clicks: order in the ERP, then case in the CRM, then note in the helpdesk")
+    click = str(uuid.uuid4())
+    action = _ended(hub, hub.post("/v1/actions", asked, key=click))
+    for step in action["steps"]:
+        receipt = step["receipt"] or {}
+        tell.say(
+            f"{step['state']:6} {step['operation']:18} {receipt.get('number') or ''}"
+            f" in {step['connection']}, key {step['key']}"
+        )
+    if action["state"] != "done":
+        raise DemoError(f"the action ended {action['state']}: {json.dumps(action['steps'])}")
+
+    tell.step("The agent clicks again, and a colleague clicks too")
+    again = hub.post("/v1/actions", asked, key=click)
+    tell.say(f"the same click: the same action, {again['id'] == action['id']}")
+    colleague = Api(address, other_key)
+    stack.callback(colleague.close)
+    refused = colleague.refused(
+        "/v1/actions",
+        asked
+        | {
+            "request": asked["request"]
+            | {"lines": [{"line": line["id"], "sku": line["sku"], "quantity": line["quantity"]}]}
+        },
+    )
+    tell.say(f"the colleague: {refused['status']} {refused['title']}. {refused['detail']}")
+
+    tell.step("Count in the remote systems, not in ours")
+    for step in action["steps"]:
+        made = remotes.count(step["operation"], step["key"])
+        tell.say(f"{step['operation']} under our key: {made}")
+        figures.duplicates += max(made - 1, 0)
+        name = {"replacement_order": "replacement_orders", "case": "cases", "note": "notes"}
+        setattr(figures, name[step["operation"]], made)
+    complaints = hub.get("/v1/complaints?limit=50")["data"]
+    figures.complaints = len(complaints)
+    figures.linked = sum(c["person_id"] is not None for c in complaints)
+    tell.say(f"{figures.complaints} complaints came in, {figures.linked} of them with their person")
+    return figures, address, key
+
+
+# --- the remotes -----------------------------------------------------------------------------
+
+
+def _with_soap(stack: contextlib.ExitStack, tell: Teller, address: str) -> Remotes:
+    world = build(now=datetime.now(UTC).replace(microsecond=0))
+    books = erp.build_erp(world)
+    stack.callback(books.close)
+    server = stack.enter_context(SandboxServer(books))
+    counting = Api(server.url, "")
+    stack.callback(counting.close)
+    settings = f"""\
+[connections.erp]
+adapter = "soap"
+mappings = "mappings/sandbox_erp"
+secrets = {{ password = "file:secrets/erp" }}
+[connections.erp.settings]
+wsdl = "{server.url}{erp.PATH_11}?wsdl"
+endpoint = "{server.url}{erp.PATH_11}"
+on_premise = true
+cache_dir = "wsdl"
+auth = "usernametoken"
+username = "amends"
+"""
+
+    def count(key: str) -> int:
+        rows = counting.get(f"/_sandbox/rows?ref={key}")
+        return int(rows["orders"])
+
+    return _with_crm_and_desk(stack, world, address, settings, {"erp": "sandbox"}, count)
+
+
+def _with_tryton(stack: contextlib.ExitStack, tell: Teller, address: str) -> Remotes:
+    from middleware.sandbox import tryton
+
+    home = tryton.default_home()
+    with tell.working("building a Tryton; about two minutes, once") as update:
+        tryton.install(home, progress=update)
+        server = stack.enter_context(tryton.TrytonServer(home))
+    settings = f"""\
+[connections.erp]
+adapter = "tryton"
+settings = {{ url = "{server.url}", database = "{tryton.DATABASE}" }}
+secrets = {{ user = "file:secrets/erp-user", password = "file:secrets/erp" }}
+"""
+    found = {"erp-user": tryton.INTEGRATION.user, "erp": tryton.INTEGRATION.password}
+
+    def count(key: str) -> int:
+        import sqlite3
+
+        with contextlib.closing(sqlite3.connect(f"file:{server.file}?mode=ro", uri=True)) as books:
+            rows = books.execute("select count(*) from sale_sale where reference = ?", (key,))
+            return int(rows.fetchone()[0])
+
+    return _with_crm_and_desk(stack, server.world, address, settings, found, count)
+
+
+def _with_crm_and_desk(
+    stack: contextlib.ExitStack,
+    world: World,
+    address: str,
+    settings: str,
+    found: dict[str, str],
+    replacement_orders: Callable[[str], int],
+) -> Remotes:
+    org = crm.open_crm(world)
+    org_server = stack.enter_context(SandboxServer(org, tls=True))
+    token, secret = secrets.token_hex(16), secrets.token_hex(16)
+    helpdesk = desk.build_desk(None, f"{address}/v1/inlets/desk", secret, token=token)
+    stack.callback(helpdesk.close)
+    desk_server = stack.enter_context(SandboxServer(helpdesk))
+    org_api = Api(org_server.url, "", ca_file=str(org_server.ca_file))
+    desk_api = Api(desk_server.url, token)
+    stack.callback(org_api.close)
+    stack.callback(desk_api.close)
+    settings += f"""
+[connections.crm]
+adapter = "salesforce"
+settings = {{ url = "{org_server.url}", ca_file = "{org_server.ca_file}", lag_s = 0 }}
+secrets = {{ consumer_key = "file:secrets/crm-key", consumer_secret = "file:secrets/crm-secret" }}
+
+[connections.desk]
+adapter = "chatwoot"
+settings = {{ url = "{desk_server.url}", account_id = {desk.ACCOUNT}, settle_s = 2 }}
+secrets = {{ token = "file:secrets/desk" }}
+
+[connections.desk.inlet]
+source = "chatwoot"
+secrets = ["file:secrets/desk-webhook"]
+"""
+
+    def count(operation: str, key: str) -> int:
+        if operation == "replacement_order":
+            return replacement_orders(key)
+        if operation == "case":
+            rows = org_api.get(f"/_sandbox/rows?object=Case&field={crm.KEY_FIELD}&value={key}")
+        else:
+            rows = desk_api.get(f"/_sandbox/rows?marker={key}")
+        return int(rows["count"])
+
+    return Remotes(
+        world=world,
+        settings=settings,
+        secrets=found
+        | {
+            "crm-key": crm.CLIENT_ID,
+            "crm-secret": crm.CLIENT_SECRET,
+            "desk": token,
+            "desk-webhook": secret,
+            "hub": secrets.token_urlsafe(32),
+        },
+        desk_url=desk_server.url,
+        count=count,
+        stop=stack,
+        secrets_of_desk=token,
+    )
+
+
+def _write_settings(folder: Path, remotes: Remotes, host: str, port: int) -> None:
+    (folder / "secrets").mkdir(mode=0o700)
+    for name, secret in remotes.secrets.items():
+        path = folder / "secrets" / name
+        path.touch(mode=0o600)
+        path.write_text(secret)
+    (folder / "amends.toml").write_text(f"""\
+database_url = "sqlite:///amends.db"
+listen = "{host}:{port}"
+secret_key = "file:secrets/hub"
+log_level = "ERROR"
+
+{remotes.settings}
+[jobs.sync-erp]
+connection = "erp"
+schedule = {{ every = "5m" }}
+
+[jobs.sync-crm]
+connection = "crm"
+schedule = {{ every = "5m" }}
+
+[policy]
+approval_over = {{ EUR = 1000 }}
+
+[actions]
+cases_to = "crm"
+""")
+
+
+def _fresh_folder() -> Path:
+    """The demo's folder, emptied: each run tells the story from its beginning."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    return FOLDER
+
+
+def _free(listen: str) -> tuple[str, int]:
+    """The address to listen on; another port if somebody has that one."""
+    host, _, port = listen.rpartition(":")
+    for wanted in (int(port), 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((host, wanted))
+                return host, int(probe.getsockname()[1])
+    raise DemoError(f"can't listen on {host}")
+
+
+def _serve(stack: contextlib.ExitStack, application: Application, host: str, port: int) -> None:
+    """Serve the API from a thread, until the stack unwinds."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application.api(),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    thread = threading.Thread(target=server.run, name="api", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+    stack.callback(stop)
+    end = time.monotonic() + READY_S
+    while not server.started:
+        if time.monotonic() > end or not thread.is_alive():
+            raise DemoError("the API did not start")
+        time.sleep(0.05)
+
+
+# --- the people ------------------------------------------------------------------------------
+
+
+def _customer(world: World) -> Customer:
+    """A private customer of some history whose only order of the last weeks was delivered."""
+    lately = world.now - timedelta(days=40)
+    for customer in world.customers[9:]:
+        history = world.orders_of(customer.number)
+        recent = [order for order in history if order.placed > lately]
+        delivered = len(recent) == 1 and recent[0].status == "delivered"
+        if customer.company is None and delivered and len(history) >= 3:
+            return customer
+    raise DemoError("nobody in this world has got exactly one parcel lately")
+
+
+def _others(world: World, first: Customer) -> list[Customer]:
+    return [c for c in world.customers[::-1] if c.number != first.number and c.company is None]
+
+
+def _write(helpdesk: Api, customer: Customer, text: str) -> str:
+    """Somebody writes to the helpdesk; answers the conversation's id."""
+    answer = helpdesk.post(
+        "/_sandbox/write",
+        {
+            "conversation": "new",
+            "text": text,
+            "contact": {
+                "name": f"{customer.given_name} {customer.family_name}",
+                "email": customer.email,
+                "phone": customer.phone,
+            },
+        },
+    )
+    return str(answer["conversation"])
+
+
+# --- the hub, through its API ----------------------------------------------------------------
+
+
+class Api:
+    """A JSON API, called as a helpdesk would."""
+
+    def __init__(self, address: str, token: str, *, ca_file: str | None = None) -> None:
+        headers = {"authorization": f"Bearer {token}", "api_access_token": token} if token else {}
+        self._client = http.client(LIMITS, base_url=address, headers=headers, ca_file=ca_file)
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self._read(self._client.get(path))
+
+    def post(self, path: str, body: Any, *, key: str | None = None) -> dict[str, Any]:
+        headers = {"idempotency-key": key, "prefer": "wait=20"} if key else {}
+        return self._read(self._client.post(path, json=body, headers=headers))
+
+    def refused(self, path: str, body: Any) -> dict[str, Any]:
+        answer = self._client.post(path, json=body, headers={"idempotency-key": str(uuid.uuid4())})
+        if answer.status_code < 400:
+            raise DemoError(f"POST {path} should have been refused")
+        problem: dict[str, Any] = answer.json()
+        return problem
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _read(self, answer: Any) -> dict[str, Any]:
+        if answer.status_code >= 400:
+            raise DemoError(f"{answer.request.method} {answer.request.url}: {answer.text}")
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+def _synced(hub: Api, tell: Teller, job: str) -> str:
+    """Wait for the run that the schedule owed at the start; answers what it saw."""
+    end = time.monotonic() + PATIENCE_S
+    with tell.working(f"{job} …") as update:
+        while True:
+            run = next(iter(hub.get(f"/v1/jobs/{job}/runs?limit=1")["data"]), None)
+            if run is not None and run["state"] not in ("queued", "running"):
+                break
+            if time.monotonic() > end:
+                raise DemoError(f"{job} takes longer than {PATIENCE_S:g} s")
+            counts = run["counts"].values() if run else ()
+            update(f"{job}: {sum(c['seen'] for c in counts)} records")
+            time.sleep(0.2)
+    if run["state"] != "done":
+        raise DemoError(f"{job} failed: {run['error']}")
+    told = ", ".join(f"{c['seen']} {kind}s" for kind, c in run["counts"].items() if c["seen"])
+    return f"{job}: {told}"
+
+
+def _enriched(hub: Api, conversation: str, tell: Teller) -> dict[str, Any]:
+    """Wait until the complaint of a conversation is understood and its person looked for."""
+    end = time.monotonic() + PATIENCE_S
+    with tell.working("waiting for the complaint …"):
+        while time.monotonic() < end:
+            for complaint in hub.get("/v1/complaints?connection=desk&limit=50")["data"]:
+                if complaint["conversation"] == conversation:
+                    whole = hub.get(f"/v1/complaints/{complaint['id']}")
+                    if whole["resolution"] is not None:
+                        return whole
+            time.sleep(0.1)
+    raise DemoError("the complaint never arrived")
+
+
+def _who(complaint: dict[str, Any]) -> Iterator[str]:
+    resolution, understood = complaint["resolution"], complaint["understanding"]
+    if not resolution["candidates"]:
+        yield f"who: nobody on file ({resolution['why']})"
+        return
+    candidate = resolution["candidates"][0]
+    yield f"who: {', '.join(candidate['refs'])} → {resolution['outcome']}"
+    for evidence in candidate["evidence"]:
+        weight, basis = evidence["weight"], evidence["basis"]
+        yield f"  because {evidence['detail']} ({weight:+.0f} bits, {basis})"
+    judged = {
+        name: understood[name]["value"] for name in ("intent", "reason", "sentiment", "severity")
+    }
+    yield "understood as " + ", ".join(f"{k} {v}" for k, v in judged.items())
+
+
+def _ended(hub: Api, action: dict[str, Any]) -> dict[str, Any]:
+    """Wait for an action's end."""
+    end = time.monotonic() + PATIENCE_S
+    while action["state"] in ("queued", "running", "waiting"):
+        if time.monotonic() > end:
+            raise DemoError(f"the action is still {action['state']}")
+        time.sleep(0.2)
+        action = hub.get(f"/v1/actions/{action['id']}")
+    return hub.get(f"/v1/actions/{action['id']}")
+
+
+def _leave_up(tell: Teller, address: str, key: str) -> None:
+    tell.step("Yours now; the API stays up until Ctrl-C")
+    tell.say(f"""\
+export AMENDS_KEY={key}
+curl -H "Authorization: Bearer $AMENDS_KEY" {address}/v1/complaints
+curl -H "Authorization: Bearer $AMENDS_KEY" {address}/v1/actions
+curl -H "Authorization: Bearer $AMENDS_KEY" {address}/v1/events
+open {address}/openapi.json, or docs/README.md""")
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
