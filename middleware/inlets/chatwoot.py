@@ -109,21 +109,25 @@ class ChatwootInlet:
             return Ignored("/message_type", "an activity line that Chatwoot wrote itself")
         deleted = root.at("content_attributes", "deleted").flag()
         event = ArrivalEvent.CREATED if created else ArrivalEvent.EDITED
-        sender = self._sender(root, conversation)
+        ours = kind != "incoming" or root.at("private").flag()
+        if ours:
+            author = self._staff(root.at("sender"))
+        else:
+            author = self._customer(self._sender(root, conversation), conversation)
         orders, _ = structured(conversation.at("custom_attributes"))
         reply_to = root.at("content_attributes", "in_reply_to").id()
         return Arrival(
             source_id=f"message:{root.at('id').need_id()}",
             event=ArrivalEvent.DELETED if deleted else event,
             conversation=self._conversation(root, conversation),
-            author=self._author(sender, conversation),
+            author=author,
             text="" if deleted else self._text(root),
             posted_at=root.at("created_at").moment(),
             changed_at=(root.at("updated_at") if not created else root.at("created_at")).moment(),
             brand_account=root.at("inbox", "id").id() or conversation.at("inbox_id").id(),
             direct=conversation.at("additional_attributes", "type").text() != "tweet",
             order_numbers=orders,
-            outgoing=kind != "incoming" or root.at("private").flag(),
+            outgoing=ours,
             status=conversation.at("status").text(),
             in_reply_to=f"message:{reply_to}" if reply_to else None,
         )
@@ -137,7 +141,7 @@ class ChatwootInlet:
             source_id=f"conversation:{number}:{event}:{(status or '')[:20]}{stamp}",
             event=ArrivalEvent.STATUS,
             conversation=number,
-            author=self._author(root.at("meta", "sender"), root),
+            author=self._customer(root.at("meta", "sender"), root),
             changed_at=moment,
             direct=root.at("additional_attributes", "type").text() != "tweet",
             order_numbers=structured(root.at("custom_attributes"))[0],
@@ -154,15 +158,20 @@ class ChatwootInlet:
                 return part
         return root.at("sender")
 
-    def _author(self, sender: Part, conversation: Part) -> Author:
-        agent = sender.at("type").text() in ("user", "agent_bot")
-        network, native = self.source, None
-        if not agent:
-            network, native = self._network(conversation)
+    def _staff(self, sender: Part) -> Author:
+        """An agent or a bot; templates have no sender."""
+        return Author(
+            network=self.source,
+            native_id=f"user:{own}" if (own := sender.at("id").id()) else None,
+            display_name=sender.at("name").text(),
+        )
+
+    def _customer(self, sender: Part, conversation: Part) -> Author:
+        network, native = self._network(conversation)
         more = sender.at("additional_attributes")
         _, ids = structured(sender.at("custom_attributes"))
         own = sender.at("id").id()
-        if own and not agent:
+        if own:
             ids["chatwoot_contact"] = own
         if identifier := sender.at("identifier").id():
             ids["chatwoot_identifier"] = identifier

@@ -169,6 +169,13 @@ def test_chosen(name: str) -> None:
         assert any(reason.what == found.why for reason in found.ranked[0].reasons)
 
 
+def test_a_number_that_agrees_in_full_is_no_other_orders_digits() -> None:
+    bare = order("10001", days_ago=5)
+    found = match(said(None, named("10001")), orders=(bare, OLD))
+    assert found.chosen == bare.ref
+    assert all("digits" not in r.what for ranked in found.ranked for r in ranked.reasons)
+
+
 def test_the_score_is_the_sum_of_its_reasons() -> None:
     found = match(said(Reason.DAMAGED, named("SO-10002"), (T.SKU, "BL-500", 0.9)))
     for ranked in found.ranked:

@@ -42,7 +42,7 @@ def test_times_are_aware_and_held_in_utc() -> None:
 @pytest.mark.parametrize("bad", [{"source_id": " "}, {"conversation": ""}, {"nickname": "x"}])
 def test_an_arrival_needs_its_ids_and_knows_its_fields(bad: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
-        Arrival(**{"source_id": "1", "conversation": "c", "author": AUTHOR, **bad})  # type: ignore[arg-type]
+        Arrival(**{"source_id": "1", "conversation": "c", "author": AUTHOR, **bad})
 
 
 def test_spans_run_forwards() -> None:
@@ -82,7 +82,7 @@ def test_a_candidate_is_explained() -> None:
         {"refs": (REF,), "score": 0, "evidence": ()},
     ):
         with pytest.raises(ValidationError):
-            Candidate(**{"evidence": (EVIDENCE,), **bad})  # type: ignore[arg-type]
+            Candidate(**{"evidence": (EVIDENCE,), **bad})
 
 
 @pytest.mark.parametrize("outcome", [Outcome.LINK, Outcome.REVIEW])

@@ -100,7 +100,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "outgoing": False,
         "direct": True,
     },
-    "chatwoot/private_note": {"outgoing": True, "source_id": "message:102"},
+    "chatwoot/private_note": {
+        "outgoing": True,
+        "source_id": "message:102",
+        "author.native_id": "user:2",
+        "author.emails": (),
+        "author.external_ids": {},
+    },
     "chatwoot/message_deleted": {"event": DELETED, "source_id": "message:101", "text": ""},
     "chatwoot/message_edited": {
         "event": EDITED,
@@ -272,6 +278,24 @@ def test_what_says_nothing_is_ignored_with_a_reason(name: str) -> None:
     found = readings(name)
     assert found
     assert all(isinstance(reading, Ignored) and reading.reason for reading in found)
+
+
+def test_zammads_agents_are_ours_in_public_too() -> None:
+    payload = load("zammad/agent_note")
+    payload["article"]["internal"] = False
+    (reading,) = INLETS["zammad"].arrivals(payload)
+    assert isinstance(reading, Arrival)
+    assert reading.outgoing
+
+
+def test_a_template_of_chatwoot_is_not_the_customers_word() -> None:
+    payload = load("chatwoot/message_created")
+    payload["message_type"], payload["sender"] = "template", None
+    (reading,) = INLETS["chatwoot"].arrivals(payload)
+    assert isinstance(reading, Arrival)
+    assert reading.outgoing
+    assert reading.author.native_id is None
+    assert reading.author.emails == ()
 
 
 def test_a_chat_holds_both_sides() -> None:

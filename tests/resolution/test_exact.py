@@ -205,6 +205,16 @@ def test_decided(name: str) -> None:
     assert decision.why
 
 
+def test_a_handle_that_has_changed_its_owner_is_reviewed_however_much_agrees() -> None:
+    asked = TWEET.model_copy(
+        update={"native_id": "777", "emails": MARIA.emails, "phones": MARIA.phones}
+    )
+    candidates, decision = resolved(asked, [MARIA])
+    assert candidates[0].score > AutoRules().link_from
+    assert decision.outcome is Outcome.REVIEW
+    assert "changed its owner" in decision.why
+
+
 def test_an_agents_word_decides() -> None:
     asked = Author(network="x", native_id="5", handle="kim")
     candidates, decision = resolved(asked, [MARIA], said_by_agent=[str(MARIA.ref)])

@@ -37,6 +37,9 @@ ORDERS = {
     "so-10002 order so-10002": ["SO-10002"],
     # not orders
     "I ordered 500 pieces": [],
+    "I ordered 5000 pieces": [],
+    "I ordered 40000 x screws": [],
+    "the order of 2024": [],
     "ordered 2 weeks ago": [],
     "ordered 12 x 500 ml": [],
     "in order to get 5000 points": [],

@@ -11,7 +11,12 @@ from middleware.understanding.language import identify
 SAID = {
     "en": ["Where is my parcel? It was due last week", "refund me immediately", "Thanks, great!"],
     "de": ["Wo bleibt mein Paket?", "Die Lampe ist kaputt, ich will mein Geld zurück"],
-    "es": ["¿Dónde está mi pedido?", "No me ha llegado nada todavía", "Quiero un reembolso ya", "¿?"],
+    "es": [
+        "¿Dónde está mi pedido?",
+        "No me ha llegado nada todavía",
+        "Quiero un reembolso ya",
+        "¿?",
+    ],
     "fr": ["Je n'ai toujours rien reçu", "Où est ma commande ?", "Le colis est arrivé cassé"],
     "pt": ["Onde está minha encomenda? Não recebi nada ainda"],
     "it": ["Il pacco non è ancora arrivato, voglio il rimborso"],

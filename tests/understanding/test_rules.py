@@ -84,6 +84,7 @@ CASES: dict[str, dict[str, object]] = {
     "don't waste your money": {"sentiment": Sentiment.NEGATIVE},
     "no problems at all, works great": {"sentiment": Sentiment.POSITIVE},
     "I like the lamp but it is broken and useless": {"sentiment": Sentiment.NEGATIVE},
+    "good lamp, nice colour but disappointing": {"sentiment": Sentiment.NEGATIVE},
     # German
     "Die Lampe kam zerbrochen an, ich will sofort Ersatz": {
         "intent": C,
