@@ -32,8 +32,9 @@ class Jobs:
             if name not in declared and row.deleted_at is None:
                 row.deleted_at = at
 
-    def get(self, name: str) -> JobRow | None:
-        row = self._session.get(JobRow, name)
+    def get(self, name: str, *, lock: bool = False) -> JobRow | None:
+        """A declared job; `lock` holds its row, so that its runs are owed one after another."""
+        row = self._session.get(JobRow, name, with_for_update=lock or None)
         return None if row is None or row.deleted_at is not None else row
 
     def all(self) -> list[JobRow]:
