@@ -240,7 +240,7 @@ class SoapAdapter(Adapter):
             mapping = self._mappings.pull(kind)
             within = bindings.manner(call.operation).within
             path = ".".join(part for part in (within, call.result) if part)
-            fields = interface.answer_fields(call.operation, path)
+            fields = interface.answer_fields(call.operation, path, mapping.object)
             if mapping.object and fields:
                 objects.setdefault(mapping.object, ObjectInfo(name=mapping.object, fields=fields))
         return Description(

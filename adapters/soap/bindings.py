@@ -154,6 +154,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A SOAP header that goes with an operation, always the same."""
+
+    element: str
+    values: Mapping[str, Any]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Manner:
     """How one operation is called and its answer read."""
 
@@ -162,6 +171,7 @@ class Manner:
     error: ErrorRule | None = None
     faults: tuple[Outcome, ...] = ()
     fault_code: str = ""
+    headers: tuple[Header, ...] = ()
     types: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     type_places: Mapping[tuple[str, ...], Place] = field(default_factory=dict)
 

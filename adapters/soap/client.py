@@ -37,6 +37,7 @@ from zeep.wsse.username import UsernameToken
 from zeep.xsd.types.complex import ComplexType
 
 from adapters.soap.answers import Tree, collect, text, tree
+from adapters.soap.arguments import put
 from adapters.soap.bindings import Bindings, ErrorRule, Manner
 from adapters.soap.interface import Interface
 from adapters.soap.payload import Builder, Unfit, loose, mark_arrays
@@ -112,7 +113,7 @@ class Client:
             document, transport=_NoLine(), wsse=self._token(), settings=document.settings
         )
         self._service = self._zeep.create_service(self._binding.name, self._address)
-        self._headers = self._soap_headers()
+        self._headers = self._own_header()
         self._session = http.session(
             settings.limits, ca_file=settings.ca_file, on_premise=settings.on_premise
         )
@@ -135,32 +136,33 @@ class Client:
             zulu_timestamp=True,
         )
 
-    def _soap_headers(self) -> list[Any]:
+    def _own_header(self) -> list[Any]:
+        """The header that bears the credentials."""
         stated = self._settings.header
         if self._settings.auth != "header" or stated is None:
             return []
         values: dict[str, Any] = {}
         for path, value in stated.values.items():
             name = value.removeprefix("secret:")
-            put_in = values
-            *above, last = path.split(".")
-            for segment in above:
-                put_in = put_in.setdefault(segment, {})
-            put_in[last] = value if name == value else self._secrets.of(name)
+            put(values, tuple(path.split(".")), value if name == value else self._secrets.of(name))
+        problem = ""
         try:
-            element = self._types.get_element(etree.QName(stated.element))
+            return self._header(stated.element, values)
+        except Unfit as unfit:
+            problem = unfit.reason
+        raise self._refused(f"the header does not fit the WSDL: {problem}")
+
+    def _header(self, name: str, values: Mapping[str, Any]) -> list[Any]:
+        """A header as zeep takes it; raises Unfit."""
+        qname = etree.QName(name)
+        try:
+            element = self._types.get_element(qname)
         except (ZeepError, LookupError, KeyError):
             element = None
         if element is None or not isinstance(element.type, ComplexType):
             # Not in the WSDL: an intermediary wants it, so nothing says what it looks like.
-            name = etree.QName(stated.element)
-            return list(loose(name.localname, name.namespace, values, ()))
-        problem = ""
-        try:
-            return [Builder(self._types, zone=self._bindings.zone).element(element, values)]
-        except Unfit as unfit:
-            problem = unfit.reason
-        raise self._refused(f"the header does not fit the WSDL: {problem}")
+            return list(loose(qname.localname, qname.namespace, values, ()))
+        return [Builder(self._types, zone=self._bindings.zone).element(element, values)]
 
     def _refused(self, message: str) -> WsdlRefused:
         return WsdlRefused(message, system=self._system, operation="wsdl", code="wsdl")
@@ -207,8 +209,11 @@ class Client:
                 arguments = builder.arguments(
                     bound.input.body.type, values, rpc=bound.style == "rpc"
                 )
-            if self._headers:
-                arguments["_soapheaders"] = list(self._headers)
+            headers = [*self._headers]
+            for stated in manner.headers:
+                headers += self._header(stated.element, stated.values)
+            if headers:
+                arguments["_soapheaders"] = headers
             envelope: etree._Element = self._zeep.create_message(
                 self._service, operation, **arguments
             )
@@ -226,11 +231,11 @@ class Client:
             (body,) = envelope.iterchildren("{*}Body")
             mark_arrays(body[0], builder.arrays)
         action = manner.action if manner.action is not None else bound.soapaction or ""
-        headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{action}"'}
+        lines = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{action}"'}
         if isinstance(self._binding, Soap12Binding):
             kind = "application/soap+xml; charset=utf-8"
-            headers = {"Content-Type": f'{kind}; action="{action}"' if action else kind}
-        return etree.tostring(envelope, encoding="UTF-8", xml_declaration=True), headers
+            lines = {"Content-Type": f'{kind}; action="{action}"' if action else kind}
+        return etree.tostring(envelope, encoding="UTF-8", xml_declaration=True), lines
 
     def _misfit(self, operation: str, message: str, field: str | None = None) -> Rejected:
         return Rejected(

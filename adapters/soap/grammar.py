@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from adapters.soap.arguments import put
 from adapters.soap.bindings import (
     Argument,
     Bindings,
@@ -27,6 +28,7 @@ from adapters.soap.bindings import (
     Changes,
     EffectRule,
     ErrorRule,
+    Header,
     Lookup,
     Manner,
     Orders,
@@ -162,7 +164,21 @@ _OUTCOME = Keys(
     },
     required=("outcome",),
 )
+_QNAME = Text(r"([^\s:{}]+:[^\s:{}]+|\{[^{}]+\}[^\s:{}]+)", "prefix:Name or {namespace}Name")
 _MANNER_KEYS = {
+    "headers": Key(
+        Many(
+            Keys(
+                {
+                    "element": Key(_QNAME, "the header's element"),
+                    "values": Key(Named(Value(), "paths"), "what stands in it, by path"),
+                },
+                required=("element",),
+            ),
+            "headers",
+        ),
+        "SOAP headers that are always the same; credentials belong into the connection",
+    ),
     "within": Key(_PATH, "the element that all paths of answers begin at"),
     "error": Key(
         Keys(
@@ -186,9 +202,7 @@ _MANNER = Keys(
         "action": Key(Text(), "the SOAPAction, where the WSDL's is wrong"),
         "types": Key(
             Named(
-                Text(
-                    r"([^\s:{}]+:[^\s:{}]+|\{[^{}]+\}[^\s:{}]+)", "prefix:Type or {namespace}Type"
-                ),
+                _QNAME,
                 "paths",
             ),
             "the types that stand in for abstract ones, by path",
@@ -423,12 +437,29 @@ class _Reader:
             error=error,
             faults=own + tuple(rule for rule in usual.faults if rule.code not in codes),
             fault_code=_text(block, "fault_code") or usual.fault_code,
+            headers=self._headers(block) if "headers" in block.entries else usual.headers,
             types=types,
             type_places={
                 tuple(name.split(".")): entry.node.place
                 for name, entry in _block(block, "types").entries.items()
             },
         )
+
+    def _headers(self, block: Block) -> tuple[Header, ...]:
+        listed = block.get("headers")
+        made: list[Header] = []
+        for item in listed.items if isinstance(listed, Sequence) else ():
+            stated = item.get("element") if isinstance(item, Block) else None
+            if not isinstance(item, Block) or stated is None:
+                continue
+            name = self._type(stated)
+            if name is None:
+                continue
+            values: dict[str, Any] = {}
+            for path, value in _plain(item, "values").items():
+                put(values, tuple(path.split(".")), value)
+            made.append(Header(name, values, stated.place))
+        return tuple(made)
 
     def _type(self, node: Node) -> str | None:
         written = node.text if isinstance(node, Scalar) else ""

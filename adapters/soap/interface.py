@@ -102,12 +102,26 @@ class Interface:
         types = self._bindings.manner(operation).types
         return self._fields(self._input(operation), types)
 
-    def answer_fields(self, operation: str, path: str) -> tuple[FieldInfo, ...]:
-        """The elements of an operation's answer below a path."""
+    def answer_fields(self, operation: str, path: str, name: str) -> tuple[FieldInfo, ...]:
+        """The elements of an operation's answer below a path.
+
+        Where the WSDL puts a general type there, the one called `name` that extends it counts.
+        """
         kind = self._output(operation)
         if path:
             at = slot_at(kind, tuple(path.split(".")), schema=self.document.types, types={})
             kind = at.kind if at is not None else None
+        if getattr(kind, "_value_class", None) in self._extended:
+            special = [
+                found
+                for found in self.document.types.types
+                if isinstance(found, ComplexType)
+                and found.qname is not None
+                and found.qname.localname == name
+                and kind._value_class in found._extension_types
+            ]
+            if len(special) == 1:
+                kind = special[0]
         return self._fields(kind, {})
 
     def _input(self, operation: str) -> Any:
