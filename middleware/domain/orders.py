@@ -32,7 +32,9 @@ SKU = 40.0
 PRODUCT = 25.0
 TOTAL = 20.0
 FITS = 12.0
-ORDERED_ON = 10.0
+ORDERED_ON = 18.0
+ORDERED_ABOUT = 6.0
+"""The day before or after: time zones, and orders placed at midnight."""
 UNIT_PRICE = 8.0
 MISFITS = -10.0
 PLACED_LATER = -60.0
@@ -310,6 +312,7 @@ def _points(
         more = min(len(goods) - 1, 3) * 4.0
         yield _Point(kind=kind, what=best.what, points=best.points + more, sure=0.95)
     yield from _sums(order, understanding)
+    yield from _days_named(order, parcel, understanding)
     yield from _state(order, parcel, understanding, at)
     yield from _time(order, at)
 
@@ -350,6 +353,27 @@ def _sums(order: Order, understanding: Understanding) -> Iterable[_Point]:
     for entity in _distinct(understanding, EntityType.AMOUNT):
         if entity.value == _amount(order.total):
             yield _Point(kind="amount", what=f"its total of {order.total} is named", points=TOTAL)
+
+
+def _days_named(order: Order, parcel: _Parcel, understanding: Understanding) -> Iterable[_Point]:
+    """A date in the text is often the day of the order, or the day that the parcel came."""
+    moments = (("placed", order.placed_at), ("delivered", parcel.delivered))
+    best: _Point | None = None
+    for entity in _distinct(understanding, EntityType.DATE):
+        try:
+            named = date.fromisoformat(entity.value)
+        except ValueError:
+            continue
+        for what, moment in moments:
+            apart = abs((moment.date() - named).days) if moment is not None else 2
+            points = {0: ORDERED_ON, 1: ORDERED_ABOUT}.get(apart, 0.0)
+            if points and (best is None or points > best.points):
+                when = "on" if apart == 0 else "a day from"
+                best = _Point(
+                    kind="amount", what=f"it was {what} {when} {named.isoformat()}", points=points
+                )
+    if best is not None:
+        yield best
 
 
 def _amount(money: Money) -> str:
