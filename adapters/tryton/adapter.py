@@ -392,8 +392,11 @@ class TrytonAdapter(
         return self._receipt(what, model, ids[0], key, operation, existed=True)
 
     def _bearing(self, model: str, field: str, key: str, operation: str) -> list[int]:
-        """Ids of all records whose field is the key; three tell as much as a thousand."""
-        return self._records.ids(model, [[field, "=", key]], operation, limit=3)
+        """Ids of the records whose field is the key; three tell as much as a thousand."""
+        rows = self._client.search_read(
+            model, [[field, "=", key]], (field,), operation=operation, limit=3
+        )
+        return [row["id"] for row in rows if row[field] == key]
 
     def _carry_on(self, what: Operation, model: str, id_: int, key: str, operation: str) -> None:
         """Press the buttons that the record's state and the settings still ask for."""

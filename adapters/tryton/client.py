@@ -458,7 +458,7 @@ def result_of(
         raise _refusal(status, headers, content, write=write, operation=operation)
     try:
         body = json.loads(content, object_hook=decoded)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         raise _unreadable(write=write, operation=operation) from None
     # Exactly these keys: a login page, a proxy's JSON or a late answer to another call has others.
     if isinstance(body, dict) and body.get("id") == id_:
@@ -523,7 +523,7 @@ def _said(rule: Rule, text: str) -> str:
     return _without_values(text)
 
 
-_FORBIDDEN = re.compile(r'(?:access|of|on|on the|wizard|report) "(?P<what>[^"]+)"')
+_FORBIDDEN = re.compile(r'\b(?:access|of|on|the|wizard|report) "(?P<what>[^"]+)"')
 """The model, field, wizard or report that a permission is about; never the record."""
 _QUOTED = re.compile(r'"[^"]*"|“[^”]*”|„[^“”]*[“”]|«[^»]*»')
 

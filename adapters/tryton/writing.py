@@ -78,7 +78,7 @@ def wired(client: Client, model: str, values: Mapping[str, Any], *, operation: s
             )
         try:
             out[name] = _wired(client, known[name], value, operation)
-        except (ValueError, TypeError, InvalidOperation):
+        except (ValueError, TypeError, KeyError, InvalidOperation):
             raise Rejected(
                 f"{model}.{name} takes a value of type {known[name]['type']}",
                 system=SYSTEM,
@@ -96,7 +96,9 @@ def _wired(client: Client, field: Row, value: Any, operation: str) -> Any:
             return [["create", rows]]
         case "many2many":
             return [["add", [int(one) for one in value]]]
-        case "many2one" | "integer":
+        case "many2one":  # nested where the mapping also copies a field of it
+            return int(value["id"] if isinstance(value, Mapping) else value)
+        case "integer":
             return int(value)
         case "float":
             return float(value)
