@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types serve bench chaos openapi table schema lock clean
+.PHONY: help demo test lint format types serve bench chaos openapi schema lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,9 +55,6 @@ chaos: $(VENV)/.dev ## kill workers and break lines, then count in the remotes
 
 openapi: $(VENV)/.run ## write openapi/openapi.json anew
 	$(BIN)/amends openapi --output openapi/openapi.json
-
-table: $(VENV)/.run ## write the README's capability table anew
-	$(BIN)/python -m tests.architecture.table
 
 schema: $(VENV)/.run ## write mappings/mapping.schema.json anew
 	$(BIN)/amends map schema --output mappings/mapping.schema.json

@@ -142,17 +142,25 @@ def adapter_class(name: str, adapters: Mapping[str, str] = ADAPTERS) -> Any:
 
 
 def capability_table(adapters: Mapping[str, str] = ADAPTERS) -> str:
-    """Which adapter can do what, as a Markdown table: a row for each capability."""
+    """Which adapter can do what, as a Markdown table: a row for each capability.
+
+    ✓ is what every connection of the adapter can do, ○ what one can do whose bindings say how:
+    a generic adapter has a subclass for each.
+    """
     classes = {name: adapter_class(name, adapters) for name in sorted(adapters)}
     rows = [
         ["", *classes],
         ["---", *(":-:" for _ in classes)],
         *(
-            [
-                f"`{capability.__name__}`",
-                *("✓" if capability in capabilities_of(kind) else "" for kind in classes.values()),
-            ]
+            [f"`{capability.__name__}`", *(_mark(kind, capability) for kind in classes.values())]
             for capability in CAPABILITIES
         ),
     ]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def _mark(adapter: Any, capability: type) -> str:
+    if capability in capabilities_of(adapter):
+        return "✓"
+    bound = any(capability in capabilities_of(kind) for kind in adapter.__subclasses__())
+    return "○" if bound else ""
