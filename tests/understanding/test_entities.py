@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from middleware.domain.understanding import Entity, EntityType
-from middleware.understanding import entities as module
+from middleware.understanding import tracking
 from middleware.understanding.entities import Articles, entities, figure
 
 
@@ -97,7 +97,7 @@ RIGHT = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_published_tracking_numbers_have_right_check_digits(name: str) -> None:
     check, numbers = RIGHT[name]
-    assert all(getattr(module, check)(number) for number in numbers)
+    assert all(getattr(tracking, check)(number) for number in numbers)
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -106,7 +106,7 @@ def test_nine_of_ten_wrong_digits_are_noticed(name: str) -> None:
     for number in numbers:
         place = max(i for i, char in enumerate(number) if char.isdigit())
         others = [number[:place] + d + number[place + 1 :] for d in "0123456789"]
-        assert sum(getattr(module, check)(other) for other in others) == 1
+        assert sum(getattr(tracking, check)(other) for other in others) == 1
 
 
 TRACKING = {
