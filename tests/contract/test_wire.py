@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError
@@ -216,6 +216,7 @@ class TestStatus:
             status, headers, write=True, system="erp", operation="case", **said
         )
 
+    @settings(deadline=None)
     @given(st.integers(-10, 1000), st.booleans())
     def test_always_an_answer_and_never_ambiguous_on_reads(self, status: int, write: bool) -> None:
         error = wire.classify_status(status, {}, write=write, system="erp", operation="case")
@@ -286,6 +287,7 @@ def test_retry_after(headers: dict[str, str], expected: timedelta | None) -> Non
     assert wire.retry_after(headers) == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_retry_after_survives_anything(said: str) -> None:
     wait = wire.retry_after({"Retry-After": said})

@@ -62,7 +62,7 @@ _remotes = itertools.count(1)
 class MemoryPeer(Peer):
     adapter = MemoryAdapter
     faults = frozenset(_FAULTS)
-    patience_s = 2.0
+    patience_s = 5.0
 
     def __init__(self) -> None:
         self.name = f"shop-{next(_remotes)}"
