@@ -38,6 +38,9 @@ READS: list[tuple[str, Any, Any]] = [
     ("X.7.Y", {"X": [{"Y": 1}]}, None),
     ("X.0.Y", {"X": {"Y": 1}}, 1),
     ("X.Y", {"X": [{"Y": 1}]}, None),
+    ("\"X.'0'.Y\"", {"X": {"Y": 1}}, None),
+    ("\"X.'0'\"", {"X": {"0": 1}}, 1),
+    ("\"X.'0'\"", {"X": [1]}, None),
     ("{first_of: [X, Y]}", {"X": " ", "Y": "b"}, "b"),
     ("{first_of: [X, Y]}", {"X": 0, "Y": 1}, 0),
     ("{first_of: [X, Y]}", {}, None),
@@ -276,6 +279,7 @@ def test_all_problems_of_a_record_are_told_at_once():
     ]
     assert isinstance(caught.value, Permanent)
     assert caught.value.field == "a"
+    assert caught.value.operation == ""
     values, problems = mapping.convert({"A": "x", "B": 2, "C": 1})
     assert values == {"b": 2, "c": 1}
     assert [p.field for p in problems] == ["a"]

@@ -184,6 +184,9 @@ def test_clear_works_inside_lists_too():
     assert mapping.write({"l": [""], "b": None}) == {"L": [{"A": None, "B": None}]}
     assert mapping.write({"l": [{"x": {"c": None}}]})["L"][0]["C"] is None
     assert "C" not in mapping.write({"l": [{"x": None}]})["L"][0]
+    quoted = push("""A: {from: "'x.y'", clear: true}\nB: {from: x.y, clear: true}""")
+    assert quoted.write({"x.y": None}) == {"A": None, "B": None}
+    assert quoted.write({"x": {"y": None}}) == {"B": None}
 
 
 def test_clear_sends_null_only_for_a_field_that_is_there():
@@ -231,6 +234,13 @@ def test_a_request_is_pushed_as_pydantic_dumps_it():
         "City": "Berlin",
         "Line": [{"Sku": "A", "Qty": "2.50"}],
     }
+
+
+def test_a_request_that_cannot_be_mapped_is_refused_before_anything_is_sent():
+    with pytest.raises(MappingError) as caught:
+        Mapping.parse(REPLACEMENT).write({"lines": [{"quantity": "some"}]})
+    assert caught.value.operation == "Create"
+    assert [problem.field for problem in caught.value.problems] == ["Line.1.Qty"]
 
 
 def test_a_mapping_tells_its_sides():
