@@ -24,10 +24,11 @@ from middleware.flows.intake import Intake
 from middleware.jobs.clock import Clock
 from middleware.registry import Configured, Registry
 from middleware.resolution.exact import AutoRules
-from middleware.settings import ConnectionSettings, Settings, resolve
+from middleware.settings import ConnectionSettings, Settings, SettingsError, resolve
 from middleware.store import schema
 from middleware.store.database import Database
 from middleware.understanding import Rules
+from middleware.understanding.patterns import PatternRefused, order_pattern
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Application:
             database=self.database,
             registry=Registry(configured(settings)),
             engine=Engine(self.database, lease=settings.lease),
-            understands=Rules(),
+            understands=Rules(regions=settings.phone_regions),
             options=options_of(settings),
         )
         self.clock: Clock | None = None
@@ -207,7 +208,7 @@ def options_of(settings: Settings) -> Options:
             source=connection.inlet.source,
             secrets=tuple(secret(s) for s in connection.inlet.secrets),
             notes_to=connection.inlet.notes_to or _own_notes(name, connection),
-            order_patterns=tuple(connection.inlet.order_patterns),
+            order_patterns=_patterns(name, connection.inlet.order_patterns),
         )
     return Options(
         inlets=inlets,
@@ -224,10 +225,22 @@ def options_of(settings: Settings) -> Options:
         auto_link=AutoRules(enabled=settings.links.auto),
         cases_to=settings.actions.cases_to,
         orders_from=tuple(settings.actions.orders_from),
+        phone_regions=tuple(settings.phone_regions),
         note_when_enriched=settings.actions.note_when_enriched,
         action_lifetime=settings.actions.lifetime,
         read_deadline=settings.read_deadline,
     )
+
+
+def _patterns(name: str, patterns: list[str]) -> tuple[str, ...]:
+    """Order patterns that can be searched for safely; raises SettingsError for others."""
+    for place, pattern in enumerate(patterns):
+        try:
+            order_pattern(pattern)
+        except PatternRefused as error:
+            where = f"connections.{name}.inlet.order_patterns[{place}]"
+            raise SettingsError(f"{where}: {error}") from None
+    return tuple(patterns)
 
 
 def _own_notes(name: str, connection: ConnectionSettings) -> str | None:

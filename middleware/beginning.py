@@ -16,8 +16,8 @@ secret_key = "env:AMENDS_SECRET_KEY"
 
 [connections.erp]
 adapter = "tryton"
-settings = {{ url = "https://erp.example.com", database = "erp" }}
-secrets = {{ user = "env:ERP_USER", password = "env:ERP_PASSWORD" }}
+settings = {{ url = "https://erp.example.com", database = "erp", user = "amends" }}
+secrets = {{ password = "env:ERP_PASSWORD" }}
 
 [connections.crm]
 adapter = "salesforce"
@@ -52,7 +52,6 @@ cases_to = "crm"
 ENVIRONMENT = """\
 # Read this into the environment before `amends serve`; keep it out of version control.
 AMENDS_SECRET_KEY={secret_key}
-ERP_USER=
 ERP_PASSWORD=
 CRM_KEY=
 CRM_SECRET=

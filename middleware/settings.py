@@ -67,7 +67,7 @@ class InletSettings(Section):
     notes_to: str | None = None
     """The connection that writes notes; by default this one, if its adapter can."""
     order_patterns: list[str] = []
-    """Regular expressions of this company's order numbers."""
+    """How this company's order numbers look; see `middleware.understanding.patterns`."""
 
 
 class ConnectionSettings(Section):
@@ -163,6 +163,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     read_deadline: Duration = timedelta(seconds=3)
     lease: Duration = timedelta(seconds=15)
+    phone_regions: list[str] = []
+    """Where the customers live (ISO 3166-1 alpha-2): how phone numbers without a country are read."""
     requests_per_minute: Annotated[int, Field(gt=0)] = 1200
     """How many requests one API key may make."""
     connections: dict[str, ConnectionSettings] = {}

@@ -28,7 +28,7 @@ class InletOptions:
     notes_to: str | None = None
     """The connection that writes notes on its conversations."""
     order_patterns: tuple[str, ...] = ()
-    """Regular expressions of this company's order numbers."""
+    """How this company's order numbers look; see `middleware.understanding.patterns`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Options:
     endpoints: Mapping[str, EndpointOptions] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     auto_link: AutoRules = field(default_factory=AutoRules)
+    phone_regions: tuple[str, ...] = ()
+    """Where the customers live: how phone numbers without a country are read."""
     cases_to: str | None = None
     """The connection that cases are opened in; None means the first that offers it."""
     orders_from: tuple[str, ...] = ()

@@ -83,22 +83,26 @@ def resolve(
 ) -> Resolution:
     """Who may this be? Asks the store, and where it knows nobody, the remotes."""
     with hub.database.read() as uow:
-        known = known_to(uow, author, mentioned)
+        known = known_to(hub, uow, author, mentioned)
     sources: tuple[Source, ...] = ()
     if not known:
         found = find_people(hub, author, mentioned, deadline=deadline)
         sources = tuple(found.sources)
         if found.records:
             with hub.database.read() as uow:
-                known = known_to(uow, author, mentioned)
-    candidates = score(author, mentioned, known)
+                known = known_to(hub, uow, author, mentioned)
+    candidates = score(author, mentioned, known, regions=hub.options.phone_regions)
     decision = decide(candidates, auto=hub.options.auto_link)
     return Resolution(decision=decision, candidates=tuple(candidates), sources=sources)
 
 
-def known_to(uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
+def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
     """Everybody on file who bears one of the author's or the text's identifiers."""
-    wanted = (*identifiers_of_author(author), *identifiers_mentioned(mentioned))
+    regions = hub.options.phone_regions
+    wanted = (
+        *identifiers_of_author(author, regions=regions),
+        *identifiers_mentioned(mentioned, regions=regions),
+    )
     bearing = uow.records.bearing(wanted)
     refs = list(bearing)[:MOST_FOUND]
     orders: dict[Ref, list[str]] = {}
@@ -214,7 +218,7 @@ def find_people(
     deadline: timedelta | None = None,
 ) -> Found:
     """Ask every connection that finds contacts or accounts, and store what they answer."""
-    clue = clue_of(author, mentioned)
+    clue = clue_of(author, mentioned, regions=hub.options.phone_regions)
     if not (clue.emails or clue.phones or clue.handles or clue.external_ids):
         return Found()
     calls: list[tuple[str, Call]] = [
@@ -265,14 +269,15 @@ def _orders_of(hub: Hub, name: str, customer: Ref) -> list[Record]:
     return orders
 
 
-def clue_of(author: Author, mentioned: Sequence[Entity]) -> Clue:
+def clue_of(author: Author, mentioned: Sequence[Entity], *, regions: Sequence[str] = ()) -> Clue:
     """The exact parts of what is known, as adapters look people up by."""
 
     def of(type_: EntityType) -> tuple[str, ...]:
         return tuple(e.value for e in mentioned if e.type is type_)
 
     emails = (*author.emails, *of(EntityType.EMAIL))
-    phones = [n for p in (*author.phones, *of(EntityType.PHONE)) for n in normalise.phones(p)]
+    given = (*author.phones, *of(EntityType.PHONE))
+    phones = [number for text in given for number in normalise.phones(text, regions=regions)]
     network = normalise.network(author.network)
     named = author.handle is not None or author.native_id is not None
     return Clue(

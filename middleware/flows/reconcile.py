@@ -124,8 +124,9 @@ def look_up(hub: Hub, action_id: str) -> None:
     try:
         adapter = hub.registry.adapter(step.connection)
         traits = adapter.key_traits(operation)
-        found = getattr(adapter, f"find_{operation}")(request, key=step.key)
+        # Before the look-up, which may take a while: what it did not find may come meanwhile.
         settled = hub.clock() >= step.sent_at + traits.settle
+        found = getattr(adapter, f"find_{operation}")(request, key=step.key)
     except Duplicated as duplicated:
         error = duplicated
     except RemoteError as failed:

@@ -98,10 +98,9 @@ def run(hub: Hub, run_id: str) -> None:
 def kinds_of(hub: Hub, arguments: dict[str, Any]) -> tuple[Kind, ...]:
     """The kinds a job syncs: those it names, else all that the connection lists changes of."""
     connection = arguments["connection"]
-    if not hub.registry.offers(connection, ListsChanges):
-        raise NotOfferedError(f"the connection {connection!r} lists no changes")
     adapter = hub.registry.adapter(connection)
-    assert isinstance(adapter, ListsChanges)
+    if not isinstance(adapter, ListsChanges):
+        raise NotOfferedError(f"the connection {connection!r} lists no changes")
     named = tuple(Kind(kind) for kind in arguments.get("kinds") or ())
     missing = [kind for kind in named if kind not in adapter.change_kinds]
     if missing:

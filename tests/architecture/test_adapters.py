@@ -127,7 +127,8 @@ class TestAdapter:
     def test_the_class_is_what_its_line_says(self, name: str) -> None:
         kind = adapter_class(name)
         assert kind.system == name
-        assert capabilities_of(kind)
+        # A generic adapter can do what its bindings say; it has a subclass for each capability.
+        assert capabilities_of(kind) or any(map(capabilities_of, kind.__subclasses__()))
         assert kind.__doc__, "say in one sentence what it speaks to"
         if hasattr(kind, "change_kinds"):
             assert all(isinstance(changing, Kind) for changing in kind.change_kinds)
