@@ -313,12 +313,20 @@ class ReturnList(_Model):
     Returns = Array(Return)
 
 
+class DeletedIds(_Model):
+    Id = Unicode(max_occurs="unbounded")
+
+
+class WarningList(_Model):
+    Warning = Unicode(max_occurs="unbounded")
+
+
 class ChangeList(_Model):
     Customers = Array(Customer)
     Orders = Array(Order)
     Shipments = Array(Shipment)
     Invoices = Array(Invoice)
-    Deleted = Array(Unicode, member_name="Id")
+    Deleted = DeletedIds
     NextPageToken = Unicode
     AsOf = DateTime
 
@@ -337,7 +345,7 @@ class Simulation(_Model):
     Delivery = Date
     Priority = Integer
     Stock = Array(Availability)
-    Warnings = Array(Unicode, member_name="Warning")
+    Warnings = WarningList
     Error = Error
 
 
@@ -423,7 +431,9 @@ class ErpService(Service):  # type: ignore[misc]
     def ListChanges(ctx, kind, since, until, pageToken):  # type: ignore[no-untyped-def] # noqa: N802, N803, N805
         page = _books(ctx).changes(str(kind), since=since, until=until, token=_unsealed(pageToken))
         answer = ChangeList(
-            Deleted=list(page.deleted), NextPageToken=_sealed(page.next_token), AsOf=page.as_of
+            Deleted=DeletedIds(Id=list(page.deleted)),
+            NextPageToken=_sealed(page.next_token),
+            AsOf=page.as_of,
         )
         element, made = {
             "customer": ("Customers", _customer),
@@ -448,7 +458,7 @@ class ErpService(Service):  # type: ignore[misc]
                 Availability(Sku=sku, Wanted=wanted, InStock=left, Enough=left >= wanted)
                 for sku, wanted, left in made.availability
             ],
-            Warnings=[f"{sku} is out of stock" for sku in short],
+            Warnings=WarningList(Warning=[f"{sku} is out of stock" for sku in short]),
         )
 
     @rpc(ReplacementOrder.customize(min_occurs=1, nullable=False), _returns=Created, **_out)

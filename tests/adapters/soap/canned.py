@@ -262,7 +262,7 @@ def shop(
             "wsdl": str(folder / "shop.wsdl"),
             "endpoint": f"{url}/soap",
             "on_premise": True,
-            "total_s": 2,
+            "total_s": 20,
             **settings,
         },
         secrets={name: SecretStr(value) for name, value in (secrets or {}).items()},

@@ -40,7 +40,7 @@ def document(inside: str = "", *, doctype: str = "", extra: str = "") -> str:
 def load(location: str | Path, **settings: Any) -> Documents:
     """What opening a connection does with a WSDL."""
     made = SoapSettings(
-        wsdl=str(location), endpoint="http://127.0.0.1/", on_premise=True, total_s=2, **settings
+        wsdl=str(location), endpoint="http://127.0.0.1/", on_premise=True, total_s=20, **settings
     )
     documents = Library(made, system="soap").fetch()
     wsdl.read(documents, system="soap")
@@ -234,7 +234,7 @@ def test_imports_from_allowed_hosts_are_fetched(remote: Canned, tmp_path: Path) 
 
 def test_a_private_address_needs_the_on_premise_mark(remote: Canned) -> None:
     remote.files = {"/w": document().encode()}
-    settings = SoapSettings(wsdl=f"{remote.url}/w", total_s=2)
+    settings = SoapSettings(wsdl=f"{remote.url}/w", total_s=20)
     with pytest.raises(Permanent, match="on premise"):
         Library(settings, system="soap").fetch()
     assert not remote.requests
@@ -299,7 +299,7 @@ def test_well_known_schemas_come_from_us(tmp_path: Path) -> None:
 
 
 def library(remote: Canned, cache: Path) -> Library:
-    made = SoapSettings(wsdl=f"{remote.url}/w", cache_dir=cache, on_premise=True, total_s=2)
+    made = SoapSettings(wsdl=f"{remote.url}/w", cache_dir=cache, on_premise=True, total_s=20)
     return Library(made, system="soap")
 
 
