@@ -389,8 +389,9 @@ def test_our_token_goes_to_no_other_host(
         "done": False,
         "nextRecordsUrl": "@attacker.example.com/services/data/v60.0/query/1",
     }
-    with pytest.raises(Transient):
+    with pytest.raises(Transient) as caught:
         adapter.read_order(peer.ref(Kind.ORDER, ids.make("801", 1)))
+    assert caught.value.message == "the answer was not understood", "it tried to connect"
 
 
 @pytest.mark.parametrize("key", ["../User", "//attacker.example.com/x", "https://x", "500", ""])
@@ -921,7 +922,7 @@ def test_two_notes_with_our_key_need_a_person(peer: CrmPeer, adapter: Salesforce
 
 def test_a_long_note_is_shortened_and_found(peer: CrmPeer, adapter: SalesforceAdapter) -> None:
     """4,000 bytes, not characters."""
-    request = peer.note_request("ä😀 " * 3000)
+    request = peer.note_request("ä" * 2500)
     receipt = adapter.create_note(request, key=KEY)
     row = peer.crm.rows.get("CaseComment", receipt.ref.id)
     assert row is not None
@@ -990,22 +991,32 @@ def line_of(peer: CrmPeer, **more: Any) -> WantedLine:
 def test_a_substitute_comes_from_the_same_price_book(
     peer: CrmPeer, adapter: SalesforceAdapter
 ) -> None:
-    here = line_of(peer)
-    other = next(p.sku for p in WORLD.products if p.sku != here.sku)
-    book = peer.crm.seed("Pricebook2", Name="Wholesale", IsActive=True)
-    product = peer.row("Product2", "ProductCode", other)["Id"]
-    decoy = peer.crm.seed("PricebookEntry", Pricebook2Id=book, Product2Id=product, UnitPrice=1,
-                          IsActive=True)  # fmt: skip
-    dollars = peer.crm.seed("PricebookEntry",
-                            Pricebook2Id=peer.row("Pricebook2", "IsStandard", True)["Id"],  # type: ignore[arg-type]
-                            Product2Id=product, UnitPrice=1, IsActive=True,
-                            CurrencyIsoCode="USD")  # fmt: skip
-    request = peer.replacement(lines=(line_of(peer, sku=other, quantity=Decimal("1.5")),))
+    product = peer.crm.seed("Product2", Name="Substitute", ProductCode="SUB-1", IsActive=True)
+    standard = next(row["Id"] for row in peer.crm.rows.all("Pricebook2") if row["IsStandard"])
+    wholesale = peer.crm.seed("Pricebook2", Name="Wholesale", IsActive=True)
+
+    def entry(book: str, **more: Any) -> str:
+        return peer.crm.seed(
+            "PricebookEntry",
+            Pricebook2Id=book,
+            Product2Id=product,
+            UnitPrice=1,
+            IsActive=True,
+            **more,
+        )
+
+    entry(wholesale)
+    entry(standard, CurrencyIsoCode="USD")
+    right = entry(standard)
+    request = peer.replacement(lines=(line_of(peer, sku="SUB-1", quantity=Decimal("1.5")),))
     adapter.create_replacement_order(request, key=KEY)
     (item,) = peer.items(peer.row("Order", KEY_FIELD, KEY)["Id"])
-    assert item["Product2Id"] == product
-    assert item["PricebookEntryId"] not in (decoy, dollars)
+    assert item["PricebookEntryId"] == right
     assert item["Quantity"] == 1.5
+    peer.crm.touch("PricebookEntry", right, IsActive=False)
+    with pytest.raises(Rejected) as caught:
+        adapter.create_replacement_order(request, key=OTHER_KEY)
+    assert caught.value.field == "lines.0.sku"
 
 
 def test_it_goes_where_the_request_says_and_nowhere_in_between(
