@@ -445,6 +445,7 @@ def test_a_tree_is_all_or_nothing(served: Served) -> None:
     assert len(crm.rows.all("Order")) == orders
     assert len(crm.rows.all("OrderItem")) == items
     assert crm.count("Order", KEY_FIELD, "TREE-2") == 0
+    client.restful("composite/tree/Order", method="POST", json=tree(order, entry, "TREE-3"))
     right = tree(order, entry, "TREE-2")
     assert client.restful("composite/tree/Order", method="POST", json=right) is not None
     assert crm.count("Order", KEY_FIELD, "TREE-2") == 1

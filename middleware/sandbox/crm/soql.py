@@ -400,14 +400,13 @@ class _Parser:
         return int(token.text)
 
     def _or_and(self, query: Query) -> Condition:
+        """Conditions joined by AND, or by OR; both together need parentheses."""
         first = self._one(query)
         for word, among in (("and", all), ("or", any)):
             if self._peek(word):
                 parts = [first]
                 while self._take(word):
                     parts.append(self._one(query))
-                if self._peek("and") or self._peek("or"):
-                    self.unexpected()  # AND and OR need parentheses to stand together
                 return _joined(parts, among)
         return first
 
