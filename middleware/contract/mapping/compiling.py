@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from decimal import Decimal
 from typing import Any
 
 from middleware.contract.mapping import paths
@@ -14,7 +13,7 @@ from middleware.contract.mapping.issues import Problem
 from middleware.contract.mapping.paths import Getter, Putter, Up
 from middleware.contract.mapping.steps import Convert, Refused, text
 from middleware.contract.mapping.tables import key_of
-from middleware.contract.mapping.values import E164, TYPES, Options, currency_code, e164, factor
+from middleware.contract.mapping.values import TYPES, Options, currency_code, e164, factor
 
 Run = Callable[[Any, Up], Any]
 
@@ -82,7 +81,7 @@ def apply(
     return out
 
 
-def _empty(value: Any) -> bool:
+def empty(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, list | tuple) and not value)
 
 
@@ -93,7 +92,7 @@ def _plain(value: Any) -> Any:
     return paths.plainly(value)
 
 
-def _fused(chain: tuple[Convert, ...]) -> Convert:
+def fused(chain: tuple[Convert, ...]) -> Convert:
     """The conversions one after the other, until one of them leaves nothing."""
     if len(chain) == 1:
         return chain[0]
@@ -116,7 +115,7 @@ def _fused(chain: tuple[Convert, ...]) -> Convert:
     return run
 
 
-def _each_of(convert: Convert) -> Convert:
+def each_of(convert: Convert) -> Convert:
     """The conversion, applied to every value of a list; nested lists are laid flat."""
 
     def run(value: Any) -> Any:
@@ -136,7 +135,7 @@ def _each_of(convert: Convert) -> Convert:
     return run
 
 
-def _steps(rule: FieldRule, *, back: bool) -> Convert | None:
+def steps_of(rule: FieldRule, *, back: bool) -> Convert | None:
     """All steps of a line as one conversion."""
     joining, splitting = ("split", "join") if back else ("join", "split")
     stages: list[Convert] = []
@@ -144,7 +143,7 @@ def _steps(rule: FieldRule, *, back: bool) -> Convert | None:
 
     def end_stage() -> None:
         if chain:
-            stages.append(_each_of(_fused(tuple(chain))))
+            stages.append(each_of(fused(tuple(chain))))
             chain.clear()
 
     for use in reversed(rule.uses) if back else rule.uses:
@@ -159,7 +158,14 @@ def _steps(rule: FieldRule, *, back: bool) -> Convert | None:
             if use.step.name == splitting:
                 end_stage()
     end_stage()
-    return _fused(tuple(stages)) if stages else None
+    return fused(tuple(stages)) if stages else None
+
+
+def options_of(rule: FieldRule, zone: tzinfo) -> Options:
+    """What a line says beside its type."""
+    return Options(
+        scale=rule.scale, format=rule.format, decimal_comma=rule.decimal_comma, zone=zone
+    )
 
 
 def _fallback(fallback: Fallback) -> Getter:
@@ -177,9 +183,9 @@ def _fallback(fallback: Fallback) -> Getter:
 def _condition(condition: Condition) -> Callable[[Any, Up], bool]:
     get, values = paths.getter(condition.path), frozenset(condition.values)
     if condition.test == "present":
-        return lambda record, up: not _empty(get(record, up))
+        return lambda record, up: not empty(get(record, up))
     if condition.test == "absent":
-        return lambda record, up: _empty(get(record, up))
+        return lambda record, up: empty(get(record, up))
     wanted = condition.test == "in"
 
     def compare(record: Any, up: Up) -> bool:
@@ -202,7 +208,7 @@ def _source(rule: FieldRule) -> Run:
                 if isinstance(value, str):
                     if value and not value.isspace():
                         return value
-                elif not _empty(value):
+                elif not empty(value):
                     return value
             return None
 
@@ -214,8 +220,8 @@ def _source(rule: FieldRule) -> Run:
             for get in getters:
                 value = get(record, up)
                 if isinstance(value, list | tuple):
-                    found.extend(item for item in value if not _empty(item))
-                elif not _empty(value):
+                    found.extend(item for item in value if not empty(item))
+                elif not empty(value):
                     found.append(value)
             return found or None
 
@@ -244,34 +250,20 @@ def _template(texts: tuple[str, ...], getters: list[Getter]) -> Run:
     return fill
 
 
-def _number_of(money: Any) -> Any:
+def number_of(money: Any) -> Any:
     """The amount of a Money-shaped value, or the value itself."""
     if isinstance(money, dict):
         return money.get("amount")
     return getattr(money, "amount", money)
 
 
-def _currency_of(money: Any) -> Any:
+def currency_of(money: Any) -> Any:
     if isinstance(money, dict):
         return money.get("currency")
     return getattr(money, "currency", None)
 
 
-def _agreeing(get: Getter, put: Putter) -> Putter:
-    """A putter for a place that several lines write, and must agree on."""
-
-    def agree(out: dict[str, Any], value: Any) -> None:
-        there = get(out, None)
-        if there is not None and there != value:
-            raise Refused(
-                f"the remote holds one currency here, the amounts are in {there}, {value}"
-            )
-        put(out, value)
-
-    return agree
-
-
-def _too_long(limit: int) -> Convert:
+def too_long(limit: int) -> Convert:
     def check(value: Any) -> Any:
         if value is not None and len(text(value)) > limit:
             raise Refused(f"{len(text(value))} characters, the limit is {limit}")
@@ -280,7 +272,7 @@ def _too_long(limit: int) -> Convert:
     return check
 
 
-def _lenient(convert: Convert, unknown: str) -> Convert:
+def lenient(convert: Convert, unknown: str) -> Convert:
     """The conversion, with `unknown_value` instead of a refusal."""
     if unknown == "error":
         return convert
@@ -294,7 +286,7 @@ def _lenient(convert: Convert, unknown: str) -> Convert:
     return run
 
 
-_CHECKED = frozenset({"email", "country", "currency", "uuid"})
+CHECKED = frozenset({"email", "country", "currency", "uuid"})
 
 
 class Compiler:
@@ -310,8 +302,6 @@ class Compiler:
         self.zone = zone
         self.unknown_value = unknown_value
         self.pushing = pushing
-
-    # -- forward: source → target ------------------------------------------------------------
 
     def forward(self, rules: Iterable[FieldRule], *, creating: bool = True) -> tuple[Compiled, ...]:
         """The plan from source to target, of every line that goes this way."""
@@ -330,7 +320,7 @@ class Compiler:
             return Compiled(rule, rule.key, place, self._conditional(rule, run), put, run)
         get = _source(rule)
         inner = self.forward(rule.fields, creating=creating)
-        run = _elements(inner, get) if rule.origin == "each" else self._value(rule, get)
+        run = elements(inner, get) if rule.origin == "each" else self._value(rule, get)
         run = self._conditional(rule, self._filled(rule, run))
         return Compiled(rule, rule.key, place, run, put, get, inner)
 
@@ -346,7 +336,7 @@ class Compiler:
         """What an empty value becomes: the default, an explicit null, a refusal, or nothing."""
         default = default_of(rule)
         if self.pushing and rule.type is not None and default is not None:
-            default = TYPES[rule.type].writes(self._options(rule))(default)
+            default = TYPES[rule.type].writes(options_of(rule, self.zone))(default)
         if default is not None:
 
             def with_default(record: Any, up: Up) -> Any:
@@ -381,18 +371,10 @@ class Compiler:
             )
         return run
 
-    def _options(self, rule: FieldRule) -> Options:
-        return Options(
-            scale=rule.scale,
-            format=rule.format,
-            decimal_comma=rule.decimal_comma,
-            zone=self.zone,
-        )
-
     def _value(self, rule: FieldRule, get: Getter) -> Run:
-        steps = _steps(rule, back=False)
+        steps = steps_of(rule, back=False)
         finish = self._finish(rule)
-        limit = None if rule.max_length is None else _each_of(_too_long(rule.max_length))
+        limit = None if rule.max_length is None else each_of(too_long(rule.max_length))
         many, pushing = rule.many, self.pushing
 
         def run(record: Any, up: Up) -> Any:
@@ -442,20 +424,20 @@ class Compiler:
             return self._money(rule, chain)
         if rule.type is not None:
             kind = TYPES[rule.type]
-            options = self._options(rule)
+            options = options_of(rule, self.zone)
             if rule.unit is not None:
                 return self._quantity(rule, chain, options)
             convert = (kind.writes if self.pushing else kind.reads)(options)
-            if rule.type in _CHECKED and rule.unknown_value:
-                convert = _lenient(convert, rule.unknown_value)
+            if rule.type in CHECKED and rule.unknown_value:
+                convert = lenient(convert, rule.unknown_value)
             chain.append(convert)
         if not chain:
             return None
-        convert = _each_of(_fused(tuple(chain)))
+        convert = each_of(fused(tuple(chain)))
         return lambda value, record, up: convert(value)
 
     def _phone(self, rule: FieldRule, chain: list[Convert]) -> Callable[[Any, Any, Up], Any]:
-        table = _fused(tuple(chain)) if chain else None
+        table = fused(tuple(chain)) if chain else None
         region_of = _fallback(rule.region)
         unknown = rule.unknown_value or "keep"
 
@@ -478,32 +460,32 @@ class Compiler:
 
     def _money(self, rule: FieldRule, chain: list[Convert]) -> Callable[[Any, Any, Up], Any]:
         kind = TYPES["money"]
-        options = self._options(rule)
+        options = options_of(rule, self.zone)
         if self.pushing:
             amount_out = kind.writes(options)
             only = rule.currency.default if rule.currency.path is None else None
 
             def send(value: Any, record: Any, up: Up) -> Any:
-                stated = _currency_of(value)
+                stated = currency_of(value)
                 if only is not None and stated is not None and stated != only:
                     raise Refused(f"the remote holds {only} here, the amount is in {stated}")
-                amount = _number_of(value)
+                amount = number_of(value)
                 return None if amount is None else amount_out(amount)
 
             return send
-        read = _fused((*chain, kind.reads(options)))
-        currency_of = _fallback(rule.currency)
+        read = fused((*chain, kind.reads(options)))
+        code_of = _fallback(rule.currency)
 
         def money(value: Any, record: Any, up: Up) -> Any:
             if isinstance(value, list | tuple):
                 raise Refused("one amount was expected, the value is a list")
             if isinstance(value, dict):
-                currency: Any = value.get("currency") or currency_of(record, up)
+                currency: Any = value.get("currency") or code_of(record, up)
                 value = value.get("amount")
                 if value is None or value == "":
                     return None
             else:
-                currency = currency_of(record, up)
+                currency = code_of(record, up)
             amount = read(value)
             if amount is None:
                 return None
@@ -519,15 +501,10 @@ class Compiler:
         unit = rule.unit
         assert unit is not None
         assert rule.type is not None
-        exact = _fused(
-            (*chain, TYPES["decimal"].reads(Options(decimal_comma=options.decimal_comma)))
-        )
         kind = TYPES[rule.type]
-        last = (kind.writes if self.pushing else kind.reads)(options)
-        if self.pushing:
-            exact = _fused((*chain, TYPES["decimal"].reads(Options())))
-        else:
-            last = kind.reads(Options(scale=options.scale))
+        comma = options.decimal_comma and not self.pushing
+        exact = fused((*chain, TYPES["decimal"].reads(Options(decimal_comma=comma))))
+        last = kind.writes(options) if self.pushing else kind.reads(Options(scale=options.scale))
         get = paths.getter(unit.path) if unit.path is not None else None
 
         def convert(value: Any, record: Any, up: Up) -> Any:
@@ -543,128 +520,8 @@ class Compiler:
 
         return convert
 
-    # -- back: target → source, for files of both directions ----------------------------------
 
-    def back(self, rules: Iterable[FieldRule], *, creating: bool) -> tuple[Compiled, ...]:
-        """The plan from target to source: of every line that is pushed."""
-        plan: list[Compiled] = []
-        for rule in rules:
-            if not rule.direction.pushes or (rule.only_create and not creating):
-                continue
-            plan.extend(self._back(rule, creating))
-        return tuple(plan)
-
-    def _back(self, rule: FieldRule, creating: bool) -> Iterable[Compiled]:
-        get, there = paths.getter(rule.path), paths.has(rule.path)
-        target = rule.push_path
-        assert target is not None
-        if rule.origin == "each":
-            run = _elements(self.back(rule.fields, creating=creating), get)
-        else:
-            run = self._undone(rule, get)
-
-        def filled(record: Any, up: Up) -> Any:
-            value = run(record, up)
-            if value is not None:
-                return value
-            if rule.clear and there(record, up):
-                return CLEAR
-            if rule.required and (creating or there(record, up)):
-                raise Refused("a value is required, it is empty")
-            return None
-
-        yield Compiled(rule, rule.key, str(rule.where), filled, paths.putter(target), get)
-        if rule.type == "money" and rule.currency.path is not None and not rule.currency.path.ups:
-            currency = rule.currency.path
-
-            def currency_of(record: Any, up: Up) -> Any:
-                return _currency_of(get(record, up))
-
-            put = _agreeing(paths.getter(currency), paths.putter(currency))
-            yield Compiled(rule, rule.key, str(rule.where), currency_of, put, get)
-
-    def _undone(self, rule: FieldRule, get: Getter) -> Run:
-        options = self._options(rule)
-        chain: list[Convert] = []
-        if rule.type == "money":
-            chain.append(self._amount(rule, options))
-        elif rule.type == "phone":
-            chain.append(self._phone_out(rule))
-        elif rule.type is not None:
-            convert = TYPES[rule.type].writes(options)
-            if rule.unit is not None:
-                chain.append(self._unconverted(rule))
-            if rule.type in _CHECKED and rule.unknown_value:
-                convert = _lenient(convert, rule.unknown_value)
-            chain.append(convert)
-        if rule.table is not None:
-            unknown = rule.unknown_value or self.unknown_value
-            chain.append(rule.table.writer(unknown, secret=rule.pii))
-        finish = _each_of(_fused(tuple(chain))) if chain else None
-        steps = _steps(rule, back=True)
-        limit = None if rule.max_length is None else _each_of(_too_long(rule.max_length))
-        keeps_list = rule.many or any(use.step.name == "split" for use in rule.uses)
-
-        def run(record: Any, up: Up) -> Any:
-            value = paths.plainly(get(record, up))
-            if isinstance(value, list | tuple) and not keeps_list:
-                # The remote field holds one value: the first is the one that was read from it.
-                value = next((v for v in value if v is not None and v != ""), None)
-            if value is None or value == "":
-                return None
-            for convert in (finish, steps):
-                if convert is not None:
-                    value = convert(value)
-                    if value is None or value == "":
-                        return None
-            if limit is not None:
-                limit(value)
-            return None if _empty(value) else value
-
-        return run
-
-    def _amount(self, rule: FieldRule, options: Options) -> Convert:
-        write = TYPES["money"].writes(options)
-        only = rule.currency.default if rule.currency.path is None else None
-
-        def amount(value: Any) -> Any:
-            stated = _currency_of(value)
-            if only is not None and stated is not None and stated != only:
-                raise Refused(f"the remote holds {only} here, the amount is in {stated}")
-            number = _number_of(value)
-            return None if number is None else write(number)
-
-        return amount
-
-    def _phone_out(self, rule: FieldRule) -> Convert:
-        region, unknown = rule.region.default, rule.unknown_value or "keep"
-
-        def phone(value: Any) -> Any:
-            written = text(value).strip()
-            if E164.fullmatch(written):
-                return written
-            number = e164(written, region)
-            if number is None and unknown == "error":
-                raise Refused("not a phone number")
-            return number if number is not None or unknown == "null" else written
-
-        return phone
-
-    def _unconverted(self, rule: FieldRule) -> Convert:
-        unit = rule.unit
-        assert unit is not None
-        assert unit.fixed is not None
-        size = factor(unit.fixed, unit.to, unit.factors)
-        number = TYPES["decimal"].reads(Options())
-
-        def convert(value: Any) -> Decimal:
-            exact: Decimal = number(value)
-            return exact / size
-
-        return convert
-
-
-def _elements(plan: tuple[Compiled, ...], get: Getter) -> Run:
+def elements(plan: tuple[Compiled, ...], get: Getter) -> Run:
     """Run the plan over each element of a list; a single object counts as a list of one."""
 
     def run(record: Any, up: Up) -> Any:

@@ -515,6 +515,9 @@ class Reader:
             refuse(f"{target.text!r} cannot be written", rule.origin)
         if rule.when:
             refuse("its condition reads the other side", "when")
+        currency = rule.currency.path
+        if rule.type == "money" and currency is not None and (currency.ups or currency.special):
+            refuse(f"the currency {currency.text!r} cannot be written", "currency")
         if rule.unit is not None and rule.unit.path is not None:
             refuse("the unit is not known on the way back (use is)", "unit")
         if rule.table is not None:

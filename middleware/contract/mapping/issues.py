@@ -58,7 +58,7 @@ class Problem:
         return f"{self.place}: {told}" if self.place else told
 
 
-class MappingInvalid(ValueError):  # noqa: N818  a verdict on a file, named as people say it
+class MappingInvalid(ValueError):
     """Mapping files are wrong; `issues` lists every mistake with its place."""
 
     def __init__(self, issues: Iterable[Issue]) -> None:

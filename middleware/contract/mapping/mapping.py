@@ -12,6 +12,7 @@ from middleware.contract.mapping.compiling import Compiled, Compiler, apply, nee
 from middleware.contract.mapping.fields import Direction, FieldRule
 from middleware.contract.mapping.file import SUFFIX, FaultRule, Idempotency, MappingFile, Match
 from middleware.contract.mapping.issues import AnswerUnreadable, MappingError, Place, Problem
+from middleware.contract.mapping.undoing import Undoer
 
 
 class MappedValues(dict[str, Any]):
@@ -42,8 +43,9 @@ class Mapping:
             return
         self.reading = pulling.forward(content.fields)
         if content.direction is Direction.BOTH:
-            self.creating = pulling.back(content.fields, creating=True)
-            self.changing = pulling.back(content.fields, creating=False)
+            undoing = Undoer(zone=zone, unknown_value=unknown)
+            self.creating = undoing.plan(content.fields, creating=True)
+            self.changing = undoing.plan(content.fields, creating=False)
 
     @classmethod
     def load(cls, path: pathlib.Path, *, root: pathlib.Path | None = None) -> Mapping:

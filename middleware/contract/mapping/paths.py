@@ -23,7 +23,7 @@ Putter = Callable[[dict[str, Any], Any], None]
 _SEGMENT = re.compile(r"""'(?P<single>[^']+)'|"(?P<double>[^"]+)"|(?P<bare>[^.'"\s]+)""")
 
 
-class PathInvalid(ValueError):  # noqa: N818  a verdict, like MappingInvalid
+class PathInvalid(ValueError):
     """The text is not a path; the message says why."""
 
 

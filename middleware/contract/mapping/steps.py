@@ -12,7 +12,7 @@ from typing import Any
 Convert = Callable[[Any], Any]
 
 
-class Refused(Exception):  # noqa: N818  caught field by field, never leaves the package
+class Refused(Exception):
     """A value that a rule cannot convert; the message holds no part of the value."""
 
 

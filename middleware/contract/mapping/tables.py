@@ -12,8 +12,8 @@ from typing import Any
 
 from middleware.contract.mapping.document import Block, Scalar
 from middleware.contract.mapping.issues import Place
+from middleware.contract.mapping.shapes import Report
 from middleware.contract.mapping.steps import Convert, Refused, text
-from middleware.contract.mapping.vocabulary import Report
 
 MAX_BYTES = 16 * 1024 * 1024
 WILDCARD = "*"

@@ -67,6 +67,8 @@ MISTAKES = [
     ("both", "a: {from: X, when: {present: Y}}", "", "7:16: error M009 'a' has no way back: its"),
     ("both", "a: {from: X, type: decimal, unit: {from: U, to: kg}}", "", "7:31: error M009"),
     ("both", "a:\n  each: L\n  fields:\n    b: {const: 1}", "", "10:11: error M009"),
+    ("both", "a:\n  each: L\n  fields:\n    b: {from: X, type: money, currency: {from: ^.C}}", "",
+     "10:33: error M009 'b' has no way back: the currency '^.C' cannot be written"),
     ("both", "a:\n  each: L\n  fields:\n    b: {from: ^.X}", "", "10:11: error M009"),
     ("both", "a: {from: X}\nb: {from: X}", "", "8:13: error M010 'X' and 'X' (line 7) write the"),
     ("pull", "account: X\naccount.erp: Y", "",
