@@ -28,7 +28,8 @@ def domain(clue: Clue) -> list[Any]:
         ]
     for known in _plain(clue.external_ids.values()):
         either += [[["code", "=", known]], [["identifiers.code", "=", known]]]
-    either += [[["name", "ilike", _quoted(name)]] for name in _plain((clue.name,))]
+    names = [" ".join(name.split()) for name in _plain((clue.name,))]
+    either += [[["name", "ilike", _quoted(name)]] for name in names]
     return ["OR", *either] if either else []
 
 
