@@ -175,16 +175,17 @@ def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
     else:
         query = query.where(ComplaintRow.person_id == link.person_id)
     if until is not None:
-        query = query.where(col(ComplaintRow.opened_at) < until)
+        query = query.where(col(ComplaintRow.opened_at) <= until)
     complaints = tuple(uow.session.exec(query.order_by(col(ComplaintRow.id))))
+    of_person = sa.and_(col(ActionRow.person_id) == link.person_id)
+    if link.identity_id is not None:
+        # What answers another identity's complaint does not stand on this one's link.
+        of_person = sa.and_(of_person, col(ActionRow.complaint_id).is_(None))
     rows: dict[str, ActionRow] = {}
-    for condition in (
-        ActionRow.person_id == link.person_id,
-        col(ActionRow.complaint_id).in_(complaints),
-    ):
+    for condition in (of_person, col(ActionRow.complaint_id).in_(complaints)):
         made = select(ActionRow).where(condition, col(ActionRow.created_at) >= link.valid_from)
         if until is not None:
-            made = made.where(col(ActionRow.created_at) < until)
+            made = made.where(col(ActionRow.created_at) <= until)
         rows |= {row.id: row for row in uow.session.exec(made)}
     notes = select(ActionStepRow).where(
         col(ActionStepRow.action_id).in_(rows),

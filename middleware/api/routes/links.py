@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -24,34 +24,42 @@ from middleware.store import queries
 router = APIRouter(route_class=Route, tags=["links"])
 
 
-@router.put(
-    "/v1/links",
-    response_model=schemas.LinkShown,
-    **operation(
-        Scope.LINKS_WRITE,
-        "malformed-body",
-        "body-too-large",
-        "not-found",
-        "conflict",
-        status=201,
-        says="The link is made.",
-        headers={"Location": "The link.", "ETag": "Its version."},
-        example=examples.LINK,
-        request={
-            "identity": {
-                "person_id": examples.PERSON_ID,
-                "identity": {"network": "x", "native_id": "42"},
-                "basis": "customer_confirmed",
-                "reason": "She named order SO-10001 and her postcode on the phone.",
-            },
-            "record": {
-                "person_id": examples.PERSON_ID,
-                "record": "crm:contact:003A1",
-                "reason": "Same postal address and bank account.",
-            },
+_PUT: dict[str, Any] = operation(
+    Scope.LINKS_WRITE,
+    "malformed-body",
+    "body-too-large",
+    "not-found",
+    "conflict",
+    status=201,
+    says="The link is made.",
+    headers={"Location": "The link.", "ETag": "Its version."},
+    example=examples.LINK,
+    request={
+        "identity": {
+            "person_id": examples.PERSON_ID,
+            "identity": {"network": "x", "native_id": "42"},
+            "basis": "customer_confirmed",
+            "reason": "She named order SO-10001 and her postcode on the phone.",
         },
-    ),
+        "record": {
+            "person_id": examples.PERSON_ID,
+            "record": "crm:contact:003A1",
+            "reason": "Same postal address and bank account.",
+        },
+    },
 )
+_PUT["responses"][200] = {
+    "description": "The link was there.",
+    "content": {
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/LinkShown"},
+            "example": examples.LINK,
+        }
+    },
+}
+
+
+@router.put("/v1/links", response_model=schemas.LinkShown, **_PUT)
 def put_link(
     wanted: schemas.LinkWanted, request: Request, door: TheDoor, asker: Asking
 ) -> Response:

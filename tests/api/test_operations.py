@@ -1,0 +1,383 @@
+"""What IT operators look at: connections, jobs, quarantine, events, keys."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from adapters.memory.remote import Fault
+from middleware.api.schemas import operations as schemas
+from middleware.contract.canonical import Kind
+from middleware.contract.capabilities import Quarantined
+from tests.api.conftest import Api, both_databases, event
+from tests.api.test_problems import shape
+
+
+@pytest.fixture
+def declared(api: Api) -> Api:
+    """The stage's connections and a job, as the configuration would declare them."""
+    names = api.stage.names
+    with api.stage.hub.database.begin() as uow:
+        uow.connections.declare(
+            {**{name: ("memory", {}) for name in names.values()}, "insta": ("inlet:meta", {})},
+            at=api.stage.time(),
+        )
+        uow.jobs.declare(
+            {
+                "erp-all": {
+                    "flow": "sync",
+                    "arguments": {"connection": names["erp"], "kinds": ["order", "account"]},
+                    "schedule": {"every": 300.0},
+                }
+            },
+            at=api.stage.time(),
+        )
+    return api
+
+
+# --- connections -------------------------------------------------------------------------------
+
+
+def test_connections_say_what_they_can_do(declared: Api) -> None:
+    page = schemas.ConnectionPage.model_validate(declared.get("/v1/connections").json())
+    by_name = {connection.name: connection for connection in page.data}
+    erp = by_name[declared.stage.names["erp"]]
+    assert erp.adapter == "memory"
+    assert {"ReadsOrders", "CreatesReplacementOrders", "ListsChanges"} <= set(erp.capabilities)
+    desk = by_name[declared.stage.names["desk"]]
+    assert desk.inlet == "generic"
+    assert (by_name["insta"].adapter, by_name["insta"].capabilities) == (None, [])
+    one = declared.get(f"/v1/connections/{erp.name}").json()
+    assert one == erp.model_dump(mode="json")
+
+
+def test_connections_are_paged_by_name(declared: Api) -> None:
+    names: list[str] = []
+    path = "/v1/connections?limit=3"
+    while path:
+        page = declared.get(path)
+        names += [c["name"] for c in page.json()["data"]]
+        link = page.headers.get("link", "")
+        path = link[1 : link.index(">")] if link else ""
+    assert names == sorted([*declared.stage.names.values(), "insta"])
+
+
+def test_a_check_is_kept(declared: Api) -> None:
+    erp = declared.stage.names["erp"]
+    before = schemas.HealthShown.model_validate(
+        declared.get(f"/v1/connections/{erp}/health").json()
+    )
+    assert (before.status, before.last_check) == ("unchecked", None)
+    answer = declared.post(f"/v1/connections/{erp}/check", scopes=("connections:check",))
+    check = schemas.CheckShown.model_validate(answer.json())
+    assert check.ok
+    assert check.findings
+    after = declared.get(f"/v1/connections/{erp}/health").json()
+    assert after["status"] == "ok"
+    assert after["last_check"] == answer.json()
+    assert declared.get(f"/v1/connections/{erp}").json()["last_check"] == answer.json()
+
+
+def test_what_a_check_finds_wrong_is_no_error(declared: Api) -> None:
+    erp = declared.stage.names["erp"]
+    declared.stage.erp.script.arm(Fault.DENIED, operation="check")
+    check = declared.post(f"/v1/connections/{erp}/check").json()
+    assert check["ok"] is False
+    assert all(f["remedy"] for f in check["findings"] if not f["ok"])
+    assert declared.get(f"/v1/connections/{erp}/health").json()["status"] == "failing"
+
+
+def test_a_check_that_hangs_ends_with_its_deadline(declared: Api) -> None:
+    erp = declared.stage.names["erp"]
+    declared.stage.erp.script.arm(Fault.SLOW, operation="check", seconds=0.19)
+    check = declared.post(f"/v1/connections/{erp}/check?deadline_ms=100").json()
+    assert check["ok"] is False
+    assert "within 0.1 s" in check["findings"][0]["detail"]
+
+
+def test_a_connection_that_only_receives_has_nothing_to_check(declared: Api) -> None:
+    assert declared.post("/v1/connections/insta/check").json()["ok"] is True
+
+
+@pytest.mark.parametrize("path", ["", "/health", "/check"])
+def test_no_such_connection(declared: Api, path: str) -> None:
+    method = "POST" if path == "/check" else "GET"
+    assert shape(declared.call(method, f"/v1/connections/none{path}"))["code"] == "not-found"
+
+
+def test_how_fresh_a_connection_is(declared: Api) -> None:
+    erp = declared.stage.names["erp"]
+    declared.post("/v1/jobs/erp-all/runs")
+    declared.stage.run_due()
+    quarantine(declared, "O9")
+    health = schemas.HealthShown.model_validate(
+        declared.get(f"/v1/connections/{erp}/health").json()
+    )
+    assert {fresh.kind for fresh in health.synced} == {"order", "account"}
+    assert health.quarantined == 1
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+@both_databases
+def test_a_job_is_run_now(declared: Api) -> None:
+    answer = declared.post("/v1/jobs/erp-all/runs", scopes=("jobs:run",))
+    assert answer.status_code == 202
+    queued = schemas.RunShown.model_validate(answer.json())
+    assert queued.state == "queued"
+    assert declared.post("/v1/jobs/erp-all/runs", scopes=("jobs:run",)).json()["id"] == queued.id
+    declared.stage.run_due()
+    run = schemas.RunShown.model_validate(declared.get(answer.headers["location"]).json())
+    assert run.state == "done"
+    assert run.counts["order"]["seen"] == 1
+    assert run.requested_by.startswith("key_")
+    declared.stage.time.pass_(seconds=2)
+    later = declared.post("/v1/jobs/erp-all/runs").json()["id"]
+    page = schemas.RunPage.model_validate(declared.get("/v1/jobs/erp-all/runs").json())
+    assert [r.id for r in page.data] == [later, queued.id]
+    job = schemas.JobShown.model_validate(declared.get("/v1/jobs/erp-all").json())
+    assert job.last_run is not None
+    assert job.last_run.id == later
+    listed = schemas.JobPage.model_validate(declared.get("/v1/jobs").json())
+    assert listed.data == [job]
+
+
+def test_a_job_is_paused_and_resumed(declared: Api) -> None:
+    version = declared.get("/v1/jobs/erp-all").headers["etag"]
+    paused = declared.post("/v1/jobs/erp-all/pause", scopes=("jobs:run",))
+    assert paused.json()["paused"] is True
+    assert paused.headers["etag"] != version
+    assert declared.post("/v1/jobs/erp-all/pause").headers["etag"] == paused.headers["etag"]
+    assert declared.post("/v1/jobs/erp-all/resume").json()["paused"] is False
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/jobs/none"),
+        ("GET", "/v1/jobs/none/runs"),
+        ("POST", "/v1/jobs/none/runs"),
+        ("POST", "/v1/jobs/none/pause"),
+        ("GET", "/v1/runs/none"),
+    ],
+)
+def test_no_such_job(declared: Api, method: str, path: str) -> None:
+    assert shape(declared.call(method, path))["code"] == "not-found"
+
+
+# --- quarantine --------------------------------------------------------------------------------
+
+
+def quarantine(api: Api, *ids: str, kind: Kind = Kind.ORDER, connection: str = "erp") -> None:
+    items = [
+        Quarantined(
+            kind=kind,
+            id=id_,
+            field="status",
+            reason="the table has no entry for this value",
+            place="order.map.yaml:3:5",
+            payload={"state": "?"},
+        )
+        for id_ in ids
+    ]
+    with api.stage.hub.database.begin() as uow:
+        name = api.stage.names[connection]
+        uow.records.quarantine(items, connection=name, at=api.stage.time())
+
+
+@both_databases
+def test_a_delivery_is_shown_and_replayed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = api.deliver(b'{"type": ').json()["delivery_id"]
+    api.stage.run_due()
+    shown = schemas.QuarantinedDeliveryBody.model_validate(
+        api.get(f"/v1/quarantine/deliveries/{delivery}", scopes=("quarantine:read",)).json()
+    )
+    assert (shown.body, shown.truncated) == ('{"type": ', False)
+    # Somebody mends what could not read it: here, by making it readable.
+    with api.stage.hub.database.begin() as uow:
+        row = uow.inbox.get(delivery)
+        assert row is not None
+        row.body = event()
+    path = f"/v1/quarantine/deliveries/{delivery}/replay"
+    answer = api.post(path, scopes=("quarantine:write",))
+    assert answer.status_code == 202
+    api.stage.run_due()
+    assert api.get(answer.headers["location"]).json()["state"] == "handled"
+    assert api.get("/v1/quarantine/deliveries").json()["data"] == []
+    assert shape(api.post(path))["code"] == "conflict"
+    gone = shape(api.get(f"/v1/quarantine/deliveries/{delivery}"))
+    assert gone["code"] == "not-found"
+    assert shape(api.post("/v1/quarantine/deliveries/none/replay"))["code"] == "not-found"
+
+
+def test_what_still_cannot_be_read_comes_back(api: Api) -> None:
+    delivery = api.deliver(b"nonsense").json()["delivery_id"]
+    api.stage.run_due()
+    for _ in range(2):
+        api.post(f"/v1/quarantine/deliveries/{delivery}/replay")
+        api.stage.time.pass_(seconds=1)
+        api.stage.run_due()
+        (listed,) = api.get("/v1/quarantine/deliveries").json()["data"]
+        assert listed["id"] == delivery
+
+
+def test_quarantined_deliveries_are_paged_newest_first(api: Api) -> None:
+    made = []
+    for n in range(5):
+        made.append(api.deliver(b"nonsense", message_id=f"m-{n}").json()["delivery_id"])
+        time.sleep(0.002)
+        api.deliver(b"nonsense %d" % n, message_id=f"n-{n}")
+    api.stage.run_due()
+    with api.stage.hub.database.read() as uow:
+        kept = sorted((row.id for row in uow.inbox.in_state("quarantined")), reverse=True)
+    seen: list[str] = []
+    path = "/v1/quarantine/deliveries?limit=2"
+    while path:
+        page = api.get(path)
+        seen += [d["id"] for d in page.json()["data"]]
+        link = page.headers.get("link", "")
+        path = link[1 : link.index(">")] if link else ""
+    assert seen == kept
+    assert api.get("/v1/quarantine/deliveries?connection=none").json()["data"] == []
+
+
+@both_databases
+def test_records_are_shown_with_the_rule_that_refused_them(api: Api) -> None:
+    quarantine(api, "O7", "O8", "O9")
+    quarantine(api, "C7", kind=Kind.CONTACT, connection="crm")
+    seen: list[schemas.QuarantinedRecord] = []
+    path = "/v1/quarantine/records?limit=2"
+    while path:
+        page = api.get(path, scopes=("quarantine:read",))
+        seen += schemas.QuarantinedRecordPage.model_validate(page.json()).data
+        link = page.headers.get("link", "")
+        path = link[1 : link.index(">")] if link else ""
+    assert [r.id for r in seen] == ["C7", "O7", "O8", "O9"]
+    assert seen[1].place == "order.map.yaml:3:5"
+    erp = api.stage.names["erp"]
+    only = api.get(f"/v1/quarantine/records?connection={erp}").json()["data"]
+    assert [r["id"] for r in only] == ["O7", "O8", "O9"]
+
+
+def test_a_record_is_read_again(api: Api) -> None:
+    erp = api.stage.names["erp"]
+    quarantine(api, "O1", "O9")
+    answer = api.post(f"/v1/quarantine/records/{erp}/order/O1/replay")
+    assert answer.json() == {"id": f"{erp}:order:O1", "state": "stored", "problems": []}
+    left = api.get("/v1/quarantine/records").json()["data"]
+    assert [r["id"] for r in left] == ["O9"]
+    # Still not to be read: the remote's own reason, and it stays.
+    problem = shape(api.post(f"/v1/quarantine/records/{erp}/order/O9/replay"))
+    assert problem["code"] == "upstream-rejected"
+    assert problem["upstream"]["operation"]
+    assert len(api.get("/v1/quarantine/records").json()["data"]) == 1
+
+
+def test_a_record_that_cannot_be_read_alone(api: Api) -> None:
+    quarantine(api, "C7", kind=Kind.CONTACT, connection="crm")
+    crm = api.stage.names["crm"]
+    problem = shape(api.post(f"/v1/quarantine/records/{crm}/contact/C7/replay"))
+    assert problem["code"] == "not-offered"
+    assert shape(api.post(f"/v1/quarantine/records/{crm}/contact/C8/replay"))["code"] == "not-found"
+    assert shape(api.post(f"/v1/quarantine/records/{crm}/gift/C8/replay"))["code"] == "validation"
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+@both_databases
+def test_events_are_read_in_order_and_from_where_one_stopped(declared: Api) -> None:
+    declared.send_in(author={"emails": ["kim@example.com"]})
+    declared.post("/v1/jobs/erp-all/runs")
+    declared.stage.run_due()
+    told = declared.stage.events()
+    assert len(told) >= 3
+    seen: list[str] = []
+    path = "/v1/events?limit=1"
+    while True:
+        feed = schemas.EventFeed.model_validate(declared.get(path, scopes=("events:read",)).json())
+        seen += [e.type for e in feed.data]
+        path = f"/v1/events?limit=1&cursor={feed.next_cursor}"
+        if not feed.has_more:
+            break
+    assert seen == told
+    again = declared.get(path).json()
+    assert (again["data"], again["has_more"]) == ([], False)
+    assert again["next_cursor"] == feed.next_cursor
+
+
+def test_events_are_chosen_by_type_and_family(declared: Api) -> None:
+    declared.send_in(author={"emails": ["kim@example.com"]})
+
+    def types(wanted: str) -> set[str]:
+        feed = declared.call("GET", "/v1/events", params={"types": wanted}).json()
+        return {e["type"] for e in feed["data"]}
+
+    assert types("complaint.enriched") == {"complaint.enriched"}
+    assert types("identity.*,complaint.enriched") == {"complaint.enriched", "identity.linked"}
+    assert types("action.done") == set()
+    assert types("complaint_enriched") == set()
+
+
+def test_an_event_may_be_waited_for(declared: Api) -> None:
+    cursor = declared.get("/v1/events").json()["next_cursor"]
+
+    def later() -> None:
+        time.sleep(0.3)
+        declared.send_in(author={"emails": ["kim@example.com"]})
+
+    worker = threading.Thread(target=later)
+    declared.key()
+    worker.start()
+    began = time.monotonic()
+    feed = declared.get(f"/v1/events?cursor={cursor}&wait=20").json()
+    worker.join()
+    assert feed["data"]
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(
+    "query", ["cursor=1", "cursor=e", "cursor=e1x", "types=*", "types=A.b", "types=a,,b", "wait=31"]
+)
+def test_what_is_no_place_in_the_feed(api: Api, query: str) -> None:
+    problem = shape(api.get(f"/v1/events?{query}"))
+    assert [e["pointer"] for e in problem["errors"]] == ["/query/" + query.partition("=")[0]]
+
+
+# --- keys --------------------------------------------------------------------------------------
+
+
+def test_keys_are_paged(api: Api) -> None:
+    for n in range(3):
+        api.post("/v1/keys", {"name": f"key {n}", "scopes": ["events:read"]})
+    names: list[str] = []
+    path = "/v1/keys?limit=2"
+    while path:
+        page = api.get(path)
+        names += [k.name for k in schemas.KeyPage.model_validate(page.json()).data]
+        link = page.headers.get("link", "")
+        path = link[1 : link.index(">")] if link else ""
+    assert names.count("test") == 1
+    assert {"key 0", "key 1", "key 2"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"name": "x", "scopes": ["everything"]}, "/scopes/0"),
+        ({"name": "x", "scopes": []}, "/scopes"),
+        ({"name": " ", "scopes": ["admin"]}, "/name"),
+        ({"name": "x", "scopes": ["admin"], "expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+    ],
+)
+def test_a_key_that_makes_no_sense(api: Api, body: dict[str, Any], pointer: str) -> None:
+    problem = shape(api.post("/v1/keys", body))
+    assert [e["pointer"] for e in problem["errors"]] == [pointer]
+
+
+def test_no_such_key(api: Api) -> None:
+    assert shape(api.call("DELETE", "/v1/keys/key_none"))["code"] == "not-found"
