@@ -168,7 +168,7 @@ _MOST_PAGES = 500
 T = TypeVar("T")
 
 
-class _Unreadable(Exception):  # noqa: N818 - it judges an answer
+class _Unreadable(Exception):
     """An answer that is not what Salesforce's documentation says; caught in this module."""
 
 
@@ -600,7 +600,7 @@ class Client:
         return rule.error(rule.message, system=SYSTEM, operation=operation, code=code)
 
 
-class _Refused(Exception):  # noqa: N818 - it carries an answer
+class _Refused(Exception):
     """A refusal inside an answer that says 2xx."""
 
     def __init__(self, errors: list[dict[str, Any]]) -> None:

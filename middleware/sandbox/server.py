@@ -525,7 +525,7 @@ class _Http(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Dropped(Exception):  # noqa: N818 - it ends a connection as scripted
+class _Dropped(Exception):
     pass
 
 

@@ -864,7 +864,7 @@ class Crm:
         return Answer(404, {"error": "rows, sessions or duplicate_rules"})
 
 
-class _TreeRefused(Exception):  # noqa: N818 - it is an answer
+class _TreeRefused(Exception):
     def __init__(self, reference: str, refusal: Refused) -> None:
         super().__init__(reference)
         self.reference = reference

@@ -23,7 +23,7 @@ Source = Callable[[str], Iterable[Row]]
 """All rows of an object, deleted ones too."""
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer
+class Refused(Exception):
     """What Salesforce answers instead: a status and one error."""
 
     def __init__(
