@@ -147,6 +147,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     """The flows by the names they are enqueued under."""
     return {
         "receive": partial(receive.run, hub),
+        "receive.enrich": partial(receive.enrich, hub),
         "correct": partial(correct.run, hub),
         "sync": partial(sync.run, hub),
         "deliver": partial(deliver.run, hub),

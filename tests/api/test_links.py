@@ -14,13 +14,6 @@ from tests.api.test_problems import shape
 REASON = "She said so on the phone and knew the order."
 
 
-@pytest.fixture
-def api(api: Api) -> Api:
-    """Runs what a link owes: a new look at complaints."""
-    api.stage.handlers.setdefault("receive.enrich", lambda _: None)
-    return api
-
-
 def stranger(api: Api, **data: Any) -> str:
     """A complaint by somebody nobody knows; answers its id."""
     author = {"native_id": "99", "handle": "somebody", "display_name": "S"}
@@ -71,8 +64,23 @@ def test_an_agent_says_who_somebody_is(api: Api) -> None:
     again = put(api, person_id=kim, identity_id=before["identity_id"])
     assert (again.status_code, again.json()["id"]) == (200, link.id)
     assert api.stage.events().count("identity.linked") == 1
-    owed = [o.flow for o in api.stage.engine.owed]
-    assert owed == ["receive.enrich"]
+    assert [o.flow for o in api.stage.engine.owed] == ["receive.enrich"]
+
+
+def test_whoever_is_linked_is_looked_at_anew(api: Api) -> None:
+    kim = person(api)
+    made(api, person_id=kim, record=str(api.stage.account.ref))
+    complaint = stranger(api)
+    shown = api.get(f"/v1/complaints/{complaint}").json()
+    assert (shown["person_id"], shown["order"]) == (None, None)
+    link = made(api, person_id=kim, identity_id=shown["identity_id"])
+    api.stage.run_due()
+    known = api.get(f"/v1/complaints/{complaint}").json()
+    assert (known["person_id"], known["order"]) == (kim, str(api.stage.order.ref))
+    assert revoke(api, link).status_code == 200
+    api.stage.run_due()
+    after = api.get(f"/v1/complaints/{complaint}").json()
+    assert (after["person_id"], after["order"]) == (None, None)
 
 
 def test_an_identity_nobody_saw_yet_can_be_linked(api: Api) -> None:
