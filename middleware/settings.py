@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     read_deadline: Duration = timedelta(seconds=3)
     lease: Duration = timedelta(seconds=15)
     phone_regions: list[str] = []
-    """Where the customers live (ISO 3166-1 alpha-2): how phone numbers without a country are read."""
+    """Where the customers live (ISO 3166-1 alpha-2): how numbers without a country are read."""
     requests_per_minute: Annotated[int, Field(gt=0)] = 1200
     """How many requests one API key may make."""
     connections: dict[str, ConnectionSettings] = {}

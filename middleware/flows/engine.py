@@ -133,7 +133,10 @@ class Engine:
             "log_level": "ERROR",
             "console_log_level": "ERROR",
         }
-        if not self._database.sqlite:
+        if self._database.sqlite:
+            # The engine's writers take turns with ours; see `Database`.
+            config["system_database_engine"] = self._database.engine
+        else:
             config["sys_db_pool_size"] = sum(QUEUES.values()) // 2
         DBOS(config=config)
         DBOS.launch()

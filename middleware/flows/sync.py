@@ -32,14 +32,15 @@ TRIES = 5
 LONGEST_WAIT = timedelta(seconds=30)
 
 
-class _Overtaken(Exception):  # noqa: N818 - not an error: another node goes on with this run
-    pass
+class _Overtaken(Exception):
+    """Somebody else has moved this cursor on."""
 
 
 def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]:
     """Owe the run of a job that is due at `tick`; answers its id and whether it is new.
 
-    The tick is part of the run's name, so that any number of nodes owe it once.
+    The tick is part of the run's name, so that any number of nodes owe it once. A job has one run
+    at a time: while one has not ended, it is the answer.
     """
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -47,8 +48,9 @@ def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]
         if row is None:
             raise NotFoundError(f"there is no job {job!r}")
         known = uow.jobs.run_of_tick(job, tick)
-        if known is not None:
-            return known.id, False
+        running = uow.jobs.running(job=job)
+        if known is not None or running:
+            return (known or running[0]).id, False
         run = RunRow(
             id=new_id("run"),
             job=job,
@@ -142,23 +144,22 @@ def _store(
     records = [(record, identifiers_of(record)) for record in page.records]
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
-        saved = uow.jobs.cursor(connection, kind.value)
-        if row is None or row.state != "running" or (saved.value if saved else None) != cursor:
-            # Somebody else moved this cursor on: two runs of one kind must not leapfrog.
+        moved = CursorRow(
+            connection=connection,
+            kind=kind.value,
+            value=page.cursor,
+            as_of=page.as_of,
+            run_id=run_id,
+            saved_at=now,
+        )
+        if row is None or row.state != "running":
+            raise _Overtaken
+        if not uow.jobs.move_cursor(moved, from_=cursor):
+            # Two runs of one kind must not leapfrog.
             raise _Overtaken
         counts = uow.records.store(records, as_of=page.as_of)
         counts.deleted = uow.records.delete(page.deleted, as_of=page.as_of)
         counts.quarantined = uow.records.quarantine(page.quarantined, connection=connection, at=now)
-        uow.jobs.save_cursor(
-            CursorRow(
-                connection=connection,
-                kind=kind.value,
-                value=page.cursor,
-                as_of=page.as_of,
-                run_id=run_id,
-                saved_at=now,
-            )
-        )
         row.counts = _added(row.counts, kind, counts)
         if counts.quarantined:
             deliver.tell(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,10 +48,11 @@ class Database:
 
     `url` is a SQLAlchemy URL; `postgresql://` means psycopg. On SQLite a writing transaction takes
     the write lock when it begins, so that it never fails halfway for want of it; a reading one
-    takes none.
+    takes none. SQLite's own waiting is a poll that may starve somebody, so the writers of one
+    process take turns before they ask it.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+    def __init__(self, url: str, *, pool_size: int = 32) -> None:
         self.url = normal_url(url)
         self.sqlite = self.url.startswith("sqlite")
         if self.sqlite:
@@ -57,12 +60,14 @@ class Database:
                 self.url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=30
             )
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
-            sa.event.listen(self.engine, "begin", _begin_sqlite)
+            turns = _Turns()
+            sa.event.listen(self.engine, "begin", turns.begin)
+            sa.event.listen(self.engine, "checkin", turns.give_back)
         else:
             self.engine = sa.create_engine(
                 self.url,
-                pool_size=pool_size,
-                max_overflow=pool_size,
+                pool_size=pool_size // 2,
+                max_overflow=pool_size // 2,
                 pool_timeout=30,
                 pool_pre_ping=True,
                 connect_args={"connect_timeout": 10},
@@ -115,6 +120,45 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: sa.Connection) -> None:
-    reading = connection.get_execution_options().get("amends_reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+class _Turns:
+    """Who of this process's threads may write to SQLite: one at a time, in order of asking."""
+
+    LONGEST_WAIT_S = 60
+    MARK = "amends_turn"
+
+    def __init__(self) -> None:
+        self._asking: deque[threading.Event] = deque()
+        self._lock = threading.Lock()
+        self._taken = False
+
+    def begin(self, connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("amends_reading", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        if not connection.info.get(self.MARK):
+            self._take()
+            connection.info[self.MARK] = True
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def give_back(self, _connection: Any, record: Any) -> None:
+        """A connection goes back to the pool only when its transaction has ended."""
+        if record.info.pop(self.MARK, False):
+            with self._lock:
+                if self._asking:
+                    self._asking.popleft().set()
+                else:
+                    self._taken = False
+
+    def _take(self) -> None:
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return
+            mine = threading.Event()
+            self._asking.append(mine)
+        if mine.wait(self.LONGEST_WAIT_S):
+            return
+        with self._lock:
+            if not mine.is_set():
+                self._asking.remove(mine)
+                raise TimeoutError(f"no turn to write within {self.LONGEST_WAIT_S} s")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select, update
 
 from middleware.store.tables import CursorRow, JobRow, RunRow
 
@@ -59,16 +60,43 @@ class Jobs:
             query = query.where(col(RunRow.id) < before)
         return list(self._session.exec(query.order_by(col(RunRow.id).desc()).limit(limit)))
 
-    def running(self) -> list[RunRow]:
+    def running(self, *, job: str | None = None) -> list[RunRow]:
+        """Runs that have not ended, of one job or of all."""
         query = select(RunRow).where(col(RunRow.state).in_(("queued", "running")))
+        if job is not None:
+            query = query.where(RunRow.job == job)
         return list(self._session.exec(query.order_by(col(RunRow.id))))
 
     def cursor(self, connection: str, kind: str) -> CursorRow | None:
         return self._session.get(CursorRow, (connection, kind))
 
-    def save_cursor(self, row: CursorRow) -> None:
-        """Save where a sync stands, in the transaction that stores the page."""
-        self._session.merge(row)
+    def move_cursor(self, row: CursorRow, *, from_: str | None) -> bool:
+        """Move a cursor on, in the transaction that stores the page it leads to.
+
+        Answers False, and changes nothing, when it no longer stands at `from_`: somebody else has
+        moved it. Two that try at once come one after the other.
+        """
+        connection = self._session.connection()
+        if from_ is None:
+            dialect = self._session.get_bind().dialect.name
+            insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+            made = connection.execute(
+                insert(CursorRow)
+                .values(**row.model_dump())
+                .on_conflict_do_nothing(index_elements=["connection", "kind"])
+                .returning(col(CursorRow.value))
+            )
+            return made.first() is not None
+        moved = connection.execute(
+            update(CursorRow)
+            .where(
+                col(CursorRow.connection) == row.connection,
+                col(CursorRow.kind) == row.kind,
+                col(CursorRow.value) == from_,
+            )
+            .values(**row.model_dump(exclude={"connection", "kind"}))
+        )
+        return moved.rowcount == 1
 
     def cursors(self) -> list[CursorRow]:
         query = select(CursorRow).order_by(CursorRow.connection, CursorRow.kind)

@@ -507,6 +507,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError(
-        "there is nothing before the first revision: restore a backup instead"
-    )
+    raise RuntimeError("there is nothing before the first revision: restore a backup instead")

@@ -39,7 +39,7 @@ def synced(api: Api, connection: str, *kinds: Kind) -> None:
     """Say that these kinds were read completely up to now."""
     with api.stage.hub.database.begin() as uow:
         for kind in kinds:
-            uow.jobs.save_cursor(
+            uow.jobs.move_cursor(
                 CursorRow(
                     connection=api.stage.names[connection],
                     kind=kind.value,
@@ -47,7 +47,8 @@ def synced(api: Api, connection: str, *kinds: Kind) -> None:
                     as_of=api.stage.time(),
                     run_id="run_1",
                     saved_at=api.stage.time(),
-                )
+                ),
+                from_=None,
             )
 
 

@@ -225,18 +225,40 @@ def test_a_connection_that_is_no_longer_declared_is_marked_deleted(database: Dat
         assert len(uow.connections.all()) == 2
 
 
-def test_a_cursor_is_replaced(database: Database) -> None:
-    for value in ("1", "2"):
-        with database.begin() as uow:
-            uow.jobs.save_cursor(
-                CursorRow(
-                    connection="erp", kind="order", value=value, as_of=T0, run_id="r", saved_at=T0
-                )
-            )
+def test_a_cursor_moves_only_from_where_it_stands(database: Database) -> None:
+    def cursor(value: str) -> CursorRow:
+        return CursorRow(
+            connection="erp", kind="order", value=value, as_of=T0, run_id="r", saved_at=T0
+        )
+
+    with database.begin() as uow:
+        assert uow.jobs.move_cursor(cursor("1"), from_=None)
+    with database.begin() as uow:
+        assert not uow.jobs.move_cursor(cursor("9"), from_=None)
+        assert not uow.jobs.move_cursor(cursor("9"), from_="0")
+        assert uow.jobs.move_cursor(cursor("2"), from_="1")
     with database.read() as uow:
         row = uow.jobs.cursor("erp", "order")
         assert row is not None
         assert row.value == "2"
+
+
+def test_two_that_move_one_cursor_at_once_come_one_after_the_other(database: Database) -> None:
+    moved: list[bool] = []
+
+    def move(n: int) -> None:
+        row = CursorRow(
+            connection="erp", kind="case", value=str(n), as_of=T0, run_id="r", saved_at=T0
+        )
+        with database.begin() as uow:
+            moved.append(uow.jobs.move_cursor(row, from_=None))
+
+    threads = [threading.Thread(target=move, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(moved) == [False] * 5 + [True]
 
 
 def test_leases_run_out_by_the_databases_clock(database: Database) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -98,4 +100,45 @@ def test_sqlite_is_in_wal_mode_and_syncs_every_commit(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         connection.rollback()
+    database.close()
+
+
+def test_writers_of_one_process_take_turns_in_order(tmp_path: Path) -> None:
+    """SQLite's own waiting polls, and may starve somebody while others come and go."""
+    database = Database(databases.migrated("sqlite", tmp_path))
+    order: list[int] = []
+    started = threading.Barrier(2)
+
+    def write(n: int) -> None:
+        with database.begin():
+            order.append(n)
+
+    def hold() -> None:
+        with database.begin():
+            started.wait()
+            time.sleep(0.5)
+
+    threads = [threading.Thread(target=hold)]
+    threads[0].start()
+    started.wait()
+    for n in range(8):
+        threads.append(threading.Thread(target=write, args=(n,)))
+        threads[-1].start()
+        time.sleep(0.03)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
+    database.close()
+
+
+def test_a_failed_writer_gives_its_turn_back(tmp_path: Path) -> None:
+    database = Database(databases.migrated("sqlite", tmp_path))
+    for _ in range(3):
+        with pytest.raises(RuntimeError), database.begin() as uow:
+            uow.session.execute(sa.text("select 1"))
+            raise RuntimeError
+    with pytest.raises(sa.exc.OperationalError), database.begin() as uow:
+        uow.session.execute(sa.text("select * from nowhere"))
+    with database.begin() as uow:
+        uow.audit.write(at=datetime.now(UTC), actor="a", action="b", subject="after")
     database.close()
