@@ -345,11 +345,9 @@ class Compiler:
 
             if rule.type != "money" or self.pushing:
                 return with_default
-            currency = _fallback(rule.currency)
+            amount = self._money(rule, [])
             return lambda record, up: (
-                value
-                if (value := run(record, up)) is not None
-                else {"amount": default, "currency": currency(record, up)}
+                value if (value := run(record, up)) is not None else amount(default, record, up)
             )
         if rule.required:
 
