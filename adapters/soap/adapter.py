@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from adapters.soap import fit, grammar
-from adapters.soap.answers import Tree, collect, text
+from adapters.soap.answers import Tree, collect, present, text
 from adapters.soap.arguments import Unquotable, argument_values
 from adapters.soap.bindings import Bindings, Call, EffectRule, Lookup, Paging, Write
 from adapters.soap.client import AlreadyDone, Answer, Client, matches
@@ -463,6 +463,7 @@ class SoapAdapter(Adapter):
             for part in self._parts(call, {"key": key, "request": request}):
                 for row in part.rows:
                     if write.key and text(row, write.key) != key:
+                        self._refuse_keyless(write, row)
                         continue
                     row_id = text(row, call.id)
                     if row_id is None:
@@ -492,6 +493,20 @@ class SoapAdapter(Adapter):
             if receipt is not None:
                 return receipt
         return None
+
+    def _refuse_keyless(self, write: Write, row: Tree) -> None:
+        """A look-up by key that answers rows without one would always find nothing.
+
+        Then everything would be done twice; so that is an error, which a person must mend.
+        """
+        if write.by_key and not present(row, write.key):
+            raise Permanent(
+                f"the look-up answered a record without {write.key}, which should bear our key; "
+                "check `key` in the bindings",
+                system=SYSTEM,
+                operation=write.find.operation,
+                code="key",
+            )
 
     def _receipt(
         self, write: Write, key: str, *, row_id: str, parts: Mapping[str, Any], existed: bool

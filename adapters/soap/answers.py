@@ -98,6 +98,13 @@ def text(value: Tree, path: str) -> str | None:
     return None
 
 
+def present(value: Tree, path: str) -> bool:
+    """Whether there is an element at a path, be it empty."""
+    *above, last = path.split(".")
+    holders = collect(value, ".".join(above))
+    return any(isinstance(holder, dict) and last in holder for holder in holders)
+
+
 def _flat(value: Tree) -> Iterator[Tree]:
     if isinstance(value, list):
         for item in value:

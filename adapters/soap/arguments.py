@@ -10,7 +10,7 @@ from typing import Any
 from adapters.soap.bindings import Argument, Call
 
 
-class Unquotable(Exception):  # noqa: N818 - becomes a Rejected error
+class Unquotable(Exception):
     """A value holds characters that the argument's template may not carry."""
 
 

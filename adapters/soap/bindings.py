@@ -118,6 +118,8 @@ class Write:
     find: Call
     key: str
     """The path of our key in a row that `find` answers."""
+    by_key: bool
+    """Whether `find` asks for our key; otherwise it asks for the record that was changed."""
     kind: Kind
     native: bool
     settle: timedelta
@@ -209,14 +211,14 @@ class Bindings:
     def manner(self, operation: str) -> Manner:
         return self.manners.get(operation, self.usual)
 
-    def calls(self) -> Iterator[tuple[Call, bool]]:
-        """Every bound call, and whether it changes something."""
-        yield from ((c, False) for c in _reads(self))
+    def calls(self) -> Iterator[Call]:
+        """Every bound call."""
+        yield from _reads(self)
         for write in self.writes.values():
-            yield write.call, True
-            yield write.find, False
+            yield write.call
+            yield write.find
             if write.preview is not None:
-                yield write.preview.call, False
+                yield write.preview.call
 
 
 def _reads(bindings: Bindings) -> Iterator[Call]:

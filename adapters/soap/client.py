@@ -70,7 +70,7 @@ _SECURITY_FAULTS = frozenset(
 _UNPROCESSED = frozenset({"MustUnderstand", "VersionMismatch", "DataEncodingUnknown"})
 
 
-class AlreadyDone(RemoteError):  # noqa: N818 - never leaves the adapter
+class AlreadyDone(RemoteError):
     """The remote says that a record with our key exists."""
 
 
@@ -100,7 +100,7 @@ class Client:
         self._bindings = bindings
         self._settings = settings
         self._secrets = secrets
-        self._system = system
+        self.system = system
         self._binding = self.interface.binding
         if settings.use_wsdl_address and not self.interface.address:
             raise self._refused("the WSDL states no address; set the connection's endpoint")
@@ -165,7 +165,7 @@ class Client:
         return [Builder(self._types, zone=self._bindings.zone).element(element, values)]
 
     def _refused(self, message: str) -> WsdlRefused:
-        return WsdlRefused(message, system=self._system, operation="wsdl", code="wsdl")
+        return WsdlRefused(message, system=self.system, operation="wsdl", code="wsdl")
 
     # Calling.
 
@@ -188,7 +188,7 @@ class Client:
         try:
             response = self._session.post(self._address, data=message, headers=headers)
         except Exception as error:
-            failure = classify(error, write=write, system=self._system, operation=operation)
+            failure = classify(error, write=write, system=self.system, operation=operation)
         if failure is not None:
             # Outside the handler, so that no library's exception with the request hangs on it.
             raise failure
@@ -240,7 +240,7 @@ class Client:
     def _misfit(self, operation: str, message: str, field: str | None = None) -> Rejected:
         return Rejected(
             f"{message}. Nothing was sent",
-            system=self._system,
+            system=self.system,
             operation=operation,
             code="request",
             field=field,
@@ -447,7 +447,7 @@ class _Reading:
             return Transient(
                 about,
                 retry_after=retry_after(self._response.headers),
-                system=self._client._system,
+                system=self._client.system,
                 operation=self._operation,
                 code=code,
                 field=field,
@@ -464,7 +464,7 @@ class _Reading:
             self._response.status_code,
             self._response.headers,
             write=self._write,
-            system=self._client._system,
+            system=self._client.system,
             operation=self._operation,
             code=code,
         )
@@ -480,7 +480,7 @@ class _Reading:
     ) -> RemoteError:
         return kind(
             about,
-            system=self._client._system,
+            system=self._client.system,
             operation=self._operation,
             code=code,
             field=field,

@@ -35,7 +35,7 @@ def against(bindings: Bindings, mappings: MappingSet, wsdl: Interface) -> list[I
             if not wsdl.knows_type(kind):
                 place = manner.type_places[path]
                 report.error("B006", f"the WSDL has no type {kind}", place)
-    for call, _ in bindings.calls():
+    for call in bindings.calls():
         if call.operation not in known:
             _no_operation(report, call.operation, call.place, known)
     if report.errors:
@@ -46,9 +46,13 @@ def against(bindings: Bindings, mappings: MappingSet, wsdl: Interface) -> list[I
         written[id(write.call)] = mapping
         if write.preview is not None:
             written[id(write.preview.call)] = mapping
-    for call, _ in bindings.calls():
+    for call in bindings.calls():
         _check_input(report, bindings, call, written.get(id(call)), wsdl)
         _check_answer(report, bindings, call, wsdl)
+    for write in bindings.writes.values():
+        _check_rows(report, bindings, write.find, [write.key, *write.receipt.values()], wsdl)
+    for changes in bindings.changes.values():
+        _check_paths(report, bindings, changes.call, [changes.deleted, changes.as_of], wsdl)
     for mapping in mappings.mappings:
         if mapping.wsdl_lock is not None:
             _check_lock(report, mapping.wsdl_lock, mapping.file.place, wsdl)
@@ -94,26 +98,36 @@ def _check_input(
 
 
 def _check_answer(report: Report, bindings: Bindings, call: Call, wsdl: Interface) -> None:
-    manner = bindings.manner(call.operation)
-    start = tuple(manner.within.split(".")) if manner.within else ()
-    if start and wsdl.lacks_answer(call.operation, start):
-        report.error(
-            "R201", f"the answer of {call.operation} has no element {manner.within!r}", call.place
-        )
+    within = bindings.manner(call.operation).within
+    if within and wsdl.lacks_answer(call.operation, tuple(within.split("."))):
+        message = f"the answer of {call.operation} has no element {within!r}"
+        report.error("R201", message, call.place)
         return
-    rows = start + (tuple(call.result.split(".")) if call.result else ())
-    paths = [rows]
-    if call.id:
-        paths.append(rows + tuple(call.id.split(".")))
-    if call.paging is not None and call.paging.more is None:
-        stated = (call.paging.next, call.paging.pages, call.paging.total, call.paging.done)
-        paths += [start + tuple(path.split(".")) for path in stated if path]
+    _check_rows(report, bindings, call, ["", call.id, *call.only], wsdl)
+    paging = call.paging
+    if paging is not None and paging.more is None:
+        stated = [paging.next, paging.pages, paging.total, paging.done]
+        _check_paths(report, bindings, call, stated, wsdl)
+
+
+def _check_rows(
+    report: Report, bindings: Bindings, call: Call, paths: Iterable[str], wsdl: Interface
+) -> None:
+    """Paths below a row of the answer; the empty one is the row itself."""
+    below = [".".join(part for part in (call.result, path) if part) for path in paths]
+    _check_paths(report, bindings, call, below, wsdl)
+
+
+def _check_paths(
+    report: Report, bindings: Bindings, call: Call, paths: Iterable[str], wsdl: Interface
+) -> None:
+    """Paths in the answer; the empty one is not stated."""
+    within = bindings.manner(call.operation).within
     for path in paths:
-        if wsdl.lacks_answer(call.operation, path):
-            shown = ".".join(path[len(start) :])
-            report.error(
-                "R201", f"the answer of {call.operation} has no element {shown!r}", call.place
-            )
+        whole = tuple(f"{within}.{path}".strip(".").split("."))
+        if path and wsdl.lacks_answer(call.operation, whole):
+            message = f"the answer of {call.operation} has no element {path!r}"
+            report.error("R201", message, call.place)
 
 
 def pushed(

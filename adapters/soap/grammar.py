@@ -769,6 +769,7 @@ class _Reader:
             call=self._call(block, "write", request=operation, operation=mapping.operation or ""),
             find=find,
             key=_text(find_block, "key"),
+            by_key=by_key,
             kind=kind,
             native=_flag(block, "native"),
             settle=timedelta(seconds=_number(block, "settle_s", 60)),

@@ -32,7 +32,7 @@ Path = tuple[str, ...]
 _xsd: Any = xsd  # zeep's own types are only half annotated
 
 
-class Unfit(Exception):  # noqa: N818 - a verdict on a value; it becomes a Permanent error
+class Unfit(Exception):
     """A value does not fit the WSDL; `path` says where."""
 
     def __init__(self, path: Path, reason: str) -> None:

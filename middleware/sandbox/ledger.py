@@ -95,7 +95,7 @@ INSERT INTO sqlite_sequence (name, seq) VALUES
 Row = dict[str, Any]
 
 
-class NotBooked(Exception):  # noqa: N818 - named like what the reader finds
+class NotBooked(Exception):
     """The books were not changed."""
 
 

@@ -158,6 +158,14 @@ WRONG: dict[str, tuple[str, str, str, str, str]] = {
         "operation: Find, arguments: {text: id}, result: Order, id: Nr", "R201",
         "the answer of Find has no element 'Order.Nr'",
     ),
+    "an unknown element for our key": (
+        "key: Ref}", "key: Reff}", "operation: Find, arguments: {text: key}", "R201",
+        "the answer of Find has no element 'Order.Reff'",
+    ),
+    "an unknown part of a receipt": (
+        "{number: Number}", "{number: Nr}", "operation: Find, arguments: {text: key}", "R201",
+        "the answer of Find has no element 'Order.Nr'",
+    ),
     "an unknown beginning of all answers": (
         "read_orders:", "within: Result\nread_orders:", "operation: Find", "R201",
         "the answer of Find has no element 'Result'",

@@ -617,6 +617,15 @@ def test_a_row_with_another_key_is_not_ours(ref: str, adapter: Any, remote: Cann
     assert adapter.find_return(REQUEST, key=KEY) is None
 
 
+def test_a_look_up_that_answers_rows_without_any_key_is_an_error(
+    adapter: Any, remote: Canned
+) -> None:
+    """Taken for nothing found, it would let everything be done twice."""
+    remote.say(FOUND.replace(f"<Ref>{KEY}</Ref>", ""))
+    error = outcome(lambda: adapter.find_return(REQUEST, key=KEY))
+    assert (type(error), error.code) == (Permanent, "key")
+
+
 def test_two_rows_with_our_key(adapter: Any, remote: Canned) -> None:
     order = FOUND[FOUND.index("<Order>") : FOUND.index("</Orders>")]
     remote.say(FOUND.replace("</Orders>", order.replace("<Id>7", "<Id>8") + "</Orders>"))
@@ -884,7 +893,7 @@ def test_check_sees_that_the_wsdl_has_changed(remote: Canned, tmp_path: Path) ->
     adapter = open_shop(folder, remote.url, endpoint=None, **settings)
     assert adapter.check().ok
     lock = adapter.describe().version
-    remote.files = {"/soap": wsdl.replace('name="Number"', 'name="Colour"').encode()}
+    remote.files = {"/soap": wsdl.replace('name="Done"', 'name="Colour"').encode()}
     report = adapter.check()
     assert report.ok
     assert "has changed" in report.findings[0].detail
@@ -895,7 +904,7 @@ def test_check_sees_that_the_wsdl_has_changed(remote: Canned, tmp_path: Path) ->
     remote.files = {"/soap": wsdl.encode()}
     adapter = open_shop(folder, remote.url, endpoint=None, wsdl=f"{remote.url}/soap")
     assert adapter.check().ok
-    remote.files = {"/soap": wsdl.replace('name="Number"', 'name="Colour"').encode()}
+    remote.files = {"/soap": wsdl.replace('name="Done"', 'name="Colour"').encode()}
     report = adapter.check()
     assert not report.ok
     assert any("R203" in finding.detail for finding in report.findings)
