@@ -432,6 +432,7 @@ def _serve(stack: contextlib.ExitStack, application: Application, host: str, por
             port=port,
             log_config=None,
             access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=3,
         )
     )
