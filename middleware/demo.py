@@ -274,7 +274,7 @@ secrets = {{ password = "file:secrets/erp" }}
 wsdl = "{server.url}{erp.PATH_11}?wsdl"
 endpoint = "{server.url}{erp.PATH_11}"
 on_premise = true
-cache_dir = "wsdl"
+cache_dir = "{(FOLDER / "wsdl").absolute()}"
 auth = "usernametoken"
 username = "amends"
 """
