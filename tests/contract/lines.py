@@ -59,8 +59,8 @@ class Line:
                 return
             self.connections += 1
             thread = threading.Thread(target=self._serve, args=(accepted,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _serve(self, accepted: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ class Line:
         for sock in list(self._open):
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join(2)
 
     def read(self, sock: socket.socket) -> Request | None:

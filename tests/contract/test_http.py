@@ -473,6 +473,20 @@ def test_a_caller_may_ask_for_less_time_and_never_for_more(serve: Callable[..., 
             assert least < time.monotonic() - begin < most
 
 
+def test_connecting_has_its_own_limit(serve: Callable[..., Line]) -> None:
+    """Whatever a caller asks for; the handshake hangs here for ever."""
+    url = serve(lines.silent).url.replace("http:", "https:")
+    limits = Limits(connect_s=0.3, total_s=30)
+    posts: list[Any] = [Requests(limits).session.post, Httpx(limits).client.post]
+    for post in posts:
+        begin = time.monotonic()
+        with pytest.raises(Exception, match=r".") as caught:
+            post(url, timeout=30)
+        assert time.monotonic() - begin < 10
+        error = wire.classify(caught.value, write=True, system="erp", operation="order")
+        assert type(error) is Transient
+
+
 def test_the_deadline_spans_redirects(serve: Callable[..., Line]) -> None:
     def slow_redirect(line: Line, sock: Any) -> None:
         while line.read(sock):
