@@ -773,6 +773,14 @@ def restore_names(erp: TrytonPeer) -> None:
             erp.rpc.call("model.party.party.write", [id_], {"name": name})
 
 
+def backdate(erp: TrytonPeer, table: str, column: str, id_: int, ago: timedelta) -> None:
+    """Stamp rows as if they had been written a while ago; Tryton itself offers no way to."""
+    moment = (datetime.now(UTC) - ago).replace(tzinfo=None).isoformat(" ")
+    query = f"UPDATE {table} SET create_date = ?, write_date = NULL WHERE {column} = ?"
+    with closing(sqlite3.connect(erp.tryton.file, timeout=20)) as database, database:
+        database.execute(query, (moment, id_))
+
+
 def test_what_was_committed_late_is_seen_by_the_next_run(erp: TrytonPeer, opened: Opener) -> None:
     """A row may appear with a stamp from before the cursor: its transaction was a long one."""
     adapter = opened(overlap_s=600)
@@ -780,13 +788,8 @@ def test_what_was_committed_late_is_seen_by_the_next_run(erp: TrytonPeer, opened
     order = erp.draft()
 
     def stamped(ago: timedelta) -> None:
-        moment = (datetime.now(UTC) - ago).replace(tzinfo=None).isoformat(" ")
-        with closing(sqlite3.connect(erp.tryton.file, timeout=20)) as database, database:
-            for table, column in (("sale_sale", "id"), ("sale_line", "sale")):
-                database.execute(
-                    f"UPDATE {table} SET create_date = ?, write_date = NULL WHERE {column} = ?",
-                    (moment, int(order.id)),
-                )
+        backdate(erp, "sale_sale", "id", int(order.id), ago)
+        backdate(erp, "sale_line", "sale", int(order.id), ago)
 
     stamped(timedelta(minutes=5))
     assert order in {one.ref for one in changes(adapter, Kind.ORDER, cursor)}
@@ -816,6 +819,7 @@ def test_one_change_that_brings_up_many_records_is_cut_into_pages(
         "products": [["create", [{"suffix_code": f"{code}-{n}"} for n in range(5)]]],
     }
     (id_,) = erp.rpc.call("model.product.template.create", [template])
+    backdate(erp, "product_product", "template", id_, timedelta(days=2))
     _, _, cursor = walk(adapter, Kind.PRODUCT, None, 50)
     erp.rpc.call("model.product.template.write", [id_], {"name": "Mug in many colours"})
     records, _, _ = walk(adapter, Kind.PRODUCT, cursor, 2)
