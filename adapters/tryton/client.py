@@ -430,7 +430,7 @@ class Client:
         )
 
 
-class _SessionEnded(Exception):  # noqa: N818 - never leaves this module
+class _SessionEnded(Exception):
     """A 401: Tryton looks at the session before it looks at the call."""
 
 

@@ -110,7 +110,7 @@ def ready(home: Path) -> bool:
     return _Stages.of(home.absolute()).complete
 
 
-class InstallFailed(RuntimeError):  # noqa: N818 - a verdict, not a mistake of ours
+class InstallFailed(RuntimeError):
     """A stage of the installation failed; the message holds the end of its log."""
 
 
@@ -161,7 +161,7 @@ class TrytonServer:
     @property
     def log(self) -> str:
         """What the process has written so far."""
-        if self._folder is None:
+        if self._folder is None or not (self._folder / "log").exists():
             return ""
         return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
 
@@ -225,6 +225,7 @@ class TrytonServer:
             ),
             encoding="utf-8",
         )
+        before = len(self.log)
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own script
                 [
@@ -240,11 +241,14 @@ class TrytonServer:
                 env=_environment(),
             )
         while time.monotonic() < end:
-            if self._process.poll() is not None:
-                if "in use" in self.log:
-                    return False
-                raise RuntimeError(f"Tryton ended at once: {self.log[-2000:]}")
-            if self._answers(end):
+            ended = self._process.poll() is not None
+            said = self.log[before:]
+            if ended and "in use" in said:
+                return False
+            if ended:
+                raise RuntimeError(f"Tryton ended at once: {said[-2000:]}")
+            # Only its own word tells our server from another one on the same port.
+            if "Running on" in said and self._answers(end):
                 return True
             time.sleep(0.1)
         raise TimeoutError(f"Tryton did not answer in time: {self.log[-2000:]}")
