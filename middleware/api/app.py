@@ -34,8 +34,8 @@ from middleware.flows.hub import Hub
 from middleware.flows.intake import Intake
 
 ROUTERS = (
-    complaints.router,
     inlets.router,
+    complaints.router,
     people.router,
     links.router,
     context.router,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 from anyio.to_thread import run_sync
@@ -31,7 +31,7 @@ from middleware.domain.problems import (
 from middleware.flows.correct import Asker
 from middleware.flows.hub import Hub
 from middleware.flows.intake import Intake
-from middleware.flows.keys import Principal, Scope
+from middleware.flows.keys import Scope
 from middleware.inlets import MalformedBody, parse_json
 
 SECURITY_SCHEME = "api_key"
@@ -96,27 +96,31 @@ class Running:
                 self._keys.discard(mine)
 
 
-def _door(request: Request) -> Door:
+def door_of(request: Request) -> Door:
     door: Door = request.app.state.door
     return door
 
 
-def _principal(request: Request) -> Principal:
-    principal: Principal = request.state.principal
-    return principal
+# Coroutines, because FastAPI would call plain functions in a thread, which costs more than they do.
 
 
-def _asker(request: Request) -> Asker:
+async def _door(request: Request) -> Door:
+    return door_of(request)
+
+
+async def _asker(request: Request) -> Asker:
     return Asker(principal=request.state.principal.id, request_id=request.state.request_id)
 
 
 TheDoor = Annotated[Door, Depends(_door)]
-Caller = Annotated[Principal, Depends(_principal)]
 Asking = Annotated[Asker, Depends(_asker)]
 
 
-def request_id(request: Request) -> str:
-    return str(request.state.request_id)
+def deadline_of(milliseconds: int | None) -> timedelta | None:
+    """How long remotes may take; None leaves it to the operator. Zero is next to nothing."""
+    if milliseconds is None:
+        return None
+    return max(timedelta(milliseconds=milliseconds), timedelta.resolution)
 
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?=$|[,;\s])", re.IGNORECASE)
@@ -158,8 +162,6 @@ class Route(APIRoute):
     refused; the body is read within its limit and parsed. Only then FastAPI sees the request.
     """
 
-    takes_any_query = False
-
     @property
     def scope(self) -> Scope | None:
         """The scope that a key needs; None for a public route."""
@@ -180,8 +182,7 @@ class Route(APIRoute):
                 raise NotFoundError("There is no such thing: the path holds a NUL.")
             if scope is not None:
                 await _admit(request, scope)
-            if not self.takes_any_query:
-                _refuse_unknown(request, names)
+            _refuse_unknown(request, names)
             if takes_body:
                 await _read(request)
             try:
@@ -196,7 +197,7 @@ class Route(APIRoute):
 
 
 async def _admit(request: Request, scope: Scope) -> None:
-    door = _door(request)
+    door = door_of(request)
     principal = await door.keyring.recognise(request.headers.get("authorization"))
     request.state.principal = principal
     if door.limiter is not None:
@@ -242,8 +243,3 @@ async def _read(request: Request) -> None:
         )
     if body:
         await request.json()
-
-
-def canonical_json(value: Any) -> bytes:
-    """The same bytes for equal values, whatever the order of their keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from middleware.contract.canonical import Kind, Ref
+from datetime import timedelta
+
+from middleware.contract.canonical import Kind, Order, Ref
 from middleware.contract.capabilities import ReadsOrders
+from middleware.contract.errors import Transient
 from middleware.domain.problems import ConflictError, NotFoundError, NotOfferedError
 from middleware.flows.correct import Asker
 from middleware.flows.hub import Hub
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store import queries
+
+DEADLINE = timedelta(seconds=10)
+"""How long somebody who replays a record waits for the remote."""
 
 
 def delivery(hub: Hub, inbox_id: str, asker: Asker) -> None:
@@ -54,7 +60,15 @@ def record(hub: Hub, ref: Ref, asker: Asker) -> None:
             "record once it was changed there"
         )
     asked_at = hub.clock()
-    read = hub.registry.adapter(ref.connection).read_order(ref)
+    adapter = hub.registry.adapter(ref.connection)
+    try:
+        read: Order = hub.readers.submit(adapter.read_order, ref).result(DEADLINE.total_seconds())
+    except TimeoutError:
+        raise Transient(
+            f"no answer within {DEADLINE.total_seconds():g} s",
+            system=hub.registry.adapter_name(ref.connection),
+            operation="read_order",
+        ) from None
     now = hub.clock()
     with hub.database.begin() as uow:
         uow.records.store([(read, identifiers_of(read))], as_of=asked_at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,7 +10,7 @@ from starlette.responses import Response
 from middleware.api import examples, picture
 from middleware.api.answers import answer
 from middleware.api.describe import IfNoneMatch, operation
-from middleware.api.door import Route, TheDoor
+from middleware.api.door import Route, TheDoor, deadline_of
 from middleware.api.picture import Json, block, source
 from middleware.api.routes.complaints import listed
 from middleware.api.schemas.context import ContextShown
@@ -62,7 +61,9 @@ def get_person_context(
 ) -> Response:
     """Everything beside a person, each block with its sources, `as_of` and `complete`, `partial` or
     `failed`."""
-    found = context.of_person(door.hub, person_id, refresh=refresh, deadline=_deadline(deadline_ms))
+    found = context.of_person(
+        door.hub, person_id, refresh=refresh, deadline=deadline_of(deadline_ms)
+    )
     return answer(request, _shown(door.hub, found), tagged=True)
 
 
@@ -87,13 +88,9 @@ def get_complaint_context(
 ) -> Response:
     """Everything beside a complaint's person; where nobody knows who it is, the blocks say so."""
     found = context.of_complaint(
-        door.hub, complaint_id, refresh=refresh, deadline=_deadline(deadline_ms)
+        door.hub, complaint_id, refresh=refresh, deadline=deadline_of(deadline_ms)
     )
     return answer(request, _shown(door.hub, found), tagged=True)
-
-
-def _deadline(milliseconds: int | None) -> timedelta | None:
-    return None if milliseconds is None else timedelta(milliseconds=milliseconds)
 
 
 def _shown(hub: Hub, found: Context) -> Json:

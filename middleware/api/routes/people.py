@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,7 +10,7 @@ from starlette.responses import Response
 from middleware.api import examples, picture
 from middleware.api.answers import answer
 from middleware.api.describe import IfNoneMatch, operation
-from middleware.api.door import Route, TheDoor
+from middleware.api.door import Route, TheDoor, deadline_of
 from middleware.api.routes.complaints import candidate_of
 from middleware.api.routes.links import link_shown
 from middleware.api.schemas import complaints as complaint_schemas
@@ -67,8 +66,7 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
         )
         for number in clue.order_numbers
     ]
-    deadline = None if clue.deadline_ms is None else timedelta(milliseconds=clue.deadline_ms)
-    found = lookup.resolve(door.hub, author, named, deadline=deadline)
+    found = lookup.resolve(door.hub, author, named, deadline=deadline_of(clue.deadline_ms))
     decision = found.decision
     resolution = complaint_schemas.ResolutionShown(
         outcome=decision.outcome,

@@ -34,7 +34,7 @@ class ClueAsked(Asked):
     external_ids: Annotated[dict[Short, Short], Field(max_length=10, default_factory=dict)]
     order_numbers: Annotated[list[Short], Field(max_length=10, default_factory=list)]
     deadline_ms: Annotated[int, Field(ge=0, le=30_000)] | None = None
-    """How long remotes may be asked; 0 asks the store alone."""
+    """How long remotes may take to answer; what is late is named."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
