@@ -18,7 +18,7 @@ import httpx2
 from middleware.contract import http
 from middleware.contract.actions import NoteRequest, ReplacementOrderRequest, WantedLine
 from middleware.contract.canonical import Kind, Ref
-from middleware.contract.errors import RemoteError
+from middleware.contract.errors import Permanent, RemoteError
 from middleware.sandbox import crm
 from tests.chaos.hubs import Times, adapters
 from tests.chaos.remotes import Line, Remotes
@@ -73,6 +73,8 @@ def again(create: Callable[[], Any]) -> None:
     for _ in range(MOST_TRIES):
         try:
             create()
+        except Permanent:
+            raise
         except (RemoteError, httpx2.HTTPError):
             time.sleep(0.05)
         else:

@@ -14,6 +14,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def main(folder: str, customers: str, hub: str) -> None:
 
 
 def _lines(world: World, books: erp.Erp) -> list[Line]:
-    """Lines that the ERP accepts a replacement of, no two of one order and SKU."""
+    """Lines that the ERP accepts a replacement of."""
     found = []
     for order in world.orders:
         booked = books.ledger.order_by_number(order.number)
@@ -111,6 +112,7 @@ def _lines(world: World, books: erp.Erp) -> list[Line]:
                 unit={"EA": "piece", "BX": "box", "KG": "kg"}.get(line["unit"]),
             )
             for line in booked["lines"]
+            if Decimal(line["quantity"]) >= 1
         ]
     return found
 
