@@ -4,10 +4,9 @@ To put an adapter under the conformance suite, write `tests/adapters/<name>/peer
 
     def open_peer(tmp_path: Path) -> Peer: ...
 
-and optionally `MARKS = ("tryton",)`, pytest markers for every test of this peer, and `ADAPTER`, where
-a connection's bindings decide what it can do: the class that such a connection has once it is open.
-The suite finds the peer by its folder. What the adapter cannot do stands in `exceptions.yaml` beside
-it:
+and optionally `MARKS = ("tryton",)`, pytest markers for every test of this peer, and `ADAPTER`,
+where a connection's bindings decide what it can do: the class that it has once it is open. The
+suite finds the peer by its folder. What the adapter cannot do stands in `exceptions.yaml` beside it:
 
     - test: test_write_under_fault[soap-note-throttled]      # a test's name; * and ? are wildcards
       reason: The remote has no rate limit to answer with.
