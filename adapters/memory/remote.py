@@ -69,7 +69,7 @@ class Fault(StrEnum):
     """The remote says that all is well and answers with a login page."""
 
 
-class Refusal(Exception):  # noqa: N818
+class Refusal(Exception):
     """The remote answered with a code of its own instead of doing what was asked."""
 
     def __init__(self, code: str, message: str, *, field: str | None = None) -> None:

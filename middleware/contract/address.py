@@ -38,7 +38,7 @@ _METADATA = frozenset(
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
-class AddressRefused(ValueError):  # noqa: N818
+class AddressRefused(ValueError):
     """The address is not one that we may connect to; the message says why and what to do."""
 
 

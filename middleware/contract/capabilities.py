@@ -319,7 +319,7 @@ WRITES: dict[Operation, type] = {
     Operation.CASE: OpensCases,
     Operation.NOTE: WritesNotes,
 }
-"""The capability behind each operation; its methods are `create_<operation>`, `find_<operation>`."""
+"""The capability behind each operation: methods `create_<operation>` and `find_<operation>`."""
 
 READS: tuple[type, ...] = (
     FindsContacts,

@@ -60,11 +60,11 @@ LONGEST_WAIT = timedelta(hours=1)
 """The most that a remote's Retry-After is believed; a year would park an action for ever."""
 
 
-class AnswerTooLarge(Exception):  # noqa: N818
+class AnswerTooLarge(Exception):
     """The answer is larger than this connection allows; raise `max_bytes` if it is legitimate."""
 
 
-class RedirectRefused(Exception):  # noqa: N818
+class RedirectRefused(Exception):
     """The remote sent us elsewhere and we did not follow; `status` is its answer's."""
 
     def __init__(self, status: int) -> None:
