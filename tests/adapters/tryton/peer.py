@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx2
+import pytest
 from pydantic import SecretStr
 
 from adapters.tryton.adapter import TrytonAdapter
@@ -36,7 +37,8 @@ from middleware.sandbox.tryton import INTEGRATION, TrytonServer, install
 from tests.conformance.peer import Fault, Peer, Samples
 
 ROOT = Path(__file__).parents[3]
-MARKS = ("tryton",)
+# The first test of a fresh checkout also waits until Tryton is installed.
+MARKS = ("tryton", pytest.mark.timeout(1500))
 NAME = "erp"
 TOTAL_S = 5.0
 """A confirmation takes half a second of one core, which others may be using too."""
