@@ -79,7 +79,6 @@ class Answer:
     """What an operation answered. Paths in `body` begin where the bindings' `within` leads."""
 
     body: Tree
-    whole: Tree
     at: datetime | None
     """The remote's clock, from the HTTP header Date."""
 
@@ -282,7 +281,7 @@ class _Reading:
         content = self._response.content
         promised = self._client.interface.answers(self._operation)
         if not content and 200 <= status < 300 and not promised:
-            return Answer({}, {}, self._clock())
+            return Answer({}, self._clock())
         body, problem = self._body(content)
         if body is None:
             failure = self._by_status()
@@ -297,16 +296,15 @@ class _Reading:
             )
         if first is None:
             if not promised:
-                return Answer({}, {}, self._clock())
+                return Answer({}, self._clock())
             raise self._garbled("its body is empty")
         expected = self._client.interface.expected(self._operation)
         if expected is not None and etree.QName(first).localname != expected:
             raise self._garbled("it belongs to another operation")
-        whole = tree(first)
-        within = next(iter(collect(whole, self._manner.within)), None)
+        within = next(iter(collect(tree(first), self._manner.within)), None)
         inside: Tree = within if isinstance(within, dict) else {}
         self._refuse_error(inside)
-        return Answer(inside, whole if isinstance(whole, dict) else {}, self._clock())
+        return Answer(inside, self._clock())
 
     def _body(self, content: bytes) -> tuple[etree._Element | None, str]:
         kind = self._response.headers.get("Content-Type", "")

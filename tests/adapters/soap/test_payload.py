@@ -299,7 +299,7 @@ def test_repeated_choices_keep_their_members(wire: Wire) -> None:
 
 def test_an_operation_without_an_answer(wire: Wire) -> None:
     wire.remote.answers.append(Answer(b"", "202 Accepted"))
-    assert wire.client.call("Tell", {"words": "x"}, write=True).whole == {}
+    assert wire.client.call("Tell", {"words": "x"}, write=True).body == {}
 
 
 def test_what_the_wsdl_says_about_fields(wire: Wire) -> None:
