@@ -6,7 +6,7 @@ To put an adapter under the conformance suite, write `tests/adapters/<name>/peer
 
 and optionally `MARKS = ("tryton",)`, pytest markers for every test of this peer, and `ADAPTER`,
 where a connection's bindings decide what it can do: the class that it has once it is open. The
-suite finds the peer by its folder. What the adapter cannot do stands in `exceptions.yaml` beside it:
+suite finds the peer by its folder. What the adapter cannot do stands in `exceptions.yaml`:
 
     - test: test_write_under_fault[soap-note-throttled]      # a test's name; * and ? are wildcards
       reason: The remote has no rate limit to answer with.
