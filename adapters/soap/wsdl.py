@@ -1,7 +1,7 @@
 """A WSDL and all it imports: fetched under guard, kept on disk, read by zeep without a network.
 
 zeep fetches whatever a WSDL points to while it parses, and with every one of its guards on it
-still opens a local file that is named by its absolute path and puts it into the error (measured with
+still opens a local file that is named by its absolute path and puts it into the error (seen with
 zeep 4.3.3; `test_the_attacks_are_real` shows it). So zeep fetches nothing here. We collect the
 documents ourselves, each checked before it is opened, rewrite every import to a name of ours, and
 hand zeep the finished set with a transport that knows these names and no others.
