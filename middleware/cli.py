@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from middleware import __version__
 from middleware.app import Application, SchemaBehindError, handlers, set_up_logging
@@ -91,7 +91,7 @@ def say(text: str, style: str | None = None) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    err.print(message, style="red", markup=False, highlight=False)
+    err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
 
 
@@ -228,7 +228,7 @@ def create_key(
 @keys.command("list")
 def list_keys(config: ConfigOption = None) -> None:
     """List the API keys, without what is secret of them."""
-    table = Table("id", "name", "scopes", "expires", "revoked", "last used")
+    table = Table(Column("id", no_wrap=True), "name", "scopes", "expires", "revoked", "last used")
     with opened(config) as application, application.database.read() as uow:
         for row in uow.keys.all():
             table.add_row(

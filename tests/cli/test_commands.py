@@ -1,0 +1,115 @@
+"""The `amends` command, run as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIG = """\
+log_level = "ERROR"
+[connections.shop]
+adapter = "memory"
+[jobs.sync-shop]
+connection = "shop"
+schedule = { every = "5m" }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "amends.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def amends(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder, with nothing of ours in its environment."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("AMENDS_")}
+    return subprocess.run(
+        [sys.executable, "-c", "from middleware.cli import main; main()", *arguments],
+        cwd=folder,
+        env=kept | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_init_writes_files_once_and_keeps_what_is_there(tmp_path: Path) -> None:
+    assert amends(tmp_path, "init", "hub").returncode == 0
+    first = (tmp_path / "hub" / ".env").read_text()
+    assert "AMENDS_SECRET_KEY=" in first
+    assert (tmp_path / "hub" / ".env").stat().st_mode & 0o777 == 0o600
+    assert "left as it is" in amends(tmp_path, "init", "hub").stdout
+    assert (tmp_path / "hub" / ".env").read_text() == first
+
+
+def test_doctor_reads_what_init_wrote_and_names_what_is_missing(tmp_path: Path) -> None:
+    amends(tmp_path, "init", ".")
+    told = amends(tmp_path, "doctor", "--json")
+    assert told.returncode == 1
+    lines = json.loads(told.stdout)["lines"]
+    wrong = {line["what"] for line in lines if line["mark"] == "✗"}
+    assert "secret_key" in wrong
+    assert "connections.erp.secrets.password" in wrong
+    assert any(line["what"] == "mapping erp" and line["mark"] == "✓" for line in lines)
+
+
+def test_a_key_is_shown_once_and_listed_without_its_secret(folder: Path) -> None:
+    made = amends(folder, "keys", "create", "desk", "--scope", "complaints:write")
+    key = made.stdout.splitlines()[-1]
+    assert key.startswith("amends_live_key_")
+    listed = amends(folder, "keys", "list").stdout
+    assert "desk" in listed
+    assert key.rsplit("_", 1)[1] not in listed
+    refused = amends(folder, "keys", "create", "desk", "--scope", "everything")
+    assert refused.returncode == 1
+    assert "the scopes are" in refused.stderr.replace("\n", " ")
+
+
+def test_a_sync_is_run_and_told(folder: Path) -> None:
+    run = amends(folder, "sync", "run", "sync-shop", "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["state"] == "done"
+    unknown = amends(folder, "sync", "run", "nothing")
+    assert (unknown.returncode, "there is no job" in unknown.stderr) == (1, True)
+
+
+def test_connections_are_checked(folder: Path) -> None:
+    checked = amends(folder, "connections", "check", "--json")
+    assert checked.returncode == 0
+    assert json.loads(checked.stdout)["shop"]["ok"]
+
+
+@pytest.mark.parametrize(
+    ("addition", "told"),
+    [
+        ("bogus = 1\n", "jobs.sync-shop.bogus"),
+        ("[connections.x]\n", "an adapter, an inlet, or both"),
+        ('[connections.x]\nadapter="memory"\nsecrets={token="plain"}\n', "env:NAME or file:PATH"),
+        ("= 3", "amends.toml"),
+    ],
+)
+def test_a_wrong_configuration_stops_with_its_place_and_no_traceback(
+    folder: Path, addition: str, told: str
+) -> None:
+    (folder / "amends.toml").write_text(CONFIG + addition)
+    stopped = amends(folder, "serve")
+    assert stopped.returncode == 1
+    assert told in stopped.stderr.replace("\n", " ")
+    assert "Traceback" not in stopped.stderr
+
+
+def test_mapping_commands_tell_places_and_exit_codes(tmp_path: Path) -> None:
+    tree = tmp_path / "mappings" / "shop"
+    tree.mkdir(parents=True)
+    (tree / "account.map.yaml").write_text("mapping: 1\nid: shop.account\nfeilds: {}\n")
+    linted = amends(tmp_path, "map", "lint")
+    assert linted.returncode == 1
+    assert "account.map.yaml:3:1: error M001" in linted.stdout
+    assert amends(tmp_path, "map", "test").returncode == 1
