@@ -107,16 +107,15 @@ class Intake:
 
     def _store(self, batch: list[_Waiting]) -> list[Accepted]:
         with self._hub.database.begin() as uow:
-            accepted = []
-            for item in batch:
-                stored = uow.inbox.store_once(item.row)
-                accepted.append(
-                    Accepted(
-                        inbox_id=stored.id,
-                        new=stored.id == item.row.id,
-                        same_body=stored.body_hash == item.row.body_hash,
-                    )
+            stored = uow.inbox.store_all_once([item.row for item in batch])
+            accepted = [
+                Accepted(
+                    inbox_id=kept.id,
+                    new=kept.id == item.row.id,
+                    same_body=kept.body_hash == item.row.body_hash,
                 )
+                for item, kept in zip(batch, stored, strict=True)
+            ]
             for ids in _chunks([a.inbox_id for a in accepted if a.new], HANDLED_TOGETHER):
                 self._hub.engine.enqueue(uow, "receive", *ids, name=f"receive:{ids[0]}")
         return accepted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from middleware.store.tables import InboxRow
+
+_COLUMNS = tuple(InboxRow.model_fields)
+# Made once: building and hashing a statement costs more than running it.
+_INSERTS = {
+    dialect: insert(InboxRow)
+    .on_conflict_do_nothing(index_elements=["connection", "message_id"])
+    .returning(col(InboxRow.id))
+    for dialect, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+}
 
 
 class Inbox:
@@ -21,22 +31,30 @@ class Inbox:
         The caller compares `id` to see whether it is the new one, and `body_hash` to see whether
         the same id came with another body.
         """
-        values = row.model_dump()
-        dialect = self._session.get_bind().dialect.name
-        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-        statement = (
-            insert(InboxRow)
-            .values(**values)
-            .on_conflict_do_nothing(index_elements=["connection", "message_id"])
-            .returning(col(InboxRow.id))
-        )
-        if self._session.connection().execute(statement).first() is not None:
-            return row
-        return self._session.exec(
-            select(InboxRow).where(
-                InboxRow.connection == row.connection, InboxRow.message_id == row.message_id
+        return self.store_all_once([row])[0]
+
+    def store_all_once(self, rows: Sequence[InboxRow]) -> list[InboxRow]:
+        """The same for many deliveries in one statement, in their order."""
+        new = self._insert(rows)
+        known = self._known([row for row in rows if row.id not in new])
+        return [row if row.id in new else known[row.connection, row.message_id] for row in rows]
+
+    def _insert(self, rows: Sequence[InboxRow]) -> set[str]:
+        """Insert those whose message id is not there; answers their ids."""
+        statement = _INSERTS[self._session.get_bind().dialect.name]
+        values = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+        return set(self._session.connection().execute(statement, values).scalars())
+
+    def _known(self, rows: Sequence[InboxRow]) -> dict[tuple[str, str], InboxRow]:
+        """The rows that have the message ids of these."""
+        found: dict[tuple[str, str], InboxRow] = {}
+        for connection in {row.connection for row in rows}:
+            ids = [row.message_id for row in rows if row.connection == connection]
+            query = select(InboxRow).where(
+                InboxRow.connection == connection, col(InboxRow.message_id).in_(ids)
             )
-        ).one()
+            found |= {(row.connection, row.message_id): row for row in self._session.exec(query)}
+        return found
 
     def get(self, inbox_id: str) -> InboxRow | None:
         return self._session.get(InboxRow, inbox_id)
