@@ -99,6 +99,7 @@ def test_an_expired_key_is_refused_even_while_it_is_remembered(api: Api) -> None
     assert api.client.get("/v1/keys", headers=headers).status_code == 200
     api.stage.time.pass_(minutes=2)
     assert api.client.get("/v1/keys", headers=headers).status_code == 401
+    assert keys.recognise(hub, secret) is None
 
 
 def test_a_revoked_key_is_refused_at_once_here_and_soon_elsewhere(

@@ -57,10 +57,16 @@ def test_a_failing_connection_degrades_and_stops_nothing(api: Api) -> None:
 
 
 def test_a_database_that_is_behind(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries.schema, "head", lambda: "9999")
+    monkeypatch.setattr(queries, "newest_revision", lambda: "9999")
     status, shown = ready(api)
     assert (status, shown.status) == (503, "not_ready")
     assert "amends db upgrade" in next(p for p in shown.parts if p.name == "migrations").detail
+
+
+def test_a_database_without_a_table(api: Api) -> None:
+    with api.stage.hub.database.begin() as uow:
+        uow.session.connection().execute(sa.text("drop table alembic_version"))
+    assert ready(api)[0] == 503
 
 
 def test_a_database_that_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
