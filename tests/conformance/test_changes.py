@@ -15,10 +15,14 @@ from tests.conformance.peer import Peer
 from tests.conformance.peers import every_changing_kind, every_peer_that
 
 
-def walk(adapter: Any, kind: Kind, cursor: str | None, limit: int) -> tuple[set[Ref], str]:
-    """Every reference from a cursor to the end, and where the end is."""
+def walk(adapter: Any, kind: Kind, cursor: str | None, *limits: int) -> tuple[set[Ref], str]:
+    """Every reference from a cursor to the end, and where the end is.
+
+    Each page takes the next of the limits, and the last of them from then on.
+    """
     seen: set[Ref] = set()
-    for _ in range(2_000):
+    for number in range(2_000):
+        limit = limits[min(number, len(limits) - 1)]
         page = adapter.changed_since(kind, cursor, limit=limit)
         assert isinstance(page, Page)
         assert len(page.records) + len(page.quarantined) <= limit
@@ -35,7 +39,7 @@ def walk(adapter: Any, kind: Kind, cursor: str | None, limit: int) -> tuple[set[
 def test_pages_end_and_skip_nothing(peer: Peer, adapter: Any, kind: Kind) -> None:
     peer.touch(kind)
     at_once, _ = walk(adapter, kind, None, 200)
-    bit_by_bit, _ = walk(adapter, kind, None, 1)
+    bit_by_bit, _ = walk(adapter, kind, None, *[1] * 20, 3, 200)
     assert at_once
     assert bit_by_bit == at_once
     connection = peer.connection().name
