@@ -301,6 +301,8 @@ secrets = {{ password = "file:secrets/erp" }}
 url = "{server.url}"
 database = "{tryton.DATABASE}"
 user = "{tryton.INTEGRATION.user}"
+person_category = "Person"
+employer_relation = "Employed by"
 """
     found = {"erp": tryton.INTEGRATION.password}
 
