@@ -31,7 +31,7 @@ ERRORS: dict[str, type[RemoteError]] = {
 }
 
 
-class DuplicateKey(Exception):  # noqa: N818
+class DuplicateKey(Exception):
     """The remote says that a row with our key exists: it means *found*."""
 
 
