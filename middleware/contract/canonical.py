@@ -21,7 +21,10 @@ class Frozen(BaseModel):
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is outside the years that can be told") from None
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]

@@ -100,6 +100,16 @@ class Wanted(Frozen):
     note: str | None = None
     """Text for the conversation; empty means the hub's own sentence, None means no note."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_operation_says(cls, data: Any) -> Any:
+        """Read a stored request as what it is: several kinds look alike."""
+        request = data.get("request") if isinstance(data, dict) else None
+        if not isinstance(request, dict):
+            return data
+        kind = REQUESTS[Operation(data["operation"])]
+        return {**data, "request": kind.model_validate(request)}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if not isinstance(self.request, REQUESTS[self.operation]):

@@ -332,16 +332,24 @@ def preview(hub: Hub, wanted: Wanted) -> tuple[Plan, list[PreviewedStep]]:
 
 
 def _simulated(hub: Hub, step: PlannedStep, made: Plan, otherwise: Preview) -> Preview:
+    """What the remote says it would do, if it can simulate and answers in time."""
     adapter = hub.registry.adapter(step.connection)
     if not isinstance(adapter, PreviewsActions):
         return otherwise
+    request = _load(step.operation, made.wanted_of[0]["request"])
+    limit = hub.options.read_deadline.total_seconds()
+    asked = hub.readers.submit(adapter.preview, step.operation, request)
     try:
-        return adapter.preview(step.operation, _load(step.operation, made.wanted_of[0]["request"]))
+        return asked.result(timeout=limit)
     except NotOffered:
         return otherwise
+    except TimeoutError:
+        asked.cancel()
+        why = f"no answer within {limit:g} s"
     except RemoteError as error:
-        warning = f"{step.connection} could not simulate it: {error.message}"
-        return otherwise.model_copy(update={"warnings": (*otherwise.warnings, warning)})
+        why = error.message
+    warning = f"{step.connection} could not simulate it: {why}"
+    return otherwise.model_copy(update={"warnings": (*otherwise.warnings, warning)})
 
 
 # --- create, approve, cancel -----------------------------------------------------------------

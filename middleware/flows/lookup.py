@@ -304,7 +304,7 @@ def _asked(
     futures: dict[Future[Iterable[Record]], str] = {
         hub.readers.submit(call): name for name, call in calls
     }
-    limit = (deadline or hub.options.read_deadline).total_seconds()
+    limit = (hub.options.read_deadline if deadline is None else deadline).total_seconds()
     done, late = wait(futures, timeout=limit)
     states: dict[str, Source] = {}
     for future in done:

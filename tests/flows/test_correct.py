@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from adapters.memory.remote import Fault, Remote
-from middleware.contract.actions import CancellationRequest, Operation
+from middleware.contract.actions import REQUESTS, CancellationRequest, Operation
 from middleware.contract.canonical import Kind
-from middleware.domain.actions import Wanted
+from middleware.domain.actions import CaseWanted, Wanted
 from middleware.domain.policy import Policy
 from middleware.domain.problems import (
     ConflictError,
@@ -443,6 +444,39 @@ def test_an_order_is_cancelled_once(free: Stage, asker: Asker) -> None:
     free.erp.script.arm(Fault.DROP, operation="cancellation", phase="after")
     free.run_all()
     assert free.state(action_id) == "done"
+
+
+@pytest.mark.parametrize("operation", [Operation.RETURN, Operation.CREDIT])
+def test_other_remedies_may_have_a_case_too(
+    free: Stage, asker: Asker, operation: Operation
+) -> None:
+    lines = free.wanted().request.lines  # type: ignore[union-attr]
+    wanted = Wanted(
+        operation=operation,
+        request=REQUESTS[operation](order=free.order.ref, lines=lines),  # type: ignore[arg-type]
+        case=CaseWanted(),
+    )
+    assert Wanted.model_validate(wanted.model_dump(mode="json")) == wanted
+    action_id, _ = correct.create(free.hub, wanted, asker)
+    free.run_due()
+    assert free.steps(action_id) == [(operation.value, "done"), ("case", "done")]
+
+
+def test_a_cancellation_may_have_a_case_too(free: Stage, asker: Asker) -> None:
+    free.erp.put(free.order.model_copy(update={"status": "confirmed"}))
+    request = CancellationRequest(order=free.order.ref)
+    wanted = Wanted(operation=Operation.CANCELLATION, request=request, case=CaseWanted())
+    action_id, _ = correct.create(free.hub, wanted, asker)
+    free.run_due()
+    assert free.state(action_id) == "done"
+
+
+def test_a_preview_does_not_wait_for_a_remote_beyond_its_deadline(free: Stage) -> None:
+    stage = free.with_options(read_deadline=timedelta(milliseconds=50))
+    stage.erp.script.arm(Fault.SLOW, operation="preview", seconds=0.15)
+    _made, previews = correct.preview(stage.hub, stage.wanted())
+    assert not previews[0].preview.exact
+    assert "no answer within" in previews[0].preview.warnings[0]
 
 
 def test_the_case_says_what_was_done(free: Stage, asker: Asker) -> None:
