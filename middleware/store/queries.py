@@ -21,6 +21,7 @@ from middleware.contract.canonical import Kind, Ref
 from middleware.store import schema
 from middleware.store.database import Database, UnitOfWork
 from middleware.store.people import record_of
+from middleware.store.records import KEY_COLUMNS, key_of, one_of
 from middleware.store.tables import (
     ActionRow,
     ActionStepRow,
@@ -464,8 +465,7 @@ def _row(row: Any) -> Kept:
 def _among(refs: Sequence[Ref]) -> sa.ColumnElement[bool] | None:
     if not refs:
         return None
-    key = sa.tuple_(col(RecordRow.connection), col(RecordRow.kind), col(RecordRow.id))
-    return key.in_([(ref.connection, ref.kind.value, ref.id) for ref in refs])
+    return one_of(KEY_COLUMNS, map(key_of, refs))
 
 
 def _owned(uow: UnitOfWork, kind: Kind, customers: Sequence[Ref], limit: int) -> list[Kept]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import ColumnElement
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, select
 
@@ -172,7 +173,9 @@ class Records:
         keys = [key_of(ref) for ref in refs]
         if not keys:
             return []
-        query = select(RecordRow).where(_key().in_(keys), col(RecordRow.deleted_at).is_(None))
+        query = select(RecordRow).where(
+            one_of(KEY_COLUMNS, keys), col(RecordRow.deleted_at).is_(None)
+        )
         return [_stored(row) for row in self._session.exec(query)]
 
     def bearing(self, identifiers: Iterable[Identifier]) -> dict[Ref, set[Identifier]]:
@@ -180,9 +183,9 @@ class Records:
         wanted = list(dict.fromkeys(identifiers))
         if not wanted:
             return {}
-        pair = sa.tuple_(col(RecordIdentifierRow.scheme), col(RecordIdentifierRow.value))
+        borne = one_of((col(RecordIdentifierRow.scheme), col(RecordIdentifierRow.value)), wanted)
         found: dict[Ref, set[Identifier]] = {}
-        for row in self._session.exec(select(RecordIdentifierRow).where(pair.in_(wanted))):
+        for row in self._session.exec(select(RecordIdentifierRow).where(borne)):
             ref = Ref(connection=row.connection, kind=Kind(row.kind), id=row.id)
             found.setdefault(ref, set()).add((row.scheme, row.value))
         return found
@@ -257,7 +260,7 @@ class Records:
             col(RecordRow.as_of),
             col(RecordRow.deleted_at),
         )
-        query = sa.select(*columns).where(_key().in_(list(keys)))
+        query = sa.select(*columns).where(one_of(KEY_COLUMNS, keys))
         return {(r.connection, r.kind, r.id): r for r in self._session.connection().execute(query)}
 
     def _upsert(self, rows: list[dict[str, Any]]) -> None:
@@ -268,31 +271,52 @@ class Records:
         self._session.connection().execute(statement, rows)
 
     def _forget_identifiers(self, keys: list[tuple[str, str, str]]) -> None:
-        key = sa.tuple_(
+        columns = (
             col(RecordIdentifierRow.connection),
             col(RecordIdentifierRow.kind),
             col(RecordIdentifierRow.id),
         )
-        self._session.exec(delete(RecordIdentifierRow).where(key.in_(keys)))
+        self._session.exec(delete(RecordIdentifierRow).where(one_of(columns, keys)))
 
     def _touch(self, keys: list[tuple[str, str, str]], as_of: datetime) -> None:
         if keys:
             self._session.connection().execute(
                 sa.update(RecordRow)
-                .where(_key().in_(keys), col(RecordRow.as_of) < as_of)
+                .where(one_of(KEY_COLUMNS, keys), col(RecordRow.as_of) < as_of)
                 .values(as_of=as_of)
             )
 
     def _release(self, keys: list[tuple[str, str, str]]) -> None:
         """A record that maps again is no longer in quarantine."""
         if keys:
-            key = sa.tuple_(
-                col(QuarantineRow.connection), col(QuarantineRow.kind), col(QuarantineRow.id)
+            columns = (
+                col(QuarantineRow.connection),
+                col(QuarantineRow.kind),
+                col(QuarantineRow.id),
             )
-            self._session.exec(delete(QuarantineRow).where(key.in_(keys)))
+            self._session.exec(delete(QuarantineRow).where(one_of(columns, keys)))
 
 
 KEY = ("connection", "kind", "id")
+KEY_COLUMNS = (col(RecordRow.connection), col(RecordRow.kind), col(RecordRow.id))
+
+
+def one_of(columns: Sequence[Any], keys: Iterable[tuple[str, ...]]) -> ColumnElement[bool]:
+    """Whether the columns are one of the keys, said so that their index is used.
+
+    SQLite reads the whole table for `(a, b, c) IN (VALUES …)`; equality of all columns but the
+    last, and a list for that one, it looks up.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for key in keys:
+        groups.setdefault(key[:-1], []).append(key[-1])
+    conditions = [
+        sa.and_(
+            *(c == part for c, part in zip(columns, first, strict=False)), columns[-1].in_(last)
+        )
+        for first, last in groups.items()
+    ]
+    return sa.or_(sa.false(), *conditions)
 
 
 def key_of(ref: Ref) -> tuple[str, str, str]:
@@ -354,10 +378,6 @@ def columns_of(record: Record) -> dict[str, Any]:
         case Product():
             columns["number"] = record.sku
     return columns
-
-
-def _key() -> sa.Tuple:
-    return sa.tuple_(col(RecordRow.connection), col(RecordRow.kind), col(RecordRow.id))
 
 
 def _newest_first(row: RecordRow) -> tuple[bool, datetime | None, str]:
