@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -43,6 +44,8 @@ LONGEST_UNDERSTOOD = 20_000
 """Characters of a conversation, the latest, that are understood together."""
 ORDERS_RANKED = 50
 MOST_TRIES = 10
+TRIES = 3
+PAUSE_S = 0.2
 
 
 def row_of(delivery: Delivery, *, connection: str, source: str, trust: str) -> InboxRow:
@@ -66,13 +69,26 @@ def row_of(delivery: Delivery, *, connection: str, source: str, trust: str) -> I
 
 
 def run(hub: Hub, *inbox_ids: str) -> None:
-    """Handle deliveries one by one; one that fails does not keep the others."""
+    """Handle deliveries one by one; one that fails does not keep the others.
+
+    Two that arrive together may both be the first of a person or a conversation. One of them
+    fails, and finds what the other made when it is tried again.
+    """
     for inbox_id in inbox_ids:
-        try:
-            handle(hub, inbox_id)
-        except Exception:
-            # It stays `stored`: reconcile hands it in again, and quarantines it in the end.
-            log.exception("delivery not handled", extra={"inbox": inbox_id})
+        for tries_left in reversed(range(TRIES)):
+            try:
+                handle(hub, inbox_id)
+                break
+            except Exception as error:
+                if tries_left:
+                    log.info("delivery tried again", extra={"inbox": inbox_id})
+                    time.sleep(PAUSE_S)
+                    continue
+                # It stays `stored`: reconcile hands it in again, and quarantines it in the end.
+                log.exception(
+                    "delivery not handled",
+                    extra={"inbox": inbox_id, "error": type(error).__name__},
+                )
 
 
 def handle(hub: Hub, inbox_id: str) -> None:
@@ -405,6 +421,9 @@ def _person_of(
     now: datetime,
 ) -> PersonRow | None:
     """The person behind a complaint: as linked before, or as decided now."""
+    if complaint.identity_id is not None:
+        # Two complaints of one author are decided one after the other.
+        uow.people.identity_by_id(complaint.identity_id, lock=True)
     linked = _linked_person(uow, complaint)
     if linked is not None:
         return uow.people.person(linked)
@@ -420,7 +439,8 @@ def _person_of(
             )
         return None
     candidate = decision.candidate
-    person = uow.people.person(candidate.person_id) if candidate.person_id else None
+    known = candidate.person_id or _holder(uow, candidate)
+    person = uow.people.person(known) if known else None
     if person is not None and uow.people.revoked_between(
         person.id, identity_id=complaint.identity_id
     ):
@@ -451,6 +471,13 @@ def _person_of(
             basis=link.basis,
         )
     return person
+
+
+def _holder(uow: UnitOfWork, candidate: Candidate) -> str | None:
+    """Who got the candidate's records since they were looked up; holds them until we commit."""
+    for ref in sorted(candidate.refs, key=str):
+        uow.records.get(ref, lock=True)
+    return min(lookup.person_of(uow, candidate.refs).values(), default=None)
 
 
 def _link_records(uow: UnitOfWork, person: PersonRow, candidate: Candidate, now: datetime) -> None:

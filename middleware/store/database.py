@@ -57,7 +57,12 @@ class Database:
         self.sqlite = self.url.startswith("sqlite")
         if self.sqlite:
             self.engine = sa.create_engine(
-                self.url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=30
+                self.url,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_timeout=30,
+                # An error's text ends in logs; the values of a statement are people's.
+                hide_parameters=True,
             )
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             turns = _Turns()
@@ -70,6 +75,7 @@ class Database:
                 max_overflow=pool_size // 2,
                 pool_timeout=30,
                 pool_pre_ping=True,
+                hide_parameters=True,
                 connect_args={"connect_timeout": 10},
             )
         self._reading = self.engine.execution_options(amends_reading=True)

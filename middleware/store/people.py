@@ -24,8 +24,8 @@ class People:
         )
         return self._session.exec(query.with_for_update()).one_or_none()
 
-    def identity_by_id(self, identity_id: str) -> IdentityRow | None:
-        return self._session.get(IdentityRow, identity_id)
+    def identity_by_id(self, identity_id: str, *, lock: bool = False) -> IdentityRow | None:
+        return self._session.get(IdentityRow, identity_id, with_for_update=lock or None)
 
     def see(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -309,6 +310,38 @@ def test_a_complaint_that_changes_meanwhile_is_understood_anew(
     arrive(known, event(author={"emails": ["kim@example.com"]}))
     assert meddled
     assert the_complaint(known).person_id is not None
+
+
+def test_many_at_once_from_one_author_are_one_person(known: Stage) -> None:
+    ids = []
+    for n in range(6):
+        body = event(id=f"m-{n}", conversation=f"c-{n}", author={"emails": ["kim@example.com"]})
+        delivery = Delivery(
+            method="POST",
+            path="/",
+            body=json.dumps(body).encode(),
+            received_at=known.time(),
+            headers={"webhook-id": f"msg_{n}"},
+        )
+        row = receive.row_of(
+            delivery, connection=known.names["desk"], source="generic", trust="signature"
+        )
+        with known.hub.database.begin() as uow:
+            ids.append(uow.inbox.store_once(row).id)
+    threads = [threading.Thread(target=receive.run, args=(known.hub, i)) for i in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {inbox(known, i)[0] for i in ids} == {"handled"}
+    persons = {complaint.person_id for complaint in complaints(known)}
+    assert len(complaints(known)) == 6
+    assert len(persons) == 1
+    assert None not in persons
+    with known.hub.database.read() as uow:
+        links = uow.people.links_of_person(persons.pop() or "")
+    assert sum(link.identity_id is not None for link in links) == 1
+    assert sum(link.record_id is not None for link in links) == 2
 
 
 def test_links_that_somebody_took_apart_stay_apart(known: Stage) -> None:
