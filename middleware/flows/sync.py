@@ -39,8 +39,8 @@ class _Overtaken(Exception):
 def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]:
     """Owe the run of a job that is due at `tick`; answers its id and whether it is new.
 
-    The tick is part of the run's name, so that any number of nodes owe it once. A job has one run
-    at a time: while one has not ended, it is the answer.
+    The tick is part of the run's name, so that any number of nodes owe it once. Of two
+    runs that overlap, the one that moves the cursor goes on; the other is taken up again later.
     """
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -48,9 +48,8 @@ def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]
         if row is None:
             raise NotFoundError(f"there is no job {job!r}")
         known = uow.jobs.run_of_tick(job, tick)
-        running = uow.jobs.running(job=job)
-        if known is not None or running:
-            return (known or running[0]).id, False
+        if known is not None:
+            return known.id, False
         run = RunRow(
             id=new_id("run"),
             job=job,
