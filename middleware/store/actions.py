@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select, update
 
 from middleware.store.tables import ActionRow, ActionStepRow, LineHoldRow
@@ -12,6 +13,14 @@ from middleware.store.tables import ActionRow, ActionStepRow, LineHoldRow
 
 class StaleStepError(Exception):
     """Somebody else has moved this step on; what we know about it is old."""
+
+
+_OF_PERSON = (
+    select(ActionRow)
+    .where(ActionRow.person_id == sa.bindparam("id"))
+    .order_by(col(ActionRow.id).desc())
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)
 
 
 class Actions:
@@ -73,7 +82,8 @@ class Actions:
         return list(self._session.exec(query.order_by(col(ActionRow.id).desc()).limit(limit)))
 
     def of_person(self, person_id: str, *, limit: int = 20) -> list[ActionRow]:
-        return self.page(before=None, limit=limit, person_id=person_id)
+        """A person's actions, newest first."""
+        return list(self._session.exec(_OF_PERSON, params={"id": person_id, "most": limit}))
 
     def overdue(self, *, before: datetime, limit: int) -> list[ActionRow]:
         """Actions that are owed a pass that should have started by then."""

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from middleware.store.tables import ArrivalRow, ComplaintRow
+
+_OF_PERSON = (
+    select(ComplaintRow)
+    .where(ComplaintRow.person_id == sa.bindparam("id"))
+    .order_by(col(ComplaintRow.id).desc())
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)
 
 
 class Complaints:
@@ -26,8 +34,7 @@ class Complaints:
 
     def of_person(self, person_id: str, *, limit: int = 20) -> list[ComplaintRow]:
         """A person's complaints, newest first."""
-        query = select(ComplaintRow).where(ComplaintRow.person_id == person_id)
-        return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
+        return list(self._session.exec(_OF_PERSON, params={"id": person_id, "most": limit}))
 
     def of_identity(self, identity_id: str) -> list[ComplaintRow]:
         query = select(ComplaintRow).where(ComplaintRow.identity_id == identity_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pydantic_core
 import sqlalchemy as sa
 from sqlmodel import Session
 
@@ -61,6 +63,7 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=pool_size,
                 pool_timeout=30,
+                json_deserializer=_from_json,
                 # An error's text ends in logs; the values of a statement are people's.
                 hide_parameters=True,
             )
@@ -75,6 +78,7 @@ class Database:
                 max_overflow=pool_size // 2,
                 pool_timeout=30,
                 pool_pre_ping=True,
+                json_deserializer=_from_json,
                 hide_parameters=True,
                 connect_args={"connect_timeout": 10},
             )
@@ -117,6 +121,14 @@ def normal_url(url: str) -> str:
         if url.startswith(plain):
             return "postgresql+psycopg://" + url.removeprefix(plain)
     return url
+
+
+def _from_json(text: str | bytes) -> Any:
+    """What a JSON column holds; several times faster than the standard library on whole records."""
+    try:
+        return pydantic_core.from_json(text)
+    except ValueError:
+        return json.loads(text)  # which also reads what is nested more than 200 levels deep
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -13,6 +13,23 @@ from middleware.contract.canonical import Kind, Ref
 from middleware.domain.ids import new_id
 from middleware.store.tables import HandleRow, IdentityRow, LinkRow, PersonRow
 
+# Made once: every context asks it, and building a statement takes longer than answering it.
+_OF_PERSON = (
+    select(LinkRow)
+    .where(LinkRow.person_id == sa.bindparam("person_id"), col(LinkRow.valid_to).is_(None))
+    .order_by(col(LinkRow.id))
+)
+
+_IDENTITIES = (
+    sa.select(col(LinkRow.identity_id))
+    .where(
+        col(LinkRow.person_id) == sa.bindparam("person_id"),
+        col(LinkRow.valid_to).is_(None),
+        col(LinkRow.identity_id).is_not(None),
+    )
+    .order_by(col(LinkRow.id))
+)
+
 
 class People:
     def __init__(self, session: Session) -> None:
@@ -124,8 +141,15 @@ class People:
         self, person_id: str, *, as_of: datetime | None = None, ended: bool = False
     ) -> list[LinkRow]:
         """A person's links: those valid now, those valid at `as_of`, or with `ended` all."""
+        if as_of is None and not ended:
+            return list(self._session.exec(_OF_PERSON, params={"person_id": person_id}))
         query = select(LinkRow).where(LinkRow.person_id == person_id)
         return self._links(query, as_of=as_of, ended=ended)
+
+    def identities_of_person(self, person_id: str) -> list[str]:
+        """The ids of the identities that a person is linked to."""
+        found = self._session.connection().execute(_IDENTITIES, {"person_id": person_id})
+        return [row.identity_id for row in found]
 
     def links_of_identity(
         self, identity_id: str, *, as_of: datetime | None = None, ended: bool = False

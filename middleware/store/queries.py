@@ -7,7 +7,7 @@ of work it is given.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,13 +15,13 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlmodel import col, select
 
 from middleware.contract.canonical import Kind, Ref
 from middleware.store import schema
 from middleware.store.database import Database, UnitOfWork
 from middleware.store.people import record_of
-from middleware.store.records import KEY_COLUMNS, key_of, one_of
 from middleware.store.tables import (
     ActionRow,
     ActionStepRow,
@@ -398,15 +398,11 @@ def picture(
     """A person's context as the store has it. `customers` are the contacts and accounts that are
     this person, `subjects` further things that may be claimed."""
     found = Picture(person)
-    of_identities = [
-        link.identity_id
-        for link in uow.people.links_of_person(person.id)
-        if link.identity_id is not None
-    ]
+    of_identities = uow.people.identities_of_person(person.id)
     found.identities = identities(uow, of_identities)
     found.handles = handles(uow, of_identities)
     refs = list(dict.fromkeys(customers))
-    found.customers = _kept(uow, _among(refs))
+    found.customers = _kept(uow, refs)
     found.orders = _owned(uow, Kind.ORDER, refs, ORDERS)
     for shipment in _of_orders(uow, Kind.SHIPMENT, found.orders):
         order = shipment.body.get("order") or {}
@@ -427,10 +423,8 @@ def claims(uow: UnitOfWork, subjects: Sequence[str], *, now: datetime) -> list[C
     """The claims on these things that have not run out."""
     if not subjects:
         return []
-    query = select(ClaimRow).where(
-        col(ClaimRow.subject).in_(list(dict.fromkeys(subjects))), col(ClaimRow.expires_at) > now
-    )
-    return list(uow.session.exec(query.order_by(ClaimRow.subject)))
+    given = {"ids": list(dict.fromkeys(subjects)), "now": now}
+    return list(uow.session.exec(_of_this(uow, _CLAIMS), params=given))
 
 
 def ref_text(ref: Mapping[str, Any] | None) -> str | None:
@@ -439,22 +433,81 @@ def ref_text(ref: Mapping[str, Any] | None) -> str | None:
 
 
 # Plain rows instead of ORM objects and canonical records: a context reads some hundred of them, and
-# their bodies were validated when they were stored.
-_COLUMNS = (
+# their bodies were validated when they were stored. The statements are made once: SQLAlchemy needs
+# longer to build and hash one than the database to answer it.
+_RECORDS = sa.select(
     col(RecordRow.connection),
     col(RecordRow.kind),
     col(RecordRow.id),
     col(RecordRow.body),
     col(RecordRow.as_of),
     col(RecordRow.sorted_at),
+).where(
+    col(RecordRow.connection) == sa.bindparam("connection"),
+    col(RecordRow.kind) == sa.bindparam("kind"),
+    col(RecordRow.deleted_at).is_(None),
+)
+Among = Callable[[Any], sa.ColumnElement[bool]]
+
+
+def _made(build: Callable[[Among], Any]) -> dict[str, Any]:
+    """A statement for each database; `build` is given how to say that a column is among `ids`.
+
+    One array for PostgreSQL, so that the text stays the same and the server keeps its plan.
+    """
+    array: sa.BindParameter[Any] = sa.bindparam("ids", type_=postgresql.ARRAY(sa.String()))
+    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+    return {
+        "postgresql": build(lambda column: column == sa.any_(array)),
+        "sqlite": build(lambda column: column.in_(ids)),
+    }
+
+
+_BY_ID = _made(lambda among: _RECORDS.where(among(col(RecordRow.id))))
+_BY_ORDER = _made(lambda among: _RECORDS.where(among(col(RecordRow.order_id))))
+_BY_OWNER = {
+    kind: _RECORDS.where(owner == sa.bindparam("owner"))
+    .order_by(col(RecordRow.sorted_at).desc(), col(RecordRow.id))
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+    for kind, owner in (
+        (Kind.ACCOUNT, col(RecordRow.account_id)),
+        (Kind.CONTACT, col(RecordRow.contact_id)),
+    )
+}
+_HELD = _made(
+    lambda among: sa.select(
+        col(LineHoldRow.order_ref), col(LineHoldRow.line), col(LineHoldRow.quantity)
+    ).where(among(col(LineHoldRow.order_ref)), col(LineHoldRow.released_at).is_(None))
+)
+_CLAIMS = _made(
+    lambda among: (
+        select(ClaimRow)
+        .where(among(col(ClaimRow.subject)), col(ClaimRow.expires_at) > sa.bindparam("now"))
+        .order_by(ClaimRow.subject)
+    )
 )
 
 
-def _kept(uow: UnitOfWork, condition: sa.ColumnElement[bool] | None) -> list[Kept]:
-    if condition is None:
-        return []
-    query = sa.select(*_COLUMNS).where(condition, col(RecordRow.deleted_at).is_(None))
-    return [_row(row) for row in uow.session.connection().execute(query)]
+def _of_this(uow: UnitOfWork, statements: Mapping[str, Any]) -> Any:
+    return statements[uow.session.get_bind().dialect.name]
+
+
+def _kept(uow: UnitOfWork, refs: Sequence[Ref]) -> list[Kept]:
+    by_kind: dict[tuple[str, Kind], list[str]] = {}
+    for ref in refs:
+        by_kind.setdefault((ref.connection, ref.kind), []).append(ref.id)
+    return [
+        _row(row)
+        for (connection, kind), ids in by_kind.items()
+        for row in _rows(uow, _of_this(uow, _BY_ID), connection, kind, ids=ids)
+    ]
+
+
+def _rows(
+    uow: UnitOfWork, statement: sa.Select[Any], connection: str, kind: Kind, **values: object
+) -> Iterable[Any]:
+    given = {"connection": connection, "kind": kind.value, **values}
+    return uow.session.connection().execute(statement, given)
 
 
 def _row(row: Any) -> Kept:
@@ -462,31 +515,14 @@ def _row(row: Any) -> Kept:
     return Kept(f"{row.connection}:{row.kind}:{row.id}", row.connection, body, row.as_of)
 
 
-def _among(refs: Sequence[Ref]) -> sa.ColumnElement[bool] | None:
-    if not refs:
-        return None
-    return one_of(KEY_COLUMNS, map(key_of, refs))
-
-
 def _owned(uow: UnitOfWork, kind: Kind, customers: Sequence[Ref], limit: int) -> list[Kept]:
     """Records of these customers, newest first."""
-    owners = {Kind.ACCOUNT: col(RecordRow.account_id), Kind.CONTACT: col(RecordRow.contact_id)}
     found: dict[tuple[str, str], Any] = {}
     for ref in customers:
-        if ref.kind not in owners:
+        statement = _BY_OWNER.get(ref.kind)
+        if statement is None:
             continue
-        query = (
-            sa.select(*_COLUMNS)
-            .where(
-                col(RecordRow.connection) == ref.connection,
-                owners[ref.kind] == ref.id,
-                col(RecordRow.kind) == kind.value,
-                col(RecordRow.deleted_at).is_(None),
-            )
-            .order_by(col(RecordRow.sorted_at).desc(), col(RecordRow.id))
-            .limit(limit)
-        )
-        for row in uow.session.connection().execute(query):
+        for row in _rows(uow, statement, ref.connection, kind, owner=ref.id, most=limit):
             found[(row.connection, row.id)] = row
     newest = sorted(
         found.values(),
@@ -500,27 +536,18 @@ def _of_orders(uow: UnitOfWork, kind: Kind, orders: Sequence[Kept]) -> list[Kept
     by_connection: dict[str, list[str]] = {}
     for order in orders:
         by_connection.setdefault(order.connection, []).append(order.body["ref"]["id"])
-    found: list[Kept] = []
-    for connection, ids in by_connection.items():
-        found += _kept(
-            uow,
-            sa.and_(
-                col(RecordRow.connection) == connection,
-                col(RecordRow.kind) == kind.value,
-                col(RecordRow.order_id).in_(ids),
-            ),
-        )
-    return found
+    return [
+        _row(row)
+        for connection, ids in by_connection.items()
+        for row in _rows(uow, _of_this(uow, _BY_ORDER), connection, kind, ids=ids)
+    ]
 
 
 def _held(uow: UnitOfWork, orders: Sequence[str]) -> dict[str, dict[str, Decimal]]:
     held: dict[str, dict[str, Decimal]] = {}
     if not orders:
         return held
-    query = select(LineHoldRow).where(
-        col(LineHoldRow.order_ref).in_(orders), col(LineHoldRow.released_at).is_(None)
-    )
-    for row in uow.session.exec(query):
+    for row in uow.session.connection().execute(_of_this(uow, _HELD), {"ids": list(orders)}):
         lines = held.setdefault(row.order_ref, {})
         lines[row.line] = lines.get(row.line, Decimal(0)) + Decimal(row.quantity)
     return held

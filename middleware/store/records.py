@@ -55,6 +55,25 @@ class Counts:
     quarantined: int = 0
 
 
+# Made once: every look-up asks these, and building a statement takes longer than answering it.
+_BY_ID = sa.select(col(RecordRow.kind), col(RecordRow.body), col(RecordRow.as_of)).where(
+    col(RecordRow.connection) == sa.bindparam("connection"),
+    col(RecordRow.kind) == sa.bindparam("kind"),
+    col(RecordRow.id).in_(sa.bindparam("ids", expanding=True)),
+    col(RecordRow.deleted_at).is_(None),
+)
+_BEARING = sa.select(
+    col(RecordIdentifierRow.scheme),
+    col(RecordIdentifierRow.value),
+    col(RecordIdentifierRow.connection),
+    col(RecordIdentifierRow.kind),
+    col(RecordIdentifierRow.id),
+).where(
+    col(RecordIdentifierRow.scheme) == sa.bindparam("scheme"),
+    col(RecordIdentifierRow.value).in_(sa.bindparam("values", expanding=True)),
+)
+
+
 class Records:
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -170,24 +189,28 @@ class Records:
 
     def get_all(self, refs: Iterable[Ref]) -> list[Stored]:
         """Those of the records that are stored and not deleted."""
-        keys = [key_of(ref) for ref in refs]
-        if not keys:
-            return []
-        query = select(RecordRow).where(
-            one_of(KEY_COLUMNS, keys), col(RecordRow.deleted_at).is_(None)
-        )
-        return [_stored(row) for row in self._session.exec(query)]
+        by_kind: dict[tuple[str, str], list[str]] = {}
+        for connection, kind, id_ in dict.fromkeys(map(key_of, refs)):
+            by_kind.setdefault((connection, kind), []).append(id_)
+        return [
+            _stored(row)
+            for (connection, kind), ids in by_kind.items()
+            for row in self._session.connection().execute(
+                _BY_ID, {"connection": connection, "kind": kind, "ids": ids}
+            )
+        ]
 
     def bearing(self, identifiers: Iterable[Identifier]) -> dict[Ref, set[Identifier]]:
         """The records that bear any of these identifiers, and which ones."""
-        wanted = list(dict.fromkeys(identifiers))
-        if not wanted:
-            return {}
-        borne = one_of((col(RecordIdentifierRow.scheme), col(RecordIdentifierRow.value)), wanted)
+        by_scheme: dict[str, list[str]] = {}
+        for scheme, value in dict.fromkeys(identifiers):
+            by_scheme.setdefault(scheme, []).append(value)
         found: dict[Ref, set[Identifier]] = {}
-        for row in self._session.exec(select(RecordIdentifierRow).where(borne)):
-            ref = Ref(connection=row.connection, kind=Kind(row.kind), id=row.id)
-            found.setdefault(ref, set()).add((row.scheme, row.value))
+        for scheme, values in by_scheme.items():
+            borne = {"scheme": scheme, "values": values}
+            for row in self._session.connection().execute(_BEARING, borne):
+                ref = Ref(connection=row.connection, kind=Kind(row.kind), id=row.id)
+                found.setdefault(ref, set()).add((row.scheme, row.value))
         return found
 
     def numbered(self, kind: Kind, numbers: Iterable[str]) -> list[Stored]:
@@ -384,6 +407,6 @@ def _newest_first(row: RecordRow) -> tuple[bool, datetime | None, str]:
     return (row.sorted_at is not None, row.sorted_at, row.id)
 
 
-def _stored(row: RecordRow) -> Stored:
+def _stored(row: Any) -> Stored:
     record = CANONICAL[Kind(row.kind)].model_validate_json(json.dumps(row.body))
     return Stored(record=record, as_of=row.as_of)
