@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from middleware.contract.canonical import Kind, Ref
+from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import ListsChanges, ReadsOrders
 from middleware.contract.errors import RemoteError
 from middleware.domain.problems import NotFoundError
@@ -88,22 +88,22 @@ def _context(
         person = uow.people.person(person_id)
         if person is None:
             raise NotFoundError(f"No person has the id {person_id}.")
-        customers = lookup.customers_of(uow, person.id)
+        stored = lookup.customers(uow, person.id)
         subjects = [complaint.id] if complaint is not None else []
-        picture = queries.picture(uow, person, customers, now=now, subjects=subjects)
+        picture = queries.picture(uow, person, stored, now=now, subjects=subjects)
     picture.orders = lookup.once(
         hub, picture.orders, named=lambda order: (order.connection, order.body.get("number"))
     )
-    sources = _sources(hub, customers, picture)
+    sources = _sources(hub, picture)
     sources[Kind.ORDER] = [
         _refreshed(source, asked.get(source.connection), asked_at) for source in sources[Kind.ORDER]
     ]
     return Context(picture=picture, complaint=complaint, read_at=now, sources=sources)
 
 
-def _sources(hub: Hub, customers: list[Ref], picture: Picture) -> dict[Kind, list[BlockSource]]:
+def _sources(hub: Hub, picture: Picture) -> dict[Kind, list[BlockSource]]:
     """Per kind, which connections of this person hold such records, and how fresh they are."""
-    connections = list(dict.fromkeys(ref.connection for ref in customers))
+    connections = list(dict.fromkeys(kept.connection for kept in picture.customers))
     return {
         kind: [
             source

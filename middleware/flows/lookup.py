@@ -38,6 +38,7 @@ from middleware.resolution.identifiers import (
 )
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
+from middleware.store.records import Stored
 
 log = logging.getLogger(__name__)
 
@@ -123,23 +124,24 @@ def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Enti
 
 def related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[Contact | Account]:
     """These contacts and accounts, the contacts' accounts, and the same accounts elsewhere."""
-    found: dict[Ref, Contact | Account] = {}
+    return [record for record, _ in _related(uow, refs)]
 
-    def add(wanted: Iterable[Ref]) -> list[Contact | Account]:
+
+def _related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[tuple[Contact | Account, Stored]]:
+    found: dict[Ref, tuple[Contact | Account, Stored]] = {}
+
+    def add(wanted: Iterable[Ref]) -> None:
         missing = [ref for ref in dict.fromkeys(wanted) if ref not in found]
-        new = [
-            s.record
-            for s in uow.records.get_all(missing)
-            if isinstance(s.record, Contact | Account)
-        ]
-        found.update({record.ref: record for record in new})
-        return new
+        for stored in uow.records.get_all(missing):
+            if isinstance(stored.record, Contact | Account):
+                found[stored.record.ref] = (stored.record, stored)
 
     add(refs)
-    add(r.account for r in list(found.values()) if isinstance(r, Contact) and r.account)
+    records = [record for record, _ in found.values()]
+    add(r.account for r in records if isinstance(r, Contact) and r.account)
     numbers = {
         number
-        for record in found.values()
+        for record, _ in found.values()
         for number in (record.external_ids.get(CUSTOMER_NUMBER), getattr(record, "number", None))
         if number
     }
@@ -159,8 +161,13 @@ def person_of(uow: UnitOfWork, refs: Sequence[Ref]) -> dict[Ref, str]:
 
 def customers_of(uow: UnitOfWork, person_id: str) -> list[Ref]:
     """The contacts and accounts whose orders are a person's, linked or one step away."""
+    return [stored.record.ref for stored in customers(uow, person_id)]
+
+
+def customers(uow: UnitOfWork, person_id: str) -> list[Stored]:
+    """The same with what is stored of them."""
     linked = map(record_of, uow.people.links_of_person(person_id))
-    return [record.ref for record in related(uow, (ref for ref in linked if ref is not None))]
+    return [stored for _, stored in _related(uow, (ref for ref in linked if ref is not None))]
 
 
 T = TypeVar("T")

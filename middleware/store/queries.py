@@ -22,6 +22,7 @@ from middleware.contract.canonical import Kind, Ref
 from middleware.store import schema
 from middleware.store.database import Database, UnitOfWork
 from middleware.store.people import record_of
+from middleware.store.records import Stored
 from middleware.store.tables import (
     ActionRow,
     ActionStepRow,
@@ -390,7 +391,7 @@ OTHERS = 20
 def picture(
     uow: UnitOfWork,
     person: PersonRow,
-    customers: Iterable[Ref],
+    customers: Sequence[Stored],
     *,
     now: datetime,
     subjects: Iterable[str] = (),
@@ -401,14 +402,20 @@ def picture(
     of_identities = uow.people.identities_of_person(person.id)
     found.identities = identities(uow, of_identities)
     found.handles = handles(uow, of_identities)
-    refs = list(dict.fromkeys(customers))
-    found.customers = _kept(uow, refs)
-    found.orders = _owned(uow, Kind.ORDER, refs, ORDERS)
+    found.customers = [
+        Kept(
+            str(stored.record.ref),
+            stored.record.ref.connection,
+            stored.record.model_dump(mode="json"),
+            stored.as_of,
+        )
+        for stored in customers
+    ]
+    found.orders, found.cases = _owned(uow, [stored.record.ref for stored in customers])
     for shipment in _of_orders(uow, Kind.SHIPMENT, found.orders):
         order = shipment.body.get("order") or {}
         key = f"{order.get('connection')}:{order.get('id')}"
         found.shipments.setdefault(key, []).append(shipment)
-    found.cases = _owned(uow, Kind.CASE, refs, CASES)
     found.held = _held(uow, [order.ref for order in found.orders])
     found.actions = uow.actions.of_person(person.id, limit=OTHERS)
     found.complaints = uow.complaints.of_person(person.id, limit=OTHERS)
@@ -435,18 +442,38 @@ def ref_text(ref: Mapping[str, Any] | None) -> str | None:
 # Plain rows instead of ORM objects and canonical records: a context reads some hundred of them, and
 # their bodies were validated when they were stored. The statements are made once: SQLAlchemy needs
 # longer to build and hash one than the database to answer it.
-_RECORDS = sa.select(
+_COLUMNS = (
     col(RecordRow.connection),
     col(RecordRow.kind),
     col(RecordRow.id),
     col(RecordRow.body),
     col(RecordRow.as_of),
     col(RecordRow.sorted_at),
-).where(
+)
+_OF_CONNECTION = (
     col(RecordRow.connection) == sa.bindparam("connection"),
-    col(RecordRow.kind) == sa.bindparam("kind"),
     col(RecordRow.deleted_at).is_(None),
 )
+
+
+def _newest(owner: Any, kind: Kind, most: int) -> Any:
+    newest = (
+        sa.select(*_COLUMNS)
+        .where(*_OF_CONNECTION, owner == sa.bindparam("owner"), col(RecordRow.kind) == kind.value)
+        .order_by(col(RecordRow.sorted_at).desc(), col(RecordRow.id))
+        .limit(most)
+    )
+    return sa.select(newest.subquery())
+
+
+_BY_OWNER = {
+    kind: sa.union_all(_newest(owner, Kind.ORDER, ORDERS), _newest(owner, Kind.CASE, CASES))
+    for kind, owner in (
+        (Kind.ACCOUNT, col(RecordRow.account_id)),
+        (Kind.CONTACT, col(RecordRow.contact_id)),
+    )
+}
+
 Among = Callable[[Any], sa.ColumnElement[bool]]
 
 
@@ -463,17 +490,13 @@ def _made(build: Callable[[Among], Any]) -> dict[str, Any]:
     }
 
 
-_BY_ID = _made(lambda among: _RECORDS.where(among(col(RecordRow.id))))
-_BY_ORDER = _made(lambda among: _RECORDS.where(among(col(RecordRow.order_id))))
-_BY_OWNER = {
-    kind: _RECORDS.where(owner == sa.bindparam("owner"))
-    .order_by(col(RecordRow.sorted_at).desc(), col(RecordRow.id))
-    .limit(sa.bindparam("most", type_=sa.Integer()))
-    for kind, owner in (
-        (Kind.ACCOUNT, col(RecordRow.account_id)),
-        (Kind.CONTACT, col(RecordRow.contact_id)),
+_BY_ORDER = _made(
+    lambda among: sa.select(*_COLUMNS).where(
+        *_OF_CONNECTION,
+        col(RecordRow.kind) == sa.bindparam("kind"),
+        among(col(RecordRow.order_id)),
     )
-}
+)
 _HELD = _made(
     lambda among: sa.select(
         col(LineHoldRow.order_ref), col(LineHoldRow.line), col(LineHoldRow.quantity)
@@ -492,55 +515,38 @@ def _of_this(uow: UnitOfWork, statements: Mapping[str, Any]) -> Any:
     return statements[uow.session.get_bind().dialect.name]
 
 
-def _kept(uow: UnitOfWork, refs: Sequence[Ref]) -> list[Kept]:
-    by_kind: dict[tuple[str, Kind], list[str]] = {}
-    for ref in refs:
-        by_kind.setdefault((ref.connection, ref.kind), []).append(ref.id)
-    return [
-        _row(row)
-        for (connection, kind), ids in by_kind.items()
-        for row in _rows(uow, _of_this(uow, _BY_ID), connection, kind, ids=ids)
-    ]
-
-
-def _rows(
-    uow: UnitOfWork, statement: sa.Select[Any], connection: str, kind: Kind, **values: object
-) -> Iterable[Any]:
-    given = {"connection": connection, "kind": kind.value, **values}
-    return uow.session.connection().execute(statement, given)
-
-
 def _row(row: Any) -> Kept:
     body = row.body if isinstance(row.body, dict) else json.loads(row.body)
     return Kept(f"{row.connection}:{row.kind}:{row.id}", row.connection, body, row.as_of)
 
 
-def _owned(uow: UnitOfWork, kind: Kind, customers: Sequence[Ref], limit: int) -> list[Kept]:
-    """Records of these customers, newest first."""
-    found: dict[tuple[str, str], Any] = {}
+def _owned(uow: UnitOfWork, customers: Sequence[Ref]) -> tuple[list[Kept], list[Kept]]:
+    """Orders and cases of these customers, newest first."""
+    found: dict[tuple[str, str, str], Any] = {}
     for ref in customers:
-        statement = _BY_OWNER.get(ref.kind)
-        if statement is None:
-            continue
-        for row in _rows(uow, statement, ref.connection, kind, owner=ref.id, most=limit):
-            found[(row.connection, row.id)] = row
+        given = {"connection": ref.connection, "owner": ref.id}
+        for row in uow.session.connection().execute(_BY_OWNER[ref.kind], given):
+            found[row.connection, row.kind, row.id] = row
     newest = sorted(
         found.values(),
         key=lambda row: (row.sorted_at is not None, row.sorted_at, row.id),
         reverse=True,
     )
-    return [_row(row) for row in newest[:limit]]
+    orders = [row for row in newest if row.kind == Kind.ORDER][:ORDERS]
+    cases = [row for row in newest if row.kind == Kind.CASE][:CASES]
+    return [_row(row) for row in orders], [_row(row) for row in cases]
 
 
 def _of_orders(uow: UnitOfWork, kind: Kind, orders: Sequence[Kept]) -> list[Kept]:
     by_connection: dict[str, list[str]] = {}
     for order in orders:
         by_connection.setdefault(order.connection, []).append(order.body["ref"]["id"])
-    return [
-        _row(row)
-        for connection, ids in by_connection.items()
-        for row in _rows(uow, _of_this(uow, _BY_ORDER), connection, kind, ids=ids)
-    ]
+    statement = _of_this(uow, _BY_ORDER)
+    found: list[Kept] = []
+    for connection, ids in by_connection.items():
+        given = {"connection": connection, "kind": kind.value, "ids": ids}
+        found += map(_row, uow.session.connection().execute(statement, given))
+    return found
 
 
 def _held(uow: UnitOfWork, orders: Sequence[str]) -> dict[str, dict[str, Decimal]]:

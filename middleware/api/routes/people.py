@@ -107,7 +107,7 @@ def get_person(
         person = uow.people.person(person_id)
         if person is None:
             raise NotFoundError(f"No person has the id {person_id}.")
-        customers = lookup.customers_of(uow, person.id)
+        customers = lookup.customers(uow, person.id)
         seen = picture.of(uow, person, customers, now=hub.clock())
         links = uow.people.links_of_person(person.id)
     shown: dict[str, Any] = {
