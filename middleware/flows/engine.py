@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
@@ -29,8 +29,26 @@ APPLICATION = "amends"
 VERSION = "1"
 """Pinned: the engine hands work only to nodes of the same version, and ours can do each other's."""
 
-QUEUES = {"receive": 8, "correct": 16, "sync": 2, "deliver": 8, "reconcile": 1}
-"""The queues, and how many flows of each a node runs at a time."""
+
+class Queue(NamedTuple):
+    """One queue: how many of its flows a node runs at a time, and how patiently it is asked.
+
+    Asking costs processor time also when nothing is owed: somebody waits for an action, nobody for
+    the beginning of a sync.
+    """
+
+    width: int
+    polls: int = 1
+    """Asked every so many polls."""
+
+
+QUEUES = {
+    "receive": Queue(8),
+    "correct": Queue(16),
+    "deliver": Queue(8, polls=2),
+    "sync": Queue(2, polls=4),
+    "reconcile": Queue(1, polls=4),
+}
 
 GUARDED_SHARE = 0.6
 """The share of its lease in which a node may still begin a write that is not repeatable."""
@@ -66,8 +84,8 @@ def _flow(name: str, arguments: list[str]) -> str:
 class Engine:
     """Enqueues flows, and on a worker runs them.
 
-    `lease` is how long a silent node keeps its work (PostgreSQL); `poll` how often a queue is
-    asked for work.
+    `lease` is how long a silent node keeps its work (PostgreSQL); `poll` how often the queues
+    that somebody waits for are asked for work.
     """
 
     def __init__(
@@ -137,14 +155,14 @@ class Engine:
             # The engine's writers take turns with ours; see `Database`.
             config["system_database_engine"] = self._database.engine
         else:
-            config["sys_db_pool_size"] = sum(QUEUES.values()) // 2
+            config["sys_db_pool_size"] = sum(queue.width for queue in QUEUES.values()) // 2
         DBOS(config=config)
         DBOS.launch()
-        for name, concurrency in QUEUES.items():
+        for name, queue in QUEUES.items():
             DBOS.register_queue(
                 name,
-                worker_concurrency=concurrency,
-                polling_interval_sec=self._poll.total_seconds(),
+                worker_concurrency=queue.width,
+                polling_interval_sec=self._poll.total_seconds() * queue.polls,
             )
         self.working = True
         if not self._database.sqlite:

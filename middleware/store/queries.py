@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlmodel import col, select
+from sqlmodel import SQLModel, col, select
 
 from middleware.contract.canonical import Kind, Ref
 from middleware.store import schema
@@ -417,13 +417,19 @@ def picture(
         key = f"{order.get('connection')}:{order.get('id')}"
         found.shipments.setdefault(key, []).append(shipment)
     found.held = _held(uow, [order.ref for order in found.orders])
-    found.actions = uow.actions.of_person(person.id, limit=OTHERS)
-    found.complaints = uow.complaints.of_person(person.id, limit=OTHERS)
+    found.actions = _plain(uow, _ACTIONS, person=person.id)
+    found.complaints = _plain(uow, _COMPLAINTS, person=person.id)
     found.claims = claims(
         uow, [*subjects, *(c.id for c in found.complaints), *(o.ref for o in found.orders)], now=now
     )
-    found.cursors = {(c.connection, c.kind): c for c in uow.jobs.cursors()}
+    cursors: list[CursorRow] = _plain(uow, _CURSORS)
+    found.cursors = {(c.connection, c.kind): c for c in cursors}
     return found
+
+
+def _plain(uow: UnitOfWork, statement: Any, **given: object) -> list[Any]:
+    """Rows with the columns of a table, to be read and not to be changed."""
+    return list(uow.session.connection().execute(statement, given))
 
 
 def claims(uow: UnitOfWork, subjects: Sequence[str], *, now: datetime) -> list[ClaimRow]:
@@ -431,7 +437,7 @@ def claims(uow: UnitOfWork, subjects: Sequence[str], *, now: datetime) -> list[C
     if not subjects:
         return []
     given = {"ids": list(dict.fromkeys(subjects)), "now": now}
-    return list(uow.session.exec(_of_this(uow, _CLAIMS), params=given))
+    return _plain(uow, _of_this(uow, _CLAIMS), **given)
 
 
 def ref_text(ref: Mapping[str, Any] | None) -> str | None:
@@ -474,6 +480,11 @@ _BY_OWNER = {
     )
 }
 
+
+def _table(row: type[SQLModel]) -> Sequence[Any]:
+    return tuple(sa.inspect(row).columns)
+
+
 Among = Callable[[Any], sa.ColumnElement[bool]]
 
 
@@ -504,11 +515,24 @@ _HELD = _made(
 )
 _CLAIMS = _made(
     lambda among: (
-        select(ClaimRow)
+        sa.select(*_table(ClaimRow))
         .where(among(col(ClaimRow.subject)), col(ClaimRow.expires_at) > sa.bindparam("now"))
-        .order_by(ClaimRow.subject)
+        .order_by(col(ClaimRow.subject))
     )
 )
+_ACTIONS = (
+    sa.select(*_table(ActionRow))
+    .where(col(ActionRow.person_id) == sa.bindparam("person"))
+    .order_by(col(ActionRow.id).desc())
+    .limit(OTHERS)
+)
+_COMPLAINTS = (
+    sa.select(*_table(ComplaintRow))
+    .where(col(ComplaintRow.person_id) == sa.bindparam("person"))
+    .order_by(col(ComplaintRow.id).desc())
+    .limit(OTHERS)
+)
+_CURSORS = sa.select(*_table(CursorRow))
 
 
 def _of_this(uow: UnitOfWork, statements: Mapping[str, Any]) -> Any:

@@ -200,7 +200,7 @@ def test_each_queue_keeps_its_own_width(engine: Engine) -> None:
     owe(engine, "free")
     ran.wait()
     until(lambda: len(at_once) == 4)
-    assert max(at_once) == QUEUES["reconcile"] == 1
+    assert max(at_once) == QUEUES["reconcile"].width == 1
 
 
 def test_pending_knows_names_by_their_beginning(engine: Engine) -> None:
