@@ -88,9 +88,15 @@ def _context(
         person = uow.people.person(person_id)
         if person is None:
             raise NotFoundError(f"No person has the id {person_id}.")
-        stored = lookup.customers(uow, person.id)
-        subjects = [complaint.id] if complaint is not None else []
-        picture = queries.picture(uow, person, stored, now=now, subjects=subjects)
+        links = uow.people.links_of_person(person.id)
+        picture = queries.picture(
+            uow,
+            person,
+            links,
+            lookup.customers(uow, links),
+            now=now,
+            subjects=[complaint.id] if complaint is not None else [],
+        )
     picture.orders = lookup.once(
         hub, picture.orders, named=lambda order: (order.connection, order.body.get("number"))
     )

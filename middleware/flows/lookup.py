@@ -39,6 +39,7 @@ from middleware.resolution.identifiers import (
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
 from middleware.store.records import Stored
+from middleware.store.tables import LinkRow
 
 log = logging.getLogger(__name__)
 
@@ -161,12 +162,13 @@ def person_of(uow: UnitOfWork, refs: Sequence[Ref]) -> dict[Ref, str]:
 
 def customers_of(uow: UnitOfWork, person_id: str) -> list[Ref]:
     """The contacts and accounts whose orders are a person's, linked or one step away."""
-    return [stored.record.ref for stored in customers(uow, person_id)]
+    links = uow.people.links_of_person(person_id)
+    return [stored.record.ref for stored in customers(uow, links)]
 
 
-def customers(uow: UnitOfWork, person_id: str) -> list[Stored]:
-    """The same with what is stored of them."""
-    linked = map(record_of, uow.people.links_of_person(person_id))
+def customers(uow: UnitOfWork, links: Iterable[LinkRow]) -> list[Stored]:
+    """The same by a person's links, with what is stored of them."""
+    linked = map(record_of, links)
     return [stored for _, stored in _related(uow, (ref for ref in linked if ref is not None))]
 
 

@@ -63,6 +63,8 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=pool_size,
                 pool_timeout=30,
+                # The connection used last is warm: cached pages, prepared statements.
+                pool_use_lifo=True,
                 json_deserializer=_from_json,
                 # An error's text ends in logs; the values of a statement are people's.
                 hide_parameters=True,
@@ -78,6 +80,7 @@ class Database:
                 max_overflow=pool_size // 2,
                 pool_timeout=30,
                 pool_pre_ping=True,
+                pool_use_lifo=True,
                 json_deserializer=_from_json,
                 hide_parameters=True,
                 connect_args={"connect_timeout": 10},

@@ -20,16 +20,6 @@ _OF_PERSON = (
     .order_by(col(LinkRow.id))
 )
 
-_IDENTITIES = (
-    sa.select(col(LinkRow.identity_id))
-    .where(
-        col(LinkRow.person_id) == sa.bindparam("person_id"),
-        col(LinkRow.valid_to).is_(None),
-        col(LinkRow.identity_id).is_not(None),
-    )
-    .order_by(col(LinkRow.id))
-)
-
 
 class People:
     def __init__(self, session: Session) -> None:
@@ -145,11 +135,6 @@ class People:
             return list(self._session.exec(_OF_PERSON, params={"person_id": person_id}))
         query = select(LinkRow).where(LinkRow.person_id == person_id)
         return self._links(query, as_of=as_of, ended=ended)
-
-    def identities_of_person(self, person_id: str) -> list[str]:
-        """The ids of the identities that a person is linked to."""
-        found = self._session.connection().execute(_IDENTITIES, {"person_id": person_id})
-        return [row.identity_id for row in found]
 
     def links_of_identity(
         self, identity_id: str, *, as_of: datetime | None = None, ended: bool = False

@@ -391,15 +391,16 @@ OTHERS = 20
 def picture(
     uow: UnitOfWork,
     person: PersonRow,
+    links: Iterable[LinkRow],
     customers: Sequence[Stored],
     *,
     now: datetime,
     subjects: Iterable[str] = (),
 ) -> Picture:
-    """A person's context as the store has it. `customers` are the contacts and accounts that are
-    this person, `subjects` further things that may be claimed."""
+    """A person's context as the store has it. `links` are the person's, `customers` the contacts
+    and accounts that are this person, `subjects` further things that may be claimed."""
     found = Picture(person)
-    of_identities = uow.people.identities_of_person(person.id)
+    of_identities = [link.identity_id for link in links if link.identity_id is not None]
     found.identities = identities(uow, of_identities)
     found.handles = handles(uow, of_identities)
     found.customers = [

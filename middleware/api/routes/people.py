@@ -107,9 +107,9 @@ def get_person(
         person = uow.people.person(person_id)
         if person is None:
             raise NotFoundError(f"No person has the id {person_id}.")
-        customers = lookup.customers(uow, person.id)
-        seen = picture.of(uow, person, customers, now=hub.clock())
         links = uow.people.links_of_person(person.id)
+        customers = lookup.customers(uow, links)
+        seen = picture.of(uow, person, links, customers, now=hub.clock())
     shown: dict[str, Any] = {
         "id": person.id,
         "redirected_from": person_id if person_id != person.id else None,
