@@ -1,0 +1,71 @@
+"""Measures what docs/benchmarks.md claims: `python -m tests.bench.run [intake|context|engine]`.
+
+Everything is held against something bare that is measured beside it, in turn; the last line with
+`--json` is one object of figures. The exit status says whether the targets were met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests import databases
+from tests.bench import context, engine, intake, places
+
+LEAST_INTAKE_RATIO = 0.5
+MOST_CONTEXT_RATIO = 2.0
+
+
+def missed(figures: dict[str, Any]) -> list[str]:
+    """Which targets were not met."""
+    found = []
+    for database, measured in figures.get("intake", {}).items():
+        if measured["ratio"] < LEAST_INTAKE_RATIO:
+            found.append(f"intake on {database}: {measured['ratio']} of the bare insert")
+    for database, measured in figures.get("context", {}).items():
+        if measured["ratio_p99"] > MOST_CONTEXT_RATIO:
+            found.append(f"context on {database}: {measured['ratio_p99']} times the bare reads")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tests.bench.run", description=__doc__)
+    parser.add_argument("what", nargs="*", help="intake, context, engine; default: all")
+    parser.add_argument("--db", choices=[*databases.BOTH, "both"], default="both")
+    parser.add_argument("--short", action="store_true", help="smaller, to see that it runs")
+    parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    asked = parser.parse_args(arguments)
+    kinds = databases.BOTH if asked.db == "both" else (asked.db,)
+    benches = {
+        "intake": partial(intake.run, size=intake.SHORT if asked.short else intake.FULL),
+        "context": partial(context.run, size=context.SHORT if asked.short else context.FULL),
+        "engine": partial(engine.run, actions=50 if asked.short else 300),
+    }
+    if unknown := set(asked.what) - set(benches):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(benches)}")
+    began = time.monotonic()
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="amends-bench-") as name:
+        folder = Path(name)
+        figures["machine"] = places.machine(folder)
+        for what in asked.what or benches:
+            figures[what] = {}
+            for kind in kinds:
+                place = folder / f"{what}-{kind}"
+                place.mkdir()
+                figures[what][kind] = benches[what](kind, place)
+    figures["targets_missed"] = missed(figures)
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    print(json.dumps(figures) if asked.json else json.dumps(figures, indent=2), flush=True)
+    return 1 if figures["targets_missed"] and not asked.short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
