@@ -85,6 +85,7 @@ class Database:
                 hide_parameters=True,
                 connect_args={"connect_timeout": 10},
             )
+            sa.event.listen(self.engine, "connect", _prepare_postgresql)
         self._reading = self.engine.execution_options(amends_reading=True)
 
     @property
@@ -139,6 +140,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # `together` reads times as the driver gives them.
+    connection.execute("set timezone to 'UTC'")
+    connection.commit()
 
 
 class _Turns:

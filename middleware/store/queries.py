@@ -7,7 +7,7 @@ of work it is given.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlmodel import SQLModel, col, select
 
 from middleware.contract.canonical import Kind, Ref
@@ -45,6 +44,7 @@ from middleware.store.tables import (
     RecordRow,
     RunRow,
 )
+from middleware.store.together import Asked, for_each_database, together
 
 __all__ = [
     "ActionRow",
@@ -412,25 +412,37 @@ def picture(
         )
         for stored in customers
     ]
-    found.orders, found.cases = _owned(uow, [stored.record.ref for stored in customers])
-    for shipment in _of_orders(uow, Kind.SHIPMENT, found.orders):
+    refs = [stored.record.ref for stored in customers]
+    *owned, found.actions, found.complaints, cursors = together(
+        uow.session.connection(),
+        [
+            *(Asked(_BY_OWNER[r.kind], {"connection": r.connection, "owner": r.id}) for r in refs),
+            Asked(_ACTIONS, {"person": person.id}),
+            Asked(_COMPLAINTS, {"person": person.id}),
+            Asked(_CURSORS, {}),
+        ],
+    )
+    found.cursors = {(row.connection, row.kind): row for row in cursors}
+    found.orders, found.cases = _newest_first(row for rows in owned for row in rows)
+
+    orders = [order.ref for order in found.orders]
+    claimed = [*subjects, *(c.id for c in found.complaints), *orders]
+    held, claims_, *parcels = together(
+        uow.session.connection(),
+        [
+            Asked(_of_this(uow, _HELD), {"ids": orders}),
+            Asked(_of_this(uow, _CLAIMS), {"ids": list(dict.fromkeys(claimed)), "now": now}),
+            *_of_orders(uow, Kind.SHIPMENT, found.orders),
+        ],
+    )
+    found.held = _held(held)
+    found.claims = claims_
+    for row in (row for rows in parcels for row in rows):
+        shipment = _row(row)
         order = shipment.body.get("order") or {}
         key = f"{order.get('connection')}:{order.get('id')}"
         found.shipments.setdefault(key, []).append(shipment)
-    found.held = _held(uow, [order.ref for order in found.orders])
-    found.actions = _plain(uow, _ACTIONS, person=person.id)
-    found.complaints = _plain(uow, _COMPLAINTS, person=person.id)
-    found.claims = claims(
-        uow, [*subjects, *(c.id for c in found.complaints), *(o.ref for o in found.orders)], now=now
-    )
-    cursors: list[CursorRow] = _plain(uow, _CURSORS)
-    found.cursors = {(c.connection, c.kind): c for c in cursors}
     return found
-
-
-def _plain(uow: UnitOfWork, statement: Any, **given: object) -> list[Any]:
-    """Rows with the columns of a table, to be read and not to be changed."""
-    return list(uow.session.connection().execute(statement, given))
 
 
 def claims(uow: UnitOfWork, subjects: Sequence[str], *, now: datetime) -> list[ClaimRow]:
@@ -438,7 +450,7 @@ def claims(uow: UnitOfWork, subjects: Sequence[str], *, now: datetime) -> list[C
     if not subjects:
         return []
     given = {"ids": list(dict.fromkeys(subjects)), "now": now}
-    return _plain(uow, _of_this(uow, _CLAIMS), **given)
+    return together(uow.session.connection(), [Asked(_of_this(uow, _CLAIMS), given)])[0]
 
 
 def ref_text(ref: Mapping[str, Any] | None) -> str | None:
@@ -486,35 +498,19 @@ def _table(row: type[SQLModel]) -> Sequence[Any]:
     return tuple(sa.inspect(row).columns)
 
 
-Among = Callable[[Any], sa.ColumnElement[bool]]
-
-
-def _made(build: Callable[[Among], Any]) -> dict[str, Any]:
-    """A statement for each database; `build` is given how to say that a column is among `ids`.
-
-    One array for PostgreSQL, so that the text stays the same and the server keeps its plan.
-    """
-    array: sa.BindParameter[Any] = sa.bindparam("ids", type_=postgresql.ARRAY(sa.String()))
-    ids: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-    return {
-        "postgresql": build(lambda column: column == sa.any_(array)),
-        "sqlite": build(lambda column: column.in_(ids)),
-    }
-
-
-_BY_ORDER = _made(
+_BY_ORDER = for_each_database(
     lambda among: sa.select(*_COLUMNS).where(
         *_OF_CONNECTION,
         col(RecordRow.kind) == sa.bindparam("kind"),
         among(col(RecordRow.order_id)),
     )
 )
-_HELD = _made(
+_HELD = for_each_database(
     lambda among: sa.select(
         col(LineHoldRow.order_ref), col(LineHoldRow.line), col(LineHoldRow.quantity)
     ).where(among(col(LineHoldRow.order_ref)), col(LineHoldRow.released_at).is_(None))
 )
-_CLAIMS = _made(
+_CLAIMS = for_each_database(
     lambda among: (
         sa.select(*_table(ClaimRow))
         .where(among(col(ClaimRow.subject)), col(ClaimRow.expires_at) > sa.bindparam("now"))
@@ -545,13 +541,9 @@ def _row(row: Any) -> Kept:
     return Kept(f"{row.connection}:{row.kind}:{row.id}", row.connection, body, row.as_of)
 
 
-def _owned(uow: UnitOfWork, customers: Sequence[Ref]) -> tuple[list[Kept], list[Kept]]:
-    """Orders and cases of these customers, newest first."""
-    found: dict[tuple[str, str, str], Any] = {}
-    for ref in customers:
-        given = {"connection": ref.connection, "owner": ref.id}
-        for row in uow.session.connection().execute(_BY_OWNER[ref.kind], given):
-            found[row.connection, row.kind, row.id] = row
+def _newest_first(rows: Iterable[Any]) -> tuple[list[Kept], list[Kept]]:
+    """Orders and cases of several owners, each once and newest first."""
+    found = {(row.connection, row.kind, row.id): row for row in rows}
     newest = sorted(
         found.values(),
         key=lambda row: (row.sorted_at is not None, row.sorted_at, row.id),
@@ -562,23 +554,19 @@ def _owned(uow: UnitOfWork, customers: Sequence[Ref]) -> tuple[list[Kept], list[
     return [_row(row) for row in orders], [_row(row) for row in cases]
 
 
-def _of_orders(uow: UnitOfWork, kind: Kind, orders: Sequence[Kept]) -> list[Kept]:
+def _of_orders(uow: UnitOfWork, kind: Kind, orders: Sequence[Kept]) -> list[Asked]:
     by_connection: dict[str, list[str]] = {}
     for order in orders:
         by_connection.setdefault(order.connection, []).append(order.body["ref"]["id"])
-    statement = _of_this(uow, _BY_ORDER)
-    found: list[Kept] = []
-    for connection, ids in by_connection.items():
-        given = {"connection": connection, "kind": kind.value, "ids": ids}
-        found += map(_row, uow.session.connection().execute(statement, given))
-    return found
+    return [
+        Asked(_of_this(uow, _BY_ORDER), {"connection": connection, "kind": kind.value, "ids": ids})
+        for connection, ids in by_connection.items()
+    ]
 
 
-def _held(uow: UnitOfWork, orders: Sequence[str]) -> dict[str, dict[str, Decimal]]:
+def _held(rows: Iterable[Any]) -> dict[str, dict[str, Decimal]]:
     held: dict[str, dict[str, Decimal]] = {}
-    if not orders:
-        return held
-    for row in uow.session.connection().execute(_of_this(uow, _HELD), {"ids": list(orders)}):
+    for row in rows:
         lines = held.setdefault(row.order_ref, {})
         lines[row.line] = lines.get(row.line, Decimal(0)) + Decimal(row.quantity)
     return held

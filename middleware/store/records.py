@@ -30,6 +30,7 @@ from middleware.contract.canonical import (
 )
 from middleware.contract.capabilities import Quarantined
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
+from middleware.store.together import Asked, for_each_database, together
 
 Identifier = tuple[str, str]
 """A scheme (email, phone, handle:x, native:x, external:system, number) and a normalised value."""
@@ -56,21 +57,25 @@ class Counts:
 
 
 # Made once: every look-up asks these, and building a statement takes longer than answering it.
-_BY_ID = sa.select(col(RecordRow.kind), col(RecordRow.body), col(RecordRow.as_of)).where(
-    col(RecordRow.connection) == sa.bindparam("connection"),
-    col(RecordRow.kind) == sa.bindparam("kind"),
-    col(RecordRow.id).in_(sa.bindparam("ids", expanding=True)),
-    col(RecordRow.deleted_at).is_(None),
+_BY_ID = for_each_database(
+    lambda among: sa.select(col(RecordRow.kind), col(RecordRow.body), col(RecordRow.as_of)).where(
+        col(RecordRow.connection) == sa.bindparam("connection"),
+        col(RecordRow.kind) == sa.bindparam("kind"),
+        among(col(RecordRow.id)),
+        col(RecordRow.deleted_at).is_(None),
+    )
 )
-_BEARING = sa.select(
-    col(RecordIdentifierRow.scheme),
-    col(RecordIdentifierRow.value),
-    col(RecordIdentifierRow.connection),
-    col(RecordIdentifierRow.kind),
-    col(RecordIdentifierRow.id),
-).where(
-    col(RecordIdentifierRow.scheme) == sa.bindparam("scheme"),
-    col(RecordIdentifierRow.value).in_(sa.bindparam("values", expanding=True)),
+_BEARING = for_each_database(
+    lambda among: sa.select(
+        col(RecordIdentifierRow.scheme),
+        col(RecordIdentifierRow.value),
+        col(RecordIdentifierRow.connection),
+        col(RecordIdentifierRow.kind),
+        col(RecordIdentifierRow.id),
+    ).where(
+        col(RecordIdentifierRow.scheme) == sa.bindparam("scheme"),
+        among(col(RecordIdentifierRow.value)),
+    )
 )
 
 
@@ -192,23 +197,26 @@ class Records:
         by_kind: dict[tuple[str, str], list[str]] = {}
         for connection, kind, id_ in dict.fromkeys(map(key_of, refs)):
             by_kind.setdefault((connection, kind), []).append(id_)
-        return [
-            _stored(row)
-            for (connection, kind), ids in by_kind.items()
-            for row in self._session.connection().execute(
-                _BY_ID, {"connection": connection, "kind": kind, "ids": ids}
-            )
-        ]
+        dialect = self._session.get_bind().dialect.name
+        found = together(
+            self._session.connection(),
+            [
+                Asked(_BY_ID[dialect], {"connection": connection, "kind": kind, "ids": ids})
+                for (connection, kind), ids in by_kind.items()
+            ],
+        )
+        return [_stored(row) for rows in found for row in rows]
 
     def bearing(self, identifiers: Iterable[Identifier]) -> dict[Ref, set[Identifier]]:
         """The records that bear any of these identifiers, and which ones."""
         by_scheme: dict[str, list[str]] = {}
         for scheme, value in dict.fromkeys(identifiers):
             by_scheme.setdefault(scheme, []).append(value)
+        dialect = self._session.get_bind().dialect.name
         found: dict[Ref, set[Identifier]] = {}
         for scheme, values in by_scheme.items():
-            borne = {"scheme": scheme, "values": values}
-            for row in self._session.connection().execute(_BEARING, borne):
+            borne = {"scheme": scheme, "ids": values}
+            for row in self._session.connection().execute(_BEARING[dialect], borne):
                 ref = Ref(connection=row.connection, kind=Kind(row.kind), id=row.id)
                 found.setdefault(ref, set()).add((row.scheme, row.value))
         return found

@@ -1,0 +1,74 @@
+"""Several reads asked together: on PostgreSQL they cross the line once, not one by one.
+
+Rows answer to their columns' names. Times are in UTC: the connections of this store ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.rows import namedtuple_row
+from sqlalchemy.dialects import postgresql
+
+Among = Callable[[Any], sa.ColumnElement[bool]]
+
+
+def for_each_database(build: Callable[[Among], Any]) -> dict[str, Any]:
+    """A statement for each database; `build` is given how to say that a column is among `ids`.
+
+    One array for PostgreSQL, so that the text stays the same and the server keeps its plan.
+    """
+    array: sa.BindParameter[Any] = sa.bindparam("ids", type_=postgresql.ARRAY(sa.String()))
+    listed: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+    return {
+        "postgresql": build(lambda column: column == sa.any_(array)),
+        "sqlite": build(lambda column: column.in_(listed)),
+    }
+
+
+class Asked(NamedTuple):
+    """A statement that was made once, and its values for this time."""
+
+    statement: Any
+    values: Mapping[str, Any]
+
+
+def together(connection: sa.Connection, asked: Sequence[Asked]) -> list[list[Any]]:
+    """The rows of each statement, in the order asked, all seen in the connection's transaction."""
+    if connection.dialect.name != "postgresql":
+        return [list(connection.execute(one.statement, dict(one.values))) for one in asked]
+    driver: Any = connection.connection.driver_connection
+    cursors = []
+    try:
+        with driver.pipeline():
+            for one in asked:
+                text, constants = _compiled(one.statement, connection.dialect)
+                cursor = driver.cursor(row_factory=namedtuple_row)
+                cursor.execute(text, {**constants, **one.values})
+                cursors.append(cursor)
+            return [cursor.fetchall() for cursor in cursors]
+    except psycopg.Error as error:
+        # As SQLAlchemy would have raised it: whoever tells a lost database from a wrong statement
+        # looks for that.
+        lost = bool(driver.closed)
+        if lost:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            None,
+            None,
+            error,
+            psycopg.Error,
+            connection_invalidated=lost,
+            dialect=connection.dialect,
+        ) from error
+
+
+@lru_cache(maxsize=256)
+def _compiled(statement: Any, dialect: sa.Dialect) -> tuple[str, dict[str, Any]]:
+    """The statement as the driver takes it, and the values that are part of it."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), {k: v for k, v in compiled.params.items() if v is not None}
