@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from middleware.contract.capabilities import Connection, WritesNotes
 from middleware.contract.mapping import MappingSet
 from middleware.domain.policy import Policy
-from middleware.flows import correct, deliver, receive, reconcile, sync
+from middleware.flows import carry, deliver, receive, reconcile, sync
 from middleware.flows.engine import Engine
 from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options
 from middleware.flows.intake import Intake
@@ -148,7 +148,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     return {
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.enrich, hub),
-        "correct": partial(correct.run, hub),
+        "correct": partial(carry.run, hub),
         "sync": partial(sync.run, hub),
         "deliver": partial(deliver.run, hub),
         "reconcile": partial(reconcile.run, hub),
@@ -176,6 +176,7 @@ def connection_of(settings: Settings, name: str, declared: ConnectionSettings) -
         settings=declared.settings,
         secrets={k: resolve(ref, folder=settings.folder) for k, ref in declared.secrets.items()},
         mappings=MappingSet.load(folder) if folder.is_dir() else MappingSet.empty(),
+        folder=settings.folder,
     )
 
 

@@ -73,7 +73,7 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
 
     @classmethod
     def open(cls, connection: Connection) -> Self:
-        settings = ChatwootSettings.model_validate(dict(connection.settings))
+        settings = connection.settings_as(ChatwootSettings)
         secrets = Secrets.model_validate(dict(connection.secrets))
         return cls(connection, settings, secrets)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from middleware.contract.errors import (
@@ -88,7 +89,7 @@ RULES: tuple[Rule, ...] = (
 class Wire:
     """Calls one account of one Chatwoot; raises only the three errors."""
 
-    def __init__(self, url: str, token: str, limits: Limits, *, ca_file: str | None) -> None:
+    def __init__(self, url: str, token: str, limits: Limits, *, ca_file: Path | None) -> None:
         self._http = client(
             limits,
             base_url=url,

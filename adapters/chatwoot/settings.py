@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 from middleware.contract.http import Limits
+from middleware.contract.paths import ConfigPath
 
 MOST_CHARACTERS = 150_000
 """The longest message that Chatwoot stores (app/models/message.rb)."""
@@ -22,7 +23,7 @@ class ChatwootSettings(BaseModel):
     """Where Chatwoot's dashboard is, such as `https://helpdesk.example.com`."""
     account_id: Annotated[int, Field(gt=0)]
     """The number after `/accounts/` in the dashboard's address."""
-    ca_file: str | None = None
+    ca_file: ConfigPath | None = None
     connect_s: Annotated[float, Field(gt=0, le=60)] = 5
     total_s: Annotated[float, Field(gt=0, le=300)] = 30
     settle_s: Annotated[float, Field(ge=0, le=86_400)] = 60

@@ -98,7 +98,7 @@ class MemoryAdapter(
 
     @classmethod
     def open(cls, connection: Connection) -> Self:
-        settings = MemorySettings.model_validate(connection.settings)
+        settings = connection.settings_as(MemorySettings)
         token = connection.secrets.get("token")
         client = Client(
             Remote.named(settings.remote or connection.name),

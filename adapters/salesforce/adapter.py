@@ -93,7 +93,7 @@ class SalesforceAdapter(
 
     @classmethod
     def open(cls, connection: Connection) -> Self:
-        settings = SalesforceSettings.model_validate(dict(connection.settings))
+        settings = connection.settings_as(SalesforceSettings)
         secrets = Secrets.model_validate(dict(connection.secrets))
         return cls(connection, Configured(settings=settings, secrets=secrets))
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from middleware.contract.http import Limits
+from middleware.contract.paths import ConfigPath
 
 Login = Literal["client_credentials", "jwt", "password", "token"]
 
@@ -47,7 +48,7 @@ class SalesforceSettings(BaseModel):
     audience: str | None = None
     """The `aud` of a JWT; None means login.salesforce.com, or test.salesforce.com for sandboxes."""
     api_version: Annotated[str, StringConstraints(pattern=r"^\d\d\.0$")] = "60.0"
-    ca_file: str | None = None
+    ca_file: ConfigPath | None = None
     connect_s: Annotated[float, Field(gt=0, le=60)] = 5
     total_s: Annotated[float, Field(gt=0, le=600)] = 30
     max_mb: Annotated[int, Field(gt=0, le=256)] = 16

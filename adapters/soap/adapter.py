@@ -130,7 +130,7 @@ class SoapAdapter(Adapter):
         that has an address and no copy in `cache_dir` yet is fetched, and checked, by the first
         call.
         """
-        settings = SoapSettings.model_validate(dict(connection.settings))
+        settings = connection.settings_as(SoapSettings)
         secrets = Secrets(settings, connection.secrets)
         connection = connection.model_copy(
             update={"mappings": connection.mappings.for_connection(connection.name)}

@@ -8,21 +8,32 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
+    ValidationInfo,
     create_model,
     model_validator,
 )
 
 from middleware.contract.http import Limits
+from middleware.contract.paths import ConfigPath, in_folder
 
 QName = Annotated[str, StringConstraints(pattern=r"^\{[^{}]+\}[^{}:\s]+$")]
 """A name with its namespace: `{urn:example}SessionHeader`."""
 
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]+(:\d{1,5})?$", to_lower=True)]
+
+
+def _is_address(wsdl: str) -> bool:
+    return wsdl.partition(":")[0].lower() in ("http", "https")
+
+
+def _file_or_address(wsdl: str, info: ValidationInfo) -> str:
+    return wsdl if _is_address(wsdl) else str(in_folder(Path(wsdl), info))
 
 
 class HeaderSettings(BaseModel):
@@ -40,9 +51,9 @@ class SoapSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    wsdl: str
+    wsdl: Annotated[str, AfterValidator(_file_or_address)]
     """A file, or the address that the WSDL is fetched from."""
-    bindings: Path | None = None
+    bindings: ConfigPath | None = None
     """The bindings file; without it `bindings.yaml` beside the connection's mapping files."""
     endpoint: str | None = None
     """Where calls go. Without it the WSDL's own address, less its query."""
@@ -52,11 +63,11 @@ class SoapSettings(BaseModel):
     """Allow private and loopback addresses; an admin says so, not a document."""
     allowed_import_hosts: tuple[Host, ...] = ()
     """Further hosts (`host` or `host:port`) that the WSDL may import from."""
-    wsdl_root: Path | None = None
+    wsdl_root: ConfigPath | None = None
     """The folder that a WSDL file's imports must lie in; without it the file's own folder."""
-    cache_dir: Path | None = None
+    cache_dir: ConfigPath | None = None
     """Where fetched WSDLs are kept; without it one is fetched by each process."""
-    ca_file: str | None = None
+    ca_file: ConfigPath | None = None
     soap_version: Literal["1.1", "1.2"] | None = None
     """Which of the WSDL's bindings to use; without it the first."""
 
@@ -89,7 +100,7 @@ class SoapSettings(BaseModel):
 
     @property
     def wsdl_is_remote(self) -> bool:
-        return self.wsdl.partition(":")[0].lower() in ("http", "https")
+        return _is_address(self.wsdl)
 
     @property
     def own_address(self) -> str:

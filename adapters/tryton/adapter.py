@@ -136,7 +136,7 @@ class TrytonAdapter(
 
     @classmethod
     def open(cls, connection: Connection) -> Self:
-        settings = TrytonSettings.model_validate(dict(connection.settings))
+        settings = connection.settings_as(TrytonSettings)
         secrets = Secrets.model_validate(dict(connection.secrets))
         return cls(connection, settings, secrets)
 

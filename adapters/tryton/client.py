@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -133,7 +134,7 @@ class Client:
         password: str,
         limits: Limits,
         *,
-        ca_file: str | None = None,
+        ca_file: Path | None = None,
         accept_warnings: Iterable[str] = ("*",),
     ) -> None:
         self.user = user

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 from middleware.contract.http import Limits
+from middleware.contract.paths import ConfigPath
 
 
 class TrytonSettings(BaseModel):
@@ -21,7 +22,7 @@ class TrytonSettings(BaseModel):
     """The database's name, as the login window lists it."""
     user: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^:]+$")]
     """The login of the hub's own user in Tryton."""
-    ca_file: str | None = None
+    ca_file: ConfigPath | None = None
     connect_s: Annotated[float, Field(gt=0, le=60)] = 5
     total_s: Annotated[float, Field(gt=0, le=300)] = 30
 

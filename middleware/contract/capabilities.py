@@ -16,7 +16,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -45,6 +46,9 @@ from middleware.contract.canonical import (
     Shipment,
 )
 from middleware.contract.mapping import MappingSet
+from middleware.contract.paths import FOLDER
+
+Typed = TypeVar("Typed", bound=BaseModel)
 
 
 class Connection(Frozen):
@@ -57,6 +61,12 @@ class Connection(Frozen):
     """What stands in the configuration, checked by the adapter's own `Settings`."""
     secrets: Mapping[str, SecretStr] = Field(default_factory=dict)
     mappings: MappingSet
+    folder: Path | None = None
+    """The configuration's folder, which relative paths in the settings begin at."""
+
+    def settings_as(self, model: type[Typed]) -> Typed:
+        """The settings in their typed form, paths made whole. Raises pydantic's ValidationError."""
+        return model.model_validate(dict(self.settings), context={FOLDER: self.folder})
 
 
 class KeyTraits(Frozen):

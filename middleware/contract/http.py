@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
@@ -59,7 +60,7 @@ class Limits(Frozen):
     max_bytes: Annotated[int, Field(gt=0)] = 16 * 1024**2
 
 
-def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
     """Verify servers against `ca_file`, or without one against the public authorities (certifi).
 
     Nothing of the environment (SSL_CERT_FILE, REQUESTS_CA_BUNDLE, SSLKEYLOGFILE) has a say, which
@@ -266,7 +267,7 @@ class _Session(requests.Session):
 
 
 def session(
-    limits: Limits, *, ca_file: str | None = None, on_premise: bool = True
+    limits: Limits, *, ca_file: str | Path | None = None, on_premise: bool = True
 ) -> requests.Session:
     """A `requests.Session` of which every call is bounded; for use below vendor libraries.
 
@@ -515,7 +516,7 @@ def client(
     *,
     base_url: str = "",
     headers: Mapping[str, str] | None = None,
-    ca_file: str | None = None,
+    ca_file: str | Path | None = None,
     on_premise: bool = True,
 ) -> httpx2.Client:
     """An `httpx2.Client` of which every call is bounded.
@@ -535,7 +536,7 @@ def client(
     )
 
 
-def public_client(limits: Limits, *, ca_file: str | None = None) -> httpx2.Client:
+def public_client(limits: Limits, *, ca_file: str | Path | None = None) -> httpx2.Client:
     """A bounded client for addresses that strangers chose, such as event receivers.
 
     It connects only to public addresses, to the very ones that were checked, and follows no

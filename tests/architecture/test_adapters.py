@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from adapters import ADAPTERS
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import CAPABILITIES, capabilities_of
+from middleware.contract.paths import ConfigPath
 from middleware.registry import adapter_class, capability_table
 from tests.conformance.peer import Fault
 from tests.conformance.peers import Found, exceptions_of, found, reads_of
@@ -234,3 +236,19 @@ def test_the_readme_shows_the_table() -> None:
         "put the output of `python -c 'from middleware.registry import capability_table; "
         "print(capability_table())'` between the markers"
     )
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+def test_its_files_begin_at_the_configurations_folder(name: str) -> None:
+    """A setting that names a file or folder is a `ConfigPath`, and `open` says where it begins."""
+    for field, info in adapter_class(name).Settings.model_fields.items():
+        types = _parts(info.rebuild_annotation())
+        if Path in types or re.search(r"_(file|dir|root|path)$", field):
+            assert ConfigPath in types, f"make {field} a ConfigPath"
+    source = (ROOT / "adapters" / name / "adapter.py").read_text()
+    assert "connection.settings_as(" in source
+    assert source.count("connection.settings") == source.count("connection.settings_as(")
+
+
+def _parts(annotation: Any) -> list[Any]:
+    return [annotation, *(part for inner in get_args(annotation) for part in _parts(inner))]
