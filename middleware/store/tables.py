@@ -58,6 +58,25 @@ class ConnectionRow(SQLModel, table=True):
     """The last check: its findings and when."""
 
 
+class ConnectionStateRow(SQLModel, table=True):
+    """Whether a connection is called at all; all replicas go by it. No row means `closed`."""
+
+    __tablename__ = "connection_state"
+
+    connection: str = Field(primary_key=True)
+    state: str
+    """closed (calls go through), resting (none until `until`), stopped (none until resumed)."""
+    since: datetime = moment()
+    until: datetime | None = moment(null=True)
+    reason: dict[str, Any] | None = json(null=True)
+    """What went wrong: message, code, operation; no secret, no personal data."""
+    failures: int = 0
+    """Failures in a row that mean that the system is down."""
+    changed_by: str
+    """`hub`, or who resumed it."""
+    version: int = 1
+
+
 class InboxRow(SQLModel, table=True):
     """An arrival's delivery, stored once and raw before anything is done with it."""
 
