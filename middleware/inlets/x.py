@@ -38,17 +38,22 @@ class XInlet:
     source = "x"
 
     def verify(self, delivery: Delivery, secrets: Sequence[str]) -> Verdict:
+        if not _may_be_a_body(delivery.body):
+            return Verdict(False, "no delivery of X looks like that; it may be a signed challenge")
         return SCHEME.verify(delivery, Keys.sort(secrets), vendor="X")
 
     def handshake(self, delivery: Delivery, secrets: Sequence[str]) -> Answer | None:
         asked = delivery.query.get("crc_token")
         if delivery.method != "GET" or asked is None:
             return None
+        challenge = asked.encode("utf-8", "replace")
+        if _may_be_a_body(challenge):
+            return Answer(403, "text/plain", b"this is no challenge of X")
         signing = Keys.sort(secrets).signing
         if not signing:
             return Answer(503, "text/plain", b"no consumer secret is configured")
         # The newest secret: X knows one consumer secret, and it is the one just set.
-        answer = {"response_token": SCHEME.sign(signing[0][1], asked.encode("utf-8", "replace"))}
+        answer = {"response_token": SCHEME.sign(signing[0][1], challenge)}
         return Answer(200, "application/json", json.dumps(answer).encode())
 
     def message_id(self, delivery: Delivery, payload: Any) -> str:
@@ -222,6 +227,16 @@ class XInlet:
             url=f"https://x.com/{handle}/status/{own}" if handle else None,
             in_reply_to=replied,
         )
+
+
+def _may_be_a_body(content: bytes) -> bool:
+    """Whether this could be what X delivers, rather than a challenge: JSON with a structure.
+
+    X signs bodies and challenges with the same secret and in the same way, and anybody may ask us
+    to sign a challenge. So the two are kept apart here: what we sign for whoever asks is never
+    taken as a delivery.
+    """
+    return any(mark in content for mark in b'{["')
 
 
 def _bind(method: Any, *arguments: Any) -> Any:

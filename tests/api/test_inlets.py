@@ -207,7 +207,11 @@ def test_xs_challenge_signs_no_bodies_for_strangers(api: Api) -> None:
         assert answer.json() == {"response_token": "sha256=" + base64.b64encode(made).decode()}
         forged = '{"for_user_id": "1", "tweet_create_events": []}'
         refused = client.get("/v1/inlets/x", params={"crc_token": forged})
-        assert shape(refused)["code"] == "not-found"
+        assert shape(refused)["code"] == "wrong-signature"
+        signature = {"x-twitter-webhooks-signature": answer.json()["response_token"]}
+        replayed = client.post("/v1/inlets/x", content=b"challenge-1", headers=signature)
+        assert shape(replayed)["code"] == "wrong-signature"
+    assert api.inbox() == []
 
 
 def test_a_token_in_the_path_lets_in_and_is_shown_nowhere(

@@ -54,6 +54,28 @@ def test_x_gets_its_token_signed_with_the_newest_secret() -> None:
     assert (answer.status, answer.content_type) == (200, "application/json")
 
 
+BODIES = ['{"for_user_id": "1"}', "[]", '"text"', ' \t{"a": 1}', "x{", '\ufeff{"a": 1}']
+CHALLENGES = ["tok", "MDBkMzUxYTEtNjM3ZC00ZGQ1LWI0MzItN2MwZDFkYzQ=", "-_.~+/=", "12345", "true", ""]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_x_has_nothing_signed_that_could_be_a_delivery(body: str) -> None:
+    answer = INLETS["x"].handshake(get({"crc_token": body}), ("s",))
+    assert answer is not None
+    assert answer.status == 403
+    assert b"sha256" not in answer.body
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES)
+def test_what_x_has_signed_is_never_taken_as_a_delivery(challenge: str) -> None:
+    answer = INLETS["x"].handshake(get({"crc_token": challenge}), ("s",))
+    assert answer is not None
+    assert answer.status == 200
+    headers = {"x-twitter-webhooks-signature": json.loads(answer.body)["response_token"]}
+    replayed = Delivery("POST", "/v1/inlets/x", challenge.encode(), NOW, headers=headers)
+    assert not INLETS["x"].verify(replayed, ("s",)).ok
+
+
 def test_x_without_a_secret_is_told_to_come_back() -> None:
     answer = INLETS["x"].handshake(get({"crc_token": "tok"}), ("token:t",))
     assert answer is not None
