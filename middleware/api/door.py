@@ -28,8 +28,7 @@ from middleware.domain.problems import (
     NotFoundError,
     ProblemError,
 )
-from middleware.flows.correct import Asker
-from middleware.flows.hub import Hub
+from middleware.flows.hub import Asker, Hub
 from middleware.flows.intake import Intake
 from middleware.flows.keys import Scope
 from middleware.inlets import MalformedBody, parse_json

@@ -69,6 +69,17 @@ class Options:
     """How long the engine's own rows of finished flows are kept."""
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, and under which of their idempotency keys."""
+
+    principal: str
+    request_id: str | None = None
+    key: str | None = None
+    route: str = "POST /v1/actions"
+    body_hash: str = ""
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 

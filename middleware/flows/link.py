@@ -14,8 +14,7 @@ from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.flows import deliver
-from middleware.flows.correct import Asker
-from middleware.flows.hub import Hub
+from middleware.flows.hub import Asker, Hub
 from middleware.resolution import normalise
 from middleware.resolution.exact import WEIGHTS
 from middleware.store import queries

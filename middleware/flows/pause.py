@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from middleware.domain.problems import NotFoundError
-from middleware.flows.correct import Asker
-from middleware.flows.hub import Hub
+from middleware.flows.hub import Asker, Hub
 
 
 def set_paused(hub: Hub, job: str, asker: Asker, *, paused: bool) -> None:

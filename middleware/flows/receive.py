@@ -24,8 +24,8 @@ from middleware.domain.identity import Basis, Candidate, Decision, Outcome
 from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.understanding import EntityType, Understanding
-from middleware.flows import correct, deliver, lookup
-from middleware.flows.hub import Hub
+from middleware.flows import correct, deliver, lookup, plan
+from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
 from middleware.resolution import normalise
 from middleware.resolution.identifiers import identifiers_mentioned
@@ -576,7 +576,7 @@ def _write_note(
     order: Order | None,
 ) -> None:
     """Owe a note on the conversation with what was found out; the same words only once."""
-    place = correct.conversation_of(hub, complaint)
+    place = plan.conversation_of(hub, complaint)
     if place is None:
         return
     text = words.enriched(resolution.decision, understanding, match, order)
@@ -589,7 +589,7 @@ def _write_note(
             request=NoteRequest(on=place, text=text),
             complaint_id=complaint.id,
         ),
-        correct.Asker(
+        Asker(
             principal="hub",
             key=f"enriched:{complaint.id}:{digest[:16]}",
             route="flow receive",

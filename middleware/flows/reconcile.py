@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from middleware.contract.actions import REQUESTS, Operation, Receipt
 from middleware.contract.errors import Duplicated, RemoteError
 from middleware.domain.actions import ActionState, StepState, describe_error
-from middleware.flows import correct, deliver
+from middleware.flows import correct, deliver, life
 from middleware.flows.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def _owe_actions(hub: Hub, now: datetime) -> None:
             if action is None or action.due_at is None or action.due_at >= now:
                 continue
             log.warning("action taken up again", extra={"action": action_id})
-            correct.owe_pass(hub, uow, action, at=now)
+            life.owe_pass(hub, uow, action, at=now)
 
 
 def _expire_approvals(hub: Hub, now: datetime) -> None:

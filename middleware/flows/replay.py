@@ -8,8 +8,7 @@ from middleware.contract.canonical import Kind, Order, Ref
 from middleware.contract.capabilities import ReadsOrders
 from middleware.contract.errors import Transient
 from middleware.domain.problems import ConflictError, NotFoundError, NotOfferedError
-from middleware.flows.correct import Asker
-from middleware.flows.hub import Hub
+from middleware.flows.hub import Asker, Hub
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store import queries
 

@@ -20,9 +20,8 @@ from middleware.contract.capabilities import Connection
 from middleware.contract.mapping import MappingSet
 from middleware.domain.actions import Wanted
 from middleware.flows import correct
-from middleware.flows.correct import Asker
 from middleware.flows.engine import Engine
-from middleware.flows.hub import Hub, Options
+from middleware.flows.hub import Asker, Hub, Options
 from middleware.registry import Configured, Registry
 from middleware.store.database import Database
 from middleware.store.tables import PersonRow

@@ -40,8 +40,7 @@ from middleware.contract.canonical import (
 from middleware.contract.capabilities import Connection
 from middleware.contract.mapping import MappingSet
 from middleware.domain.actions import CaseWanted, Wanted
-from middleware.flows.correct import Asker
-from middleware.flows.hub import Hub, InletOptions, Options
+from middleware.flows.hub import Asker, Hub, InletOptions, Options
 from middleware.registry import Configured, Registry
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store.database import Database, UnitOfWork

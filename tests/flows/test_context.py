@@ -12,7 +12,7 @@ from middleware.contract.canonical import Kind, Order
 from middleware.domain.identity import Basis
 from middleware.domain.problems import NotFoundError
 from middleware.flows import context, link
-from middleware.flows.correct import Asker
+from middleware.flows.hub import Asker
 from tests.flows.conftest import Stage
 
 

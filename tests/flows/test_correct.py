@@ -21,9 +21,9 @@ from middleware.domain.problems import (
     KeyReusedError,
     NotFoundError,
 )
-from middleware.flows import correct, reconcile
-from middleware.flows.correct import Asker
+from middleware.flows import carry, correct, plan, reconcile
 from middleware.flows.engine import LeaseLostError
+from middleware.flows.hub import Asker
 from middleware.store.tables import LinkRow
 from tests.flows.conftest import Stage
 
@@ -117,7 +117,7 @@ def test_a_control_that_resends_at_once_would_duplicate(free: Stage, asker: Aske
         (step,) = uow.actions.steps_of(action_id)
     adapter = free.hub.registry.adapter(step.connection)
     adapter.create_replacement_order(
-        correct._load(Operation.REPLACEMENT_ORDER, step.request or {}), key=step.key
+        plan.load(Operation.REPLACEMENT_ORDER, step.request or {}), key=step.key
     )
     only(free, Operation.REPLACEMENT_ORDER, free.erp, expected=2)
 
@@ -132,7 +132,7 @@ def test_a_death_anywhere_leaves_one_record(
 ) -> None:
     action_id, _ = correct.create(free.hub, free.wanted(), asker)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(correct, where, crash)
+        patch.setattr(carry, where, crash)
         free.run_due()
     # The engine hands the same pass out again, as it does after a restart.
     free.handlers["correct"](action_id, "1")
@@ -147,7 +147,7 @@ def test_after_a_death_nobody_looks_before_the_remote_has_settled(
 ) -> None:
     action_id, _ = correct.create(free.hub, free.wanted(case=None), asker)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(correct, "_send", crash)
+        patch.setattr(carry, "_send", crash)
         free.run_due()
     free.handlers["correct"](action_id, "1")
     assert free.state(action_id) == "waiting"
@@ -163,7 +163,7 @@ def test_a_death_with_the_engines_row_lost_is_taken_up_by_reconcile(
 ) -> None:
     action_id, _ = correct.create(free.hub, free.wanted(), asker)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(correct, "_settle", crash)
+        patch.setattr(carry, "_settle", crash)
         free.run_due()
     assert free.engine.owed == []
     reconcile.run(free.hub, "t1")
@@ -178,15 +178,15 @@ def test_a_death_with_the_engines_row_lost_is_taken_up_by_reconcile(
 def test_an_overtaken_pass_touches_nothing(free: Stage, asker: Asker) -> None:
     """A node that was frozen wakes up after another has finished its work."""
     action_id, _ = correct.create(free.hub, free.wanted(case=None), asker)
-    sending = correct._announce(free.hub, action_id, 1)
+    sending = carry._announce(free.hub, action_id, 1)
     assert sending is not None
-    sent = correct._send(free.hub, action_id, 1, sending)
+    sent = carry._send(free.hub, action_id, 1, sending)
     free.time.pass_(minutes=5)
     reconcile.run(free.hub, "t")
     free.run_all()
     assert free.state(action_id) == "done"
-    with pytest.raises(correct.StaleStepError):
-        correct._settle(free.hub, action_id, 1, sending, sent)
+    with pytest.raises(carry.StaleStepError):
+        carry._settle(free.hub, action_id, 1, sending, sent)
     only(free, Operation.REPLACEMENT_ORDER, free.erp)
 
 
@@ -239,7 +239,7 @@ def test_two_records_under_one_key_wait_for_a_person(free: Stage, asker: Asker) 
     with free.hub.database.read() as uow:
         step = uow.actions.steps_of(action_id)[0]
     adapter = free.hub.registry.adapter(step.connection)
-    request = correct._load(Operation.REPLACEMENT_ORDER, step.request or {})
+    request = plan.load(Operation.REPLACEMENT_ORDER, step.request or {})
     adapter.create_replacement_order(request, key=step.key)
     free.run_all()
     assert free.state(action_id) == "unknown"
@@ -379,7 +379,7 @@ def test_over_the_limit_waits_for_somebody_else(free: Stage, asker: Asker) -> No
 
 def test_a_stranger_to_the_order_needs_approval(known: Stage, asker: Asker) -> None:
     with known.hub.database.read() as uow:
-        made = correct.plan(known.hub, uow, known.wanted())
+        made = plan.plan(known.hub, uow, known.wanted())
     assert made.approval is not None
     assert made.approval.startswith("approval_of_strangers")
 
@@ -426,7 +426,7 @@ def test_an_order_that_the_hub_does_not_hold_is_not_found(stage: Stage, asker: A
 
 
 def test_a_preview_writes_nothing(free: Stage) -> None:
-    made, previews = correct.preview(free.hub, free.wanted())
+    made, previews = plan.preview(free.hub, free.wanted())
     assert made.value is not None
     assert str(made.value) == "49.90 EUR"
     assert [p.step.operation for p in previews] == [Operation.REPLACEMENT_ORDER, Operation.CASE]
@@ -474,7 +474,7 @@ def test_a_cancellation_may_have_a_case_too(free: Stage, asker: Asker) -> None:
 def test_a_preview_does_not_wait_for_a_remote_beyond_its_deadline(free: Stage) -> None:
     stage = free.with_options(read_deadline=timedelta(milliseconds=50))
     stage.erp.script.arm(Fault.SLOW, operation="preview", seconds=0.15)
-    _made, previews = correct.preview(stage.hub, stage.wanted())
+    _made, previews = plan.preview(stage.hub, stage.wanted())
     assert not previews[0].preview.exact
     assert "no answer within" in previews[0].preview.warnings[0]
 

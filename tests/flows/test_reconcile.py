@@ -13,8 +13,8 @@ from middleware.contract.actions import CaseRequest, Operation
 from middleware.domain.actions import Wanted
 from middleware.domain.policy import Policy
 from middleware.domain.problems import ConflictError
-from middleware.flows import correct, reconcile
-from middleware.flows.correct import Asker
+from middleware.flows import correct, plan, reconcile
+from middleware.flows.hub import Asker
 from middleware.store.tables import AuditRow, IdempotencyRow, LineHoldRow, NodeRow, RunRow
 from tests.flows.conftest import Stage
 
@@ -89,7 +89,7 @@ def test_two_of_them_stay_unknown_however_often_they_are_looked_up(
     with free.hub.database.read() as uow:
         step = uow.actions.steps_of(action_id)[0]
     adapter = free.hub.registry.adapter(step.connection)
-    request = correct._load(Operation.REPLACEMENT_ORDER, step.request or {})
+    request = plan.load(Operation.REPLACEMENT_ORDER, step.request or {})
     adapter.create_replacement_order(request, key=step.key)
     for _ in range(3):
         reconcile.look_up(free.hub, action_id)

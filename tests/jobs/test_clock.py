@@ -16,9 +16,8 @@ import sqlalchemy as sa
 from middleware.app import owe_reconcile
 from middleware.domain.schedules import weekdays_named
 from middleware.flows import pause, sync
-from middleware.flows.correct import Asker
 from middleware.flows.engine import Engine
-from middleware.flows.hub import Hub, Options
+from middleware.flows.hub import Asker, Hub, Options
 from middleware.jobs import clock as clock_module
 from middleware.jobs.clock import Clock, last_due, tick_of, trigger_of
 from middleware.registry import Registry

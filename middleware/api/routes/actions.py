@@ -22,10 +22,10 @@ from middleware.contract.actions import REQUESTS
 from middleware.contract.canonical import Money, Ref
 from middleware.domain.actions import ActionState, Wanted
 from middleware.domain.problems import InvalidError, NotFoundError
-from middleware.flows import correct
-from middleware.flows.correct import Asker, Plan, PreviewedStep
-from middleware.flows.hub import Hub
+from middleware.flows import correct, plan
+from middleware.flows.hub import Asker, Hub
 from middleware.flows.keys import Scope
+from middleware.flows.plan import Plan, PreviewedStep
 from middleware.store import queries
 
 router = APIRouter(route_class=Route, tags=["actions"])
@@ -56,8 +56,8 @@ def preview_action(asked: schemas.ActionAsked, request: Request, door: TheDoor) 
     The remote is asked where it can simulate (`exact`); otherwise the hub works it out and says so.
     """
     wanted = wanted_of(asked)
-    plan, steps = correct.preview(door.hub, wanted)
-    return answer(request, _preview(plan, steps))
+    planned, steps = plan.preview(door.hub, wanted)
+    return answer(request, _preview(planned, steps))
 
 
 @router.post(

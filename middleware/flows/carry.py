@@ -1,0 +1,279 @@
+"""Carrying actions out: commit the intent ▸ look up ▸ send ▸ settle.
+
+A pass takes the steps in order. Each step's row is its intent journal: it is committed as
+`sending` before the call, so that whoever comes next knows that something may be under way.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from middleware.contract.actions import (
+    ActionRequest,
+    Operation,
+    Receipt,
+)
+from middleware.contract.capabilities import KeyTraits
+from middleware.contract.errors import Ambiguous, RemoteError
+from middleware.domain.actions import (
+    ActionState,
+    StepState,
+    Verb,
+    after_failure,
+    backoff,
+    describe_error,
+    look_from,
+)
+from middleware.flows import life, plan
+from middleware.flows.engine import LeaseLostError
+from middleware.flows.hub import Hub
+from middleware.store.actions import StaleStepError
+from middleware.store.database import UnitOfWork
+from middleware.store.tables import ActionRow, ActionStepRow
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One step whose intent is committed: what to call, and whether to look first."""
+
+    step_id: str
+    connection: str
+    operation: Operation
+    key: str
+    request: ActionRequest
+    look_first: bool
+    sent_at: datetime
+    attempts: int
+    traits: KeyTraits
+
+
+def run(hub: Hub, action_id: str, pass_no: str) -> None:
+    """One pass: take the steps in order until all are done or one has to wait."""
+    number = int(pass_no)
+    while True:
+        sending = _announce(hub, action_id, number)
+        if sending is None:
+            return
+        try:
+            try:
+                sent = _send(hub, action_id, number, sending)
+            except LeaseLostError:
+                _step_back(hub, action_id, number, sending)
+                raise
+            if not _settle(hub, action_id, number, sending, sent):
+                return
+        except StaleStepError:
+            log.info("pass overtaken", extra={"action": action_id, "pass": number})
+            return
+
+
+def _announce(hub: Hub, action_id: str, number: int) -> Sending | None:
+    """Commit the intent to send the next step; None when this pass has nothing more to do."""
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action = uow.actions.get(action_id, lock=True)
+        if action is None or action.pass_no != number or ActionState(action.state).ended:
+            return None
+        steps = uow.actions.steps_of(action_id)
+        step = next((s for s in steps if s.state != StepState.DONE), None)
+        if step is None or step.state in (StepState.UNKNOWN, StepState.REFUSED):
+            return None
+        if now >= action.expires_at:
+            _expire(hub, uow, action, steps, step, now)
+            return None
+        operation = Operation(step.operation)
+        try:
+            traits = hub.registry.adapter(step.connection).key_traits(operation)
+        except RemoteError as error:
+            uow.actions.move(step, state=StepState.REFUSED.value, error=describe_error(error))
+            life.finish(hub, uow, action, now)
+            return None
+        ready = look_from(sent_at=step.sent_at, in_doubt=step.in_doubt, traits=traits)
+        if ready is not None and ready > now:
+            _wait(hub, uow, action, step, until=ready, now=now)
+            return None
+        look_first = step.sent_at is not None
+        made = step.request or plan.request_of(hub, uow, action, steps, step)
+        request = plan.load(operation, made)
+        changes: dict[str, Any] = {
+            "state": StepState.SENDING.value,
+            "request": plan.dump(request),
+            "attempts": step.attempts + 1,
+        }
+        if not look_first:
+            changes |= {"sent_at": now, "in_doubt": True}
+        uow.actions.move(step, **changes)
+        action.state = ActionState.RUNNING.value
+        action.due_at = now + hub.options.call_margin
+        life.changed(action, now)
+        assert step.sent_at is not None
+        return Sending(
+            step_id=step.id,
+            connection=step.connection,
+            operation=operation,
+            key=step.key,
+            request=request,
+            look_first=look_first,
+            sent_at=step.sent_at,
+            attempts=step.attempts,
+            traits=traits,
+        )
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of a send, or of the look-up before it."""
+
+    outcome: Receipt | RemoteError
+    looking: bool
+    """Whether it is the look-up's outcome: then nothing was sent this time."""
+
+
+def _send(hub: Hub, action_id: str, number: int, sending: Sending) -> Sent:
+    """Look the step up if it was ever sent before, then send it; never raises RemoteError."""
+    adapter = hub.registry.adapter(sending.connection)
+    looking = sending.look_first
+    try:
+        if looking:
+            found: Receipt | None = getattr(adapter, f"find_{sending.operation}")(
+                sending.request, key=sending.key
+            )
+            if found is not None:
+                return Sent(found, looking=True)
+            _announce_again(hub, action_id, number, sending)
+            looking = False
+        hub.engine.guard()
+        receipt: Receipt = getattr(adapter, f"create_{sending.operation}")(
+            sending.request, key=sending.key
+        )
+    except RemoteError as error:
+        return Sent(error, looking=looking)
+    except (LeaseLostError, StaleStepError):
+        raise
+    except Exception as error:
+        # An adapter's own mistake: nobody knows what the remote did.
+        log.exception("adapter failed", extra={"action": action_id, "step": sending.step_id})
+        doubt = Ambiguous(
+            f"the adapter failed with {type(error).__name__}",
+            system=sending.connection,
+            operation=str(sending.operation),
+        )
+        return Sent(doubt, looking=looking)
+    return Sent(receipt, looking=False)
+
+
+def _step_back(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
+    """Leave a step to a later pass: this node lost its lease and sent nothing.
+
+    Another node may be sending it under this very pass, so that it stays in doubt; that pass is
+    overtaken, and what it did is found by its key.
+    """
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action, step = _mine(uow, action_id, number, sending.step_id)
+        ready = look_from(sent_at=step.sent_at, in_doubt=step.in_doubt, traits=sending.traits)
+        again = now + backoff(step.attempts)
+        _wait(hub, uow, action, step, until=max(ready or again, again), now=now)
+
+
+def _announce_again(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
+    """Commit a new intent after a look-up that proved the last one void."""
+    with hub.database.begin() as uow:
+        _action, step = _mine(uow, action_id, number, sending.step_id)
+        uow.actions.move(step, sent_at=hub.clock(), in_doubt=True)
+
+
+def _settle(hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent) -> bool:
+    """Commit the outcome; True when the pass goes on with the next step.
+
+    Raises StaleStepError when another pass took the step over; it finds what we did by its key.
+    """
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action, step = _mine(uow, action_id, number, sending.step_id)
+        if isinstance(sent.outcome, Receipt):
+            uow.actions.move(
+                step,
+                state=StepState.DONE.value,
+                receipt=sent.outcome.model_dump(mode="json"),
+                in_doubt=False,
+                settled_at=now,
+                error=None,
+            )
+            life.changed(action, now)
+            return life.finish(hub, uow, action, now) is None
+        assert step.sent_at is not None
+        follows = after_failure(
+            sent.outcome,
+            looking=sent.looking,
+            now=now,
+            sent_at=step.sent_at,
+            attempts=step.attempts,
+            traits=sending.traits,
+        )
+        in_doubt = step.in_doubt if sent.looking else isinstance(sent.outcome, Ambiguous)
+        error = describe_error(sent.outcome)
+        if follows.at is not None:
+            uow.actions.move(step, error=error, in_doubt=in_doubt)
+            _wait(hub, uow, action, step, until=follows.at, now=now)
+        else:
+            state = StepState.UNKNOWN if follows.verb is Verb.PERSON else StepState.REFUSED
+            uow.actions.move(
+                step, state=state.value, error=error, in_doubt=in_doubt, settled_at=now
+            )
+            life.finish(hub, uow, action, now)
+        return False
+
+
+def _mine(
+    uow: UnitOfWork, action_id: str, number: int, step_id: str
+) -> tuple[ActionRow, ActionStepRow]:
+    """The action and step, locked, if they are still this pass's; else StaleStepError."""
+    action = uow.actions.get(action_id, lock=True)
+    step = next((s for s in uow.actions.steps_of(action_id) if s.id == step_id), None)
+    if action is None or step is None or action.pass_no != number:
+        raise StaleStepError(step_id)
+    if step.state != StepState.SENDING:
+        raise StaleStepError(step_id)
+    return action, step
+
+
+def _wait(
+    hub: Hub,
+    uow: UnitOfWork,
+    action: ActionRow,
+    step: ActionStepRow,
+    *,
+    until: datetime,
+    now: datetime,
+) -> None:
+    """End this pass and owe one at `until`, or at once when that is over."""
+    uow.actions.move(step, state=StepState.WAITING.value)
+    if action.state != ActionState.WAITING:
+        action.state = ActionState.WAITING.value
+        life.tell(hub, uow, "action.waiting", action, now)
+    life.changed(action, now)
+    life.owe_pass(hub, uow, action, at=now, delay=max(until - now, timedelta(0)))
+
+
+def _expire(
+    hub: Hub,
+    uow: UnitOfWork,
+    action: ActionRow,
+    steps: list[ActionStepRow],
+    step: ActionStepRow,
+    now: datetime,
+) -> None:
+    """Stop trying: in doubt it is unknown, otherwise nothing more will be sent."""
+    if step.in_doubt:
+        uow.actions.move(step, state=StepState.UNKNOWN.value)
+        life.end(hub, uow, action, ActionState.UNKNOWN, now)
+        return
+    life.cancel_steps(uow, action)
+    done = any(s.state == StepState.DONE for s in steps)
+    life.end(hub, uow, action, ActionState.PARTIAL if done else ActionState.EXPIRED, now)
