@@ -25,7 +25,7 @@ from middleware.contract.capabilities import Description
 from middleware.contract.errors import RemoteError
 from middleware.contract.mapping import MappingInvalid, Severity
 from middleware.contract.mapping.fixtures import test_paths
-from middleware.contract.mapping.lint import lint_paths
+from middleware.contract.mapping.lint import in_order, lint_paths
 from middleware.contract.mapping.preview import preview_file
 from middleware.contract.mapping.rendering import render
 from middleware.contract.mapping.schema import written as schema_text
@@ -34,6 +34,7 @@ from middleware.flows import sync
 from middleware.flows.check import check
 from middleware.flows.engine import WorkerRunningError
 from middleware.flows.keys import make_key, revoke_key
+from middleware.registry import lint_own_files, own_files
 from middleware.settings import Settings, SettingsError, load
 
 app = typer.Typer(
@@ -343,12 +344,18 @@ def lint_maps(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Check mapping files; with --connection also against what the remote says of itself."""
+    """Check mapping files, and the adapters' own files beside them, such as bindings.yaml.
+
+    With --connection also against what the remote says of itself.
+    """
     description: Description | None = None
     if connection is not None:
         with opened(config) as application, err.status(f"asking {connection} …"):
             description = application.hub.registry.adapter(connection).describe()
-    issues = lint_paths(paths or [Path("mappings")], description)
+    given = paths or [Path("mappings")]
+    own = own_files(given)
+    found = lint_paths([path for path in given if path not in own], description)
+    issues = in_order([*found, *lint_own_files(own)])
     sys.stdout.write(render(issues, form))
     sys.exit(1 if any(issue.severity is Severity.ERROR for issue in issues) else 0)
 

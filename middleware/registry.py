@@ -11,14 +11,22 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from adapters import ADAPTERS
 from middleware.contract.actions import Operation
-from middleware.contract.capabilities import CAPABILITIES, WRITES, Connection, capabilities_of
+from middleware.contract.capabilities import (
+    CAPABILITIES,
+    WRITES,
+    Connection,
+    LintsOwnFiles,
+    capabilities_of,
+)
 from middleware.contract.errors import NotOffered, Permanent
+from middleware.contract.mapping import Issue, MappingInvalid, MappingSet
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,47 @@ def adapter_class(name: str, adapters: Mapping[str, str] = ADAPTERS) -> Any:
         raise NotOffered(
             f"the adapter {name!r} needs the Python package {error.name!r}, which is not installed"
         ) from error
+
+
+def own_files(
+    given: Iterable[Path], adapters: Mapping[str, str] = ADAPTERS
+) -> dict[Path, type[LintsOwnFiles]]:
+    """The files among the paths, and below the folders, that are an adapter's own, and whose.
+
+    They are told by their names. Adapters are imported only where there may be such a file.
+    """
+    candidates = [
+        file
+        for path in given
+        for file in (sorted(path.rglob("*.y*ml")) if path.is_dir() else [path])
+        if not file.name.endswith((".map.yaml", ".fixtures.yaml"))
+    ]
+    if not candidates:
+        return {}
+    owners: dict[str, type[LintsOwnFiles]] = {}
+    for name in adapters:
+        # One that is not installed here owns no file that could be read here.
+        with suppress(NotOffered):
+            kind = adapter_class(name, adapters)
+            if LintsOwnFiles in kind.__mro__:
+                owners |= dict.fromkeys(kind.own_files, kind)
+    return {file: owners[file.name] for file in candidates if file.name in owners}
+
+
+def lint_own_files(found: Mapping[Path, type[LintsOwnFiles]]) -> list[Issue]:
+    """Every mistake in adapters' own files, each read with the mapping files beside it.
+
+    Where those are wrong themselves, a file is left unread: what it lacks cannot be told yet.
+    """
+    issues: dict[Issue, None] = {}
+    for path, kind in found.items():
+        with suppress(MappingInvalid):
+            mappings = MappingSet.load(path.parent)
+            named = sorted({m.connection for m in mappings.mappings if m.connection is not None})
+            for connection in named or [""]:
+                of_one = mappings.for_connection(connection)
+                issues |= dict.fromkeys(kind.lint(path, of_one))
+    return list(issues)
 
 
 def capability_table(adapters: Mapping[str, str] = ADAPTERS) -> str:

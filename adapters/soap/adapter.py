@@ -65,6 +65,7 @@ from middleware.contract.capabilities import (
     FindsContacts,
     IssuesCredits,
     KeyTraits,
+    LintsOwnFiles,
     ListsChanges,
     ObjectInfo,
     OpensCases,
@@ -103,11 +104,12 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 R = TypeVar("R", bound=Record)
 
 
-class SoapAdapter(Adapter):
+class SoapAdapter(Adapter, LintsOwnFiles):
     """What every SOAP connection has; capabilities are mixed in by `open`."""
 
     system: ClassVar[str] = SYSTEM
     Settings: ClassVar[type[SoapSettings]] = SoapSettings
+    own_files: ClassVar[tuple[str, ...]] = (grammar.FILE_NAME,)
 
     def __init__(
         self, connection: Connection, settings: SoapSettings, secrets: Secrets, bindings: Bindings
@@ -148,6 +150,15 @@ class SoapAdapter(Adapter):
         if issues:
             raise _invalid(issues)
         return cast("Self", adapter)
+
+    @classmethod
+    def lint(cls, path: Path, mappings: MappingSet) -> tuple[Issue, ...]:
+        """Every mistake that a bindings file has by itself; `open` also knows the WSDL."""
+        try:
+            grammar.read(path, mappings)
+        except MappingInvalid as invalid:
+            return invalid.issues
+        return ()
 
     def close(self) -> None:
         if self._client is not None:

@@ -45,7 +45,7 @@ from middleware.contract.canonical import (
     Ref,
     Shipment,
 )
-from middleware.contract.mapping import MappingSet
+from middleware.contract.mapping import Issue, MappingSet
 from middleware.contract.paths import FOLDER
 
 Typed = TypeVar("Typed", bound=BaseModel)
@@ -194,6 +194,22 @@ class Adapter(Protocol):
     @abstractmethod
     def close(self) -> None:
         """Give back sockets. Safe to call twice."""
+
+
+@runtime_checkable
+class LintsOwnFiles(Protocol):
+    """Has files of its own beside the mapping files; `amends map lint` reads them too.
+
+    Says something of the adapter, not of its connections, and is therefore no capability.
+    """
+
+    own_files: ClassVar[tuple[str, ...]]
+    """What such files are called."""
+
+    @classmethod
+    @abstractmethod
+    def lint(cls, path: Path, mappings: MappingSet) -> tuple[Issue, ...]:
+        """Every mistake in one of them, which lies beside these mapping files."""
 
 
 @runtime_checkable

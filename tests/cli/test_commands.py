@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,46 @@ def test_mapping_commands_tell_places_and_exit_codes(tmp_path: Path) -> None:
     assert linted.returncode == 1
     assert "account.map.yaml:3:1: error M001" in linted.stdout
     assert amends(tmp_path, "map", "test").returncode == 1
+
+
+@pytest.fixture
+def erp(tmp_path: Path) -> Path:
+    """A folder with the sandbox ERP's mapping files and bindings."""
+    shipped = Path(__file__).parents[2] / "mappings" / "sandbox_erp"
+    return Path(shutil.copytree(shipped, tmp_path / "mappings" / "erp"))
+
+
+def test_lint_reads_bindings_beside_mapping_files(erp: Path) -> None:
+    bindings, folder = erp / "bindings.yaml", erp.parent.parent
+    assert amends(folder, "map", "lint").returncode == 0
+    lines = bindings.read_text().splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("find_contacts:"))
+    lines[place] = "find_contatcs:"
+    bindings.write_text("\n".join(lines) + "\n")
+    told = f"bindings.yaml:{place + 1}:1: error M001"
+    for given in ([], [str(erp)], [str(bindings)]):
+        linted = amends(folder, "map", "lint", *given)
+        assert linted.returncode == 1, given
+        assert linted.stdout.count(told) == 1, linted.stdout
+        assert "did you mean 'find_contacts'" in linted.stdout
+
+
+def test_lint_compares_bindings_with_the_mapping_files(erp: Path) -> None:
+    """An adapter's own code of mistake, in every form that machines read."""
+    (erp / "contact.map.yaml").unlink()
+    (erp / "contact.fixtures.yaml").unlink()
+    folder = erp.parent.parent
+    linted = amends(folder, "map", "lint", "--format", "json")
+    assert linted.returncode == 1
+    found = json.loads(linted.stdout)
+    assert {(issue["code"], issue["severity"]) for issue in found} == {("B002", "error")}
+    assert all(issue["file"].endswith("bindings.yaml") for issue in found)
+    assert all(issue["line"] > 1 for issue in found)
+    sarif = json.loads(amends(folder, "map", "lint", "--format", "sarif").stdout)["runs"][0]
+    for result in sarif["results"]:
+        assert sarif["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "B002"
+
+
+def test_lint_leaves_other_files_of_that_kind_alone(erp: Path) -> None:
+    (erp / "notes.yaml").write_text("find_contatcs: {}\n")
+    assert amends(erp.parent.parent, "map", "lint").returncode == 0

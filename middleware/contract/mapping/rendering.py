@@ -62,7 +62,7 @@ def _as_github(issues: list[Issue]) -> str:
 
 
 def _as_sarif(issues: list[Issue]) -> str:
-    """SARIF 2.1.0, with every code as a rule."""
+    """SARIF 2.1.0, with every code as a rule; adapters' own codes explain themselves."""
     rules = [
         {
             "id": code.code,
@@ -72,7 +72,9 @@ def _as_sarif(issues: list[Issue]) -> str:
         }
         for code in CODES.values()
     ]
-    order = list(CODES)
+    more = sorted({issue.code for issue in issues} - set(CODES))
+    rules += [{"id": code} for code in more]
+    order = [*CODES, *more]
     results = [
         {
             "ruleId": issue.code,
