@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from middleware.contract.canonical import Address, Frozen, Instant, Money, Ref, Text
 
@@ -19,14 +20,23 @@ field of most ERPs, and a marker in a note. Adapters whose field is shorter hash
 
 
 class Operation(StrEnum):
-    """The writes that the hub knows; each is one capability, a do/find pair."""
+    """What can be asked for; each is one capability, a do/find pair, but for the `COMPOSED`."""
 
     REPLACEMENT_ORDER = "replacement_order"
     RETURN = "return"
     CREDIT = "credit"
+    STORE_CREDIT = "store_credit"
     CANCELLATION = "cancellation"
     CASE = "case"
+    CALL_BACK = "call_back"
     NOTE = "note"
+    WITHDRAWAL = "withdrawal"
+    INVITATION = "invitation"
+    UNDO = "undo"
+
+
+COMPOSED = frozenset({Operation.INVITATION, Operation.UNDO})
+"""Operations that no remote knows: the hub makes them of others."""
 
 
 class Reason(StrEnum):
@@ -48,6 +58,14 @@ class Speed(StrEnum):
     RUSH = "rush"
 
 
+class Then(StrEnum):
+    """What the customer gets once returned goods are back."""
+
+    REFUND = "refund"
+    REPLACEMENT = "replacement"
+    NOTHING = "nothing"
+
+
 class WantedLine(Frozen):
     """What to send, take back or credit: a line of the original order and how much of it."""
 
@@ -66,6 +84,8 @@ class ReplacementOrderRequest(Frozen):
     account: Ref | None = None
     lines: Annotated[tuple[WantedLine, ...], Field(min_length=1)]
     speed: Speed = Speed.STANDARD
+    deliver_by: date | None = None
+    """The day by which it is promised; None means as the speed has it: the earliest for a rush."""
     reason: Reason = Reason.OTHER
     ship_to: Address | None = None
     note: str | None = None
@@ -74,24 +94,64 @@ class ReplacementOrderRequest(Frozen):
 
 
 class ReturnRequest(Frozen):
-    """Let the customer send goods back."""
+    """Let the customer send goods back.
+
+    `then` says what they get for them: a refund is the remote's to make when the goods are in, a
+    replacement is ordered at once beside the return.
+    """
 
     order: Ref
     account: Ref | None = None
     lines: Annotated[tuple[WantedLine, ...], Field(min_length=1)]
+    then: Then = Then.REFUND
     reason: Reason = Reason.OTHER
     note: str | None = None
 
 
 class CreditRequest(Frozen):
-    """Give money back for lines of an order, or a fixed amount."""
+    """Give money back: for lines of an order, its shipping, all of it, or a fixed amount.
+
+    An amount together with one line is a part of what that line cost.
+    """
 
     order: Ref
     account: Ref | None = None
     lines: tuple[WantedLine, ...] = ()
     amount: Money | None = None
+    shipping: bool = False
+    full: bool = False
     reason: Reason = Reason.OTHER
     note: str | None = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.lines or self.amount or self.shipping or self.full):
+            raise ValueError("name lines, an amount, the shipping, or all of the order")
+        if self.full and (self.lines or self.amount or self.shipping):
+            raise ValueError("all of the order leaves nothing to name besides")
+        if self.amount is not None and self.amount.amount <= 0:
+            raise ValueError("an amount is more than nothing")
+        if self.amount is not None and (self.shipping or len(self.lines) > 1):
+            raise ValueError("an amount goes alone or with one line")
+        return self
+
+
+class StoreCreditRequest(Frozen):
+    """Give a voucher to spend later, for an order that went wrong."""
+
+    order: Ref
+    account: Ref | None = None
+    contact: Ref | None = None
+    amount: Money
+    expires_on: date | None = None
+    reason: Reason = Reason.OTHER
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _is_worth_something(self) -> Self:
+        if self.amount.amount <= 0:
+            raise ValueError("a voucher is worth more than nothing")
+        return self
 
 
 class CancellationRequest(Frozen):
@@ -116,6 +176,63 @@ class CaseRequest(Frozen):
     """The channel the complaint came through, such as `x` or `chatwoot`."""
 
 
+class CallBackRequest(Frozen):
+    """Have somebody call the customer within a time slot."""
+
+    subject: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+    slot_from: Instant
+    slot_to: Instant
+    phone: Text | None = None
+    """E.164; None means the number on file."""
+    description: str | None = None
+    reason: Reason = Reason.OTHER
+    priority: Annotated[str, StringConstraints(pattern="^(low|normal|high|urgent)$")] = "normal"
+    contact: Ref | None = None
+    account: Ref | None = None
+    order: Ref | None = None
+    case: Ref | None = None
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.slot_to <= self.slot_from:
+            raise ValueError("the slot ends after it begins")
+        return self
+
+
+class InvitationRequest(Frozen):
+    """Give the customer a signed link to a private channel, for what is not said in public."""
+
+    valid_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 72
+    on: Ref | None = None
+    """The conversation whose agents get the link; None means the complaint's."""
+
+
+class WithdrawalRequest(Frozen):
+    """Take back what the hub made: cancel the order or return, void the credit, close the case."""
+
+    of: Ref
+    """The remote record that was made."""
+    made_by: Operation
+    made_under: Key
+    """The key it bears."""
+    reason: Reason = Reason.OTHER
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _was_a_write(self) -> Self:
+        if self.made_by in COMPOSED or self.made_by is Operation.WITHDRAWAL:
+            raise ValueError(f"a {self.made_by} leaves nothing in a remote to take back")
+        return self
+
+
+class UndoRequest(Frozen):
+    """Take back an action, step by step from the last, as far as each remote lets us."""
+
+    action: Text
+    """The id of the action that is taken back."""
+    note: str | None = None
+
+
 class NoteRequest(Frozen):
     """Write a note for agents on a conversation or case; customers never see it."""
 
@@ -127,18 +244,28 @@ ActionRequest = (
     ReplacementOrderRequest
     | ReturnRequest
     | CreditRequest
+    | StoreCreditRequest
     | CancellationRequest
     | CaseRequest
+    | CallBackRequest
     | NoteRequest
+    | WithdrawalRequest
+    | InvitationRequest
+    | UndoRequest
 )
 
 REQUESTS: dict[Operation, type[Frozen]] = {
     Operation.REPLACEMENT_ORDER: ReplacementOrderRequest,
     Operation.RETURN: ReturnRequest,
     Operation.CREDIT: CreditRequest,
+    Operation.STORE_CREDIT: StoreCreditRequest,
     Operation.CANCELLATION: CancellationRequest,
     Operation.CASE: CaseRequest,
+    Operation.CALL_BACK: CallBackRequest,
     Operation.NOTE: NoteRequest,
+    Operation.WITHDRAWAL: WithdrawalRequest,
+    Operation.INVITATION: InvitationRequest,
+    Operation.UNDO: UndoRequest,
 }
 
 

@@ -176,6 +176,8 @@ class OrderLine(Frozen):
     unit: str | None = None
     unit_price: Money | None = None
     product: Ref | None = None
+    origin: Text | None = None
+    """Of a return or a replacement: the id of the original order's line that it is about."""
 
 
 class Order(Record):
@@ -188,6 +190,8 @@ class Order(Record):
     status: OrderStatus = OrderStatus.UNKNOWN
     placed_at: Instant | None = None
     total: Money | None = None
+    shipping: Money | None = None
+    """What shipping cost the customer, as part of `total`."""
     lines: tuple[OrderLine, ...] = ()
     ship_to: Address | None = None
     origin: Ref | None = None

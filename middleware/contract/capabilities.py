@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from middleware.contract.actions import (
+    CallBackRequest,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
@@ -31,6 +32,8 @@ from middleware.contract.actions import (
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
+    StoreCreditRequest,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import (
     Account,
@@ -301,6 +304,15 @@ class IssuesCredits(Protocol):
 
 
 @runtime_checkable
+class IssuesStoreCredits(Protocol):
+    @abstractmethod
+    def create_store_credit(self, request: StoreCreditRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_store_credit(self, request: StoreCreditRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
 class CancelsOrders(Protocol):
     """Cancels an order that has not shipped. The order's own state is the proof it happened."""
 
@@ -321,12 +333,42 @@ class OpensCases(Protocol):
 
 
 @runtime_checkable
+class SchedulesCallBacks(Protocol):
+    """Puts a call into somebody's day: a task or event with a time slot."""
+
+    @abstractmethod
+    def create_call_back(self, request: CallBackRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_call_back(self, request: CallBackRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
 class WritesNotes(Protocol):
     @abstractmethod
     def create_note(self, request: NoteRequest, *, key: str) -> Receipt: ...
 
     @abstractmethod
     def find_note(self, request: NoteRequest, *, key: str) -> Receipt | None: ...
+
+
+@runtime_checkable
+class WithdrawsActions(Protocol):
+    """Takes back what the hub made, for as long as the remote lets it.
+
+    The record's own state is the proof that it happened: `find_withdrawal` answers a receipt when
+    the record is cancelled, void, closed or gone, whoever did it. `create_withdrawal` raises
+    `Rejected` with the remote's reason when it is too late: shipped, paid, spent.
+    """
+
+    withdrawable: ClassVar[frozenset[Operation]]
+    """The operations whose effects it takes back; for any other it raises `NotOffered`."""
+
+    @abstractmethod
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt: ...
+
+    @abstractmethod
+    def find_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt | None: ...
 
 
 @runtime_checkable
@@ -341,9 +383,12 @@ WRITES: dict[Operation, type] = {
     Operation.REPLACEMENT_ORDER: CreatesReplacementOrders,
     Operation.RETURN: AuthorisesReturns,
     Operation.CREDIT: IssuesCredits,
+    Operation.STORE_CREDIT: IssuesStoreCredits,
     Operation.CANCELLATION: CancelsOrders,
     Operation.CASE: OpensCases,
+    Operation.CALL_BACK: SchedulesCallBacks,
     Operation.NOTE: WritesNotes,
+    Operation.WITHDRAWAL: WithdrawsActions,
 }
 """The capability behind each operation: methods `create_<operation>` and `find_<operation>`."""
 

@@ -15,17 +15,21 @@ from typing import Any
 from middleware.contract.actions import (
     REQUESTS,
     ActionRequest,
+    CallBackRequest,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
     Effect,
+    InvitationRequest,
     NoteRequest,
     Operation,
     Preview,
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
+    UndoRequest,
     WantedLine,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import Kind, Money, Order, Ref
 from middleware.contract.capabilities import PreviewsActions
@@ -133,8 +137,17 @@ def _target(hub: Hub, operation: Operation, request: ActionRequest) -> str:
             if target is None:
                 raise NotOfferedError("no connection opens cases")
             return target
+        case CallBackRequest():
+            target = _call_back_connection(hub, (request.contact, request.account))
+            if target is None:
+                raise NotOfferedError("no connection schedules call-backs")
+            return target
         case NoteRequest():
             target = request.on.connection
+        case WithdrawalRequest():
+            target = request.of.connection
+        case InvitationRequest() | UndoRequest():
+            raise NotOfferedError(f"no connection offers {operation} by itself")
         case _:
             target = request.order.connection
     if not hub.registry.offers(target, operation):
@@ -149,6 +162,13 @@ def _case_connection(hub: Hub, customers: Iterable[Ref | None]) -> str | None:
         return hub.options.cases_to
     known = [ref.connection for ref in customers if ref and ref.connection in offering]
     return next(iter([*known, *offering]), None)
+
+
+def _call_back_connection(hub: Hub, customers: Iterable[Ref | None]) -> str | None:
+    """Where a call-back is put: beside the cases, with the customer, else anywhere."""
+    offering = [n for n in hub.registry.names() if hub.registry.offers(n, Operation.CALL_BACK)]
+    known = [ref.connection for ref in customers if ref and ref.connection in offering]
+    return next((n for n in (hub.options.cases_to, *known, *offering) if n in offering), None)
 
 
 def _add_case(hub: Hub, uow: UnitOfWork, made: Plan, case: CaseWanted) -> None:

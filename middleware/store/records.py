@@ -379,6 +379,8 @@ def columns_of(record: Record) -> dict[str, Any]:
                 "number": record.number,
                 "account_id": own(record.account),
                 "contact_id": own(record.contact),
+                # What it replaces, so that an order's replacements are found beside its returns.
+                "order_id": own(_order_of(record.origin)),
                 "sorted_at": record.placed_at or record.updated_at,
             }
         case Case():
@@ -409,6 +411,10 @@ def columns_of(record: Record) -> dict[str, Any]:
         case Product():
             columns["number"] = record.sku
     return columns
+
+
+def _order_of(ref: Ref | None) -> Ref | None:
+    return ref if ref is not None and ref.kind is Kind.ORDER else None
 
 
 def _newest_first(row: RecordRow) -> tuple[bool, datetime | None, str]:

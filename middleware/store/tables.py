@@ -293,6 +293,8 @@ class ActionRow(SQLModel, table=True):
         sa.Index("ix_action_person", "person_id", "id"),
         sa.Index("ix_action_complaint", "complaint_id", "id"),
         sa.Index("ix_action_due", "state", "due_at"),
+        sa.Index("ix_action_customer", "customer", "id"),
+        sa.Index("ix_action_created", "created_at"),
     )
 
     id: str = Field(primary_key=True)
@@ -305,8 +307,22 @@ class ActionRow(SQLModel, table=True):
     value: dict[str, Any] | None = json(null=True)
     """What it is worth at the original order's prices, where they are known."""
     requested_by: str
+    role: str | None = None
+    """The role of whoever asked, which limits go by."""
+    customer: str | None = None
+    """Whose it is: actions of one customer are carried out in the order they were asked for."""
     approval: dict[str, Any] | None = json(null=True)
     """Which rule asks for one; then who decided, when, and why."""
+    policy: dict[str, Any] | None = json(null=True)
+    """The verdict it was accepted under: version, rules, and what they went by."""
+    not_before: datetime | None = moment(null=True)
+    """The end of a cooling-off: until then nothing is sent and it can be called off."""
+    undoes: str | None = None
+    """The action that this one takes back."""
+    undone_by: str | None = None
+    """The action that takes this one back, once one does."""
+    handed_over: dict[str, Any] | None = json(null=True)
+    """Who took it out of the hub's hands, when and why."""
     pass_no: int = 0
     """Which run may still act on it; an older one that wakes up is refused."""
     due_at: datetime | None = moment(null=True)
@@ -349,7 +365,7 @@ class ActionStepRow(SQLModel, table=True):
 
 
 class LineHoldRow(SQLModel, table=True):
-    """How much of an order line an action takes, while that action is alive or done."""
+    """How much of an order line's budget an action takes, while that action is alive or done."""
 
     __tablename__ = "line_hold"
     __table_args__ = (sa.Index("ix_line_hold_order", "order_ref", "line"),)
@@ -357,9 +373,55 @@ class LineHoldRow(SQLModel, table=True):
     action_id: str = Field(primary_key=True, foreign_key="action.id")
     order_ref: str
     line: str = Field(primary_key=True)
+    """The line's id; empty for what is taken of the whole order, `shipping` for its shipping."""
     quantity: str
-    """A decimal as text, exact on both databases."""
+    """Pieces made good. A decimal as text, exact on both databases."""
+    returned: str = "0"
+    """Pieces taken back."""
+    amount: str | None = None
+    """Money or goods given for it, in the order's currency; None where no price is known."""
+    currency: str | None = None
     released_at: datetime | None = moment(null=True)
+
+
+class PolicyRow(SQLModel, table=True):
+    """A version of the policy. The highest one is in force; rows are never updated."""
+
+    __tablename__ = "policy"
+
+    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    body: dict[str, Any] = json()
+    body_hash: str
+    source: str
+    """file, api or cli."""
+    author: str
+    reason: str | None = None
+    created_at: datetime = moment()
+
+
+class InvitationRow(SQLModel, table=True):
+    """A signed link to a private channel. The link itself is not kept."""
+
+    __tablename__ = "invitation"
+
+    id: str = Field(primary_key=True)
+    action_id: str = Field(foreign_key="action.id", index=True)
+    complaint_id: str | None = Field(default=None, foreign_key="complaint.id")
+    person_id: str | None = None
+    expires_at: datetime = moment()
+    opened_at: datetime | None = moment(null=True)
+    revoked_at: datetime | None = moment(null=True)
+    created_at: datetime = moment()
+
+
+class SigningKeyRow(SQLModel, table=True):
+    """A key that the hub signs its own tokens with, the same on all replicas."""
+
+    __tablename__ = "signing_key"
+
+    name: str = Field(primary_key=True)
+    secret: str
+    created_at: datetime = moment()
 
 
 class IdempotencyRow(SQLModel, table=True):
@@ -525,6 +587,8 @@ class ApiKeyRow(SQLModel, table=True):
     name: str
     secret_hash: str
     scopes: list[Any] = json()
+    role: str | None = None
+    """What its holder is to the policy: agent, lead, …; None is subject to the limits of all."""
     created_at: datetime = moment()
     expires_at: datetime | None = moment(null=True)
     revoked_at: datetime | None = moment(null=True)
