@@ -306,7 +306,7 @@ def run_sync(
                     row = uow.jobs.run(run_id)
                 assert row is not None
                 status.update(f"{job}: {row.state} {told_counts(row.counts)}")
-                if row.state in ("done", "failed"):
+                if row.state not in ("queued", "running"):
                     break
                 time.sleep(0.2)
     if as_json:

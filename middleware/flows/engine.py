@@ -169,6 +169,15 @@ class Engine:
             self._heart = threading.Thread(target=self._keep_alive, name="lease", daemon=True)
             self._heart.start()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether this worker is to stop: a long flow owes what is left of it, and ends."""
+        return self._stopping.is_set()
+
+    def rest(self, duration: timedelta) -> None:
+        """Wait within a flow; not longer than until this worker is to stop."""
+        self._stopping.wait(duration.total_seconds())
+
     def guard(self) -> None:
         """Raise LeaseLostError when this node may no longer begin a write.
 
@@ -237,14 +246,18 @@ class Engine:
         return self._client
 
     def _keep_alive(self) -> None:
-        """Renew our lease and take over from nodes that lost theirs, for as long as we live."""
-        while not self._stopping.wait(self._lease.total_seconds() / 3):
+        """Take over from nodes that lost their lease, and renew ours, for as long as we live."""
+        while True:
             try:
-                self._beat()
                 self._take_over()
+                if self._stopping.wait(self._lease.total_seconds() / 3):
+                    return
+                self._beat()
             except Exception:
                 # The database may be away for a while; the guard stops our writes meanwhile.
                 log.exception("lease not renewed")
+                if self._stopping.wait(self._lease.total_seconds() / 3):
+                    return
 
     def _under_lease(self, handler: Callable[..., None]) -> Callable[..., None]:
         """The handler, with a note of the lease that each of its runs began under."""

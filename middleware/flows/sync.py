@@ -1,20 +1,27 @@
 """Syncs: vendor ▸ adapter ▸ mapping ▸ canonical ▸ store, page by page.
 
 A page and the cursor that follows it are committed together, so that a run that dies goes on
-where it stopped, and the cursor never passes what was not stored.
+where it stopped, and the cursor never passes what was not stored. Three things can happen to a run
+between two pages:
+
+- Its worker dies, or is frozen and wakes up: the engine has the run carried on elsewhere, from the
+  cursor. Whoever finds a cursor that this very run has moved is the one too many, and says nothing.
+- Its worker is told to stop: the rest of the run is owed anew before the worker lets go of it, so
+  that the next worker takes it up at once.
+- Another run moves its cursor: what is left of that kind is that run's. This one goes on with its
+  other kinds, and ends as `overtaken`, naming the run.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import ListsChanges, Page
-from middleware.contract.errors import RemoteError, Transient
+from middleware.contract.errors import Permanent, RemoteError, Transient
 from middleware.domain.actions import backoff, describe_error
 from middleware.domain.ids import new_id
 from middleware.domain.problems import NotFoundError, NotOfferedError
@@ -33,14 +40,26 @@ LONGEST_WAIT = timedelta(seconds=30)
 
 
 class _Overtaken(Exception):
-    """Somebody else has moved this cursor on."""
+    """Another run has moved this cursor on."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(by)
+        self.by = by
+
+
+class _CarriedOn(Exception):
+    """Another worker carries on with this very run, or has ended it."""
+
+
+class _Stopping(Exception):
+    """This worker is to stop."""
 
 
 def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]:
     """Owe the run of a job that is due at `tick`; answers its id and whether it is new.
 
     The tick is part of the run's name, so that any number of nodes owe it once. Of two
-    runs that overlap, the one that moves the cursor goes on; the other is taken up again later.
+    runs that overlap, the one that moves the cursor goes on; the other ends as `overtaken`.
     """
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -69,7 +88,7 @@ def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]
 
 
 def run(hub: Hub, run_id: str) -> None:
-    """Run a queued sync to its end, or to the remote's first lasting refusal."""
+    """Run a queued sync to its end: `done`, `failed` with the refusal, or `overtaken` by a run."""
     now = hub.clock()
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
@@ -80,20 +99,42 @@ def run(hub: Hub, run_id: str) -> None:
         row.started_at = row.started_at or now
         arguments = dict(job.arguments) if job else {}
     if not arguments:
-        _finish(hub, run_id, error={"message": "the job is no longer declared"})
+        _finish(hub, run_id, "failed", error={"message": "the job is no longer declared"})
         return
+    overtaken: dict[str, str] = {}
     try:
         for kind in kinds_of(hub, arguments):
-            sync_kind(hub, run_id, arguments["connection"], kind)
-    except _Overtaken:
+            try:
+                sync_kind(hub, run_id, arguments["connection"], kind)
+            except _Overtaken as found:
+                overtaken[kind.value] = found.by
+    except _CarriedOn:
+        log.info("run is carried on elsewhere", extra={"run": run_id})
+        return
+    except _Stopping:
+        _owe_rest(hub, run_id)
         return
     except (RemoteError, NotOfferedError) as error:
         described = (
             describe_error(error) if isinstance(error, RemoteError) else {"message": error.detail}
         )
-        _finish(hub, run_id, error=described)
+        _finish(hub, run_id, "failed", error=described)
         return
-    _finish(hub, run_id, error=None)
+    if overtaken:
+        told = "; ".join(f"{run} has gone on with {kind}" for kind, run in overtaken.items())
+        _finish(hub, run_id, "overtaken", error={"message": told, "by": overtaken})
+        return
+    _finish(hub, run_id, "done", error=None)
+
+
+def _owe_rest(hub: Hub, run_id: str) -> None:
+    """Owe what is left of a run, for the next worker."""
+    with hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        if row is not None and row.state == "running":
+            # Under the name that the run was owed by, so that it is seen to be under way.
+            name = f"sync:{row.job}:{row.tick}:{new_id('rest')}"
+            hub.engine.enqueue(uow, "sync", run_id, name=name)
 
 
 def kinds_of(hub: Hub, arguments: dict[str, Any]) -> tuple[Kind, ...]:
@@ -116,6 +157,8 @@ def sync_kind(hub: Hub, run_id: str, connection: str, kind: Kind) -> None:
     cursor = saved.value if saved else None
     more = True
     while more:
+        if hub.engine.stopping:
+            raise _Stopping
         page = _page(hub, connection, kind, cursor)
         _store(hub, run_id, connection, kind, cursor, page)
         cursor, more = page.cursor, page.more
@@ -133,7 +176,19 @@ def _page(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
             if tries >= TRIES:
                 raise
             wait = min(max(backoff(tries), error.retry_after or timedelta(0)), LONGEST_WAIT)
-            time.sleep(wait.total_seconds())
+            hub.engine.rest(wait)
+            if hub.engine.stopping:
+                raise _Stopping from None
+        except RemoteError:
+            raise
+        except Exception as error:
+            # An adapter's own mistake: asking again would meet it again.
+            log.exception("adapter failed", extra={"connection": connection, "kind": kind.value})
+            raise Permanent(
+                f"the adapter failed with {type(error).__name__}; see the log",
+                system=connection,
+                operation="changed_since",
+            ) from error
 
 
 def _store(
@@ -152,10 +207,13 @@ def _store(
             saved_at=now,
         )
         if row is None or row.state != "running":
-            raise _Overtaken
+            raise _CarriedOn
         if not uow.jobs.move_cursor(moved, from_=cursor):
             # Two runs of one kind must not leapfrog.
-            raise _Overtaken
+            ahead = uow.jobs.cursor(connection, kind.value)
+            if ahead is None or ahead.run_id == run_id:
+                raise _CarriedOn
+            raise _Overtaken(ahead.run_id)
         counts = uow.records.store(records, as_of=page.as_of)
         counts.deleted = uow.records.delete(page.deleted, as_of=page.as_of)
         counts.quarantined = uow.records.quarantine(page.quarantined, connection=connection, at=now)
@@ -178,13 +236,13 @@ def _added(counts: dict[str, Any], kind: Kind, page: Counts) -> dict[str, Any]:
     return {**counts, kind.value: {"pages": before.get("pages", 0) + 1, **added}}
 
 
-def _finish(hub: Hub, run_id: str, *, error: dict[str, Any] | None) -> None:
+def _finish(hub: Hub, run_id: str, state: str, *, error: dict[str, Any] | None) -> None:
     now: datetime = hub.clock()
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
         if row is None or row.state != "running":
             return
-        row.state = "failed" if error else "done"
+        row.state = state
         row.error, row.finished_at = error, now
         deliver.tell(
             hub,

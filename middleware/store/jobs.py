@@ -60,11 +60,9 @@ class Jobs:
             query = query.where(col(RunRow.id) < before)
         return list(self._session.exec(query.order_by(col(RunRow.id).desc()).limit(limit)))
 
-    def running(self, *, job: str | None = None) -> list[RunRow]:
-        """Runs that have not ended, of one job or of all."""
+    def running(self) -> list[RunRow]:
+        """Runs that have not ended."""
         query = select(RunRow).where(col(RunRow.state).in_(("queued", "running")))
-        if job is not None:
-            query = query.where(RunRow.job == job)
         return list(self._session.exec(query.order_by(col(RunRow.id))))
 
     def cursor(self, connection: str, kind: str) -> CursorRow | None:

@@ -76,6 +76,7 @@ class HandRun:
         self.owed: list[Owed] = []
         self.guards: list[Callable[[], None]] = []
         self.working = True
+        self.stopping = False
 
     def enqueue(
         self,
@@ -101,6 +102,9 @@ class HandRun:
     def guard(self) -> None:
         for check in self.guards:
             check()
+
+    def rest(self, duration: timedelta) -> None:
+        self._time.now += duration
 
     def pending(self, name: str) -> bool:
         return False

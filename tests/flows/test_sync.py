@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 
 import pytest
 
+from adapters.memory.adapter import MemoryAdapter
 from adapters.memory.remote import Fault
 from middleware.contract.canonical import Kind
+from middleware.contract.capabilities import Page
 from middleware.domain.problems import NotFoundError
 from middleware.flows import sync
+from middleware.flows.engine import Engine
+from middleware.flows.hub import Hub
 from middleware.store.tables import RunRow
 from tests.flows.conftest import Stage
+from tests.flows.node import until
 
 
 @pytest.fixture
 def job(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(sync, "PAGE", 3)
-    monkeypatch.setattr(sync.time, "sleep", lambda _s: None)
     with stage.hub.database.begin() as uow:
         uow.jobs.declare(
             {
@@ -120,14 +128,165 @@ def test_a_run_that_dies_at_any_page_goes_on_where_it_stopped(
 def test_two_runs_do_not_leapfrog(job: Stage) -> None:
     """The page of a run whose cursor another run has moved is not stored."""
     first, _ = sync.owe(job.hub, "erp", tick="t1", requested_by="test")
+    job.engine.owed.clear()
     with job.hub.database.begin() as uow:
         row = uow.jobs.run(first)
         assert row is not None
         row.state = "running"
     page = sync._page(job.hub, job.names["erp"], Kind.ORDER, None)
-    run(job, "t2")
-    with pytest.raises(sync._Overtaken):
+    second = run(job, "t2")
+    with pytest.raises(sync._Overtaken) as caught:
         sync._store(job.hub, first, job.names["erp"], Kind.ORDER, None, page)
+    assert caught.value.by == second.id
+
+
+def between_pages(
+    monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object], *, kind: Kind, nth: int = 2
+) -> None:
+    """Let something happen once, after the nth page of a kind is read and before it is stored."""
+    original, pages = sync._page, 0
+
+    def page(hub: Hub, connection: str, asked: Kind, cursor: str | None) -> Page:
+        nonlocal pages
+        read = original(hub, connection, asked, cursor)
+        pages += asked is kind
+        if asked is kind and pages == nth:
+            pages += 1  # what happens may read pages too
+            happens()
+        return read
+
+    monkeypatch.setattr(sync, "_page", page)
+
+
+def test_a_run_that_another_one_overtakes_says_so(
+    job: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, _ = sync.owe(job.hub, "erp", tick="other", requested_by="test")
+    job.engine.owed.clear()
+    between_pages(monkeypatch, lambda: job.handlers["sync"](other), kind=Kind.ACCOUNT, nth=1)
+    row = run(job)
+    assert row.state == "overtaken"
+    assert row.finished_at is not None
+    assert row.error == {"message": f"{other} has gone on with account", "by": {"account": other}}
+    assert row.counts["order"]["pages"] == 1  # what the other one left, which is nothing
+    assert stored_orders(job) == 11
+    with job.hub.database.read() as uow:
+        assert [r.state for r in uow.jobs.runs_of("erp")] == ["overtaken", "done"]
+        assert uow.jobs.running() == []
+    told = [e for e in job.events() if e == "sync.run.finished"]
+    assert len(told) == 2
+
+
+def test_a_worker_whose_run_was_carried_on_by_another_says_nothing(
+    job: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was frozen, its lease ran out, another worker did the rest; then it woke up."""
+    run_id, _ = sync.owe(job.hub, "erp", tick="t", requested_by="test")
+    between_pages(monkeypatch, lambda: job.handlers["sync"](run_id), kind=Kind.ORDER)
+    job.run_due()
+    with job.hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    assert row is not None
+    assert (row.state, row.error) == ("done", None)
+    assert row.counts["order"]["new"] == 11
+    assert job.events().count("sync.run.finished") == 1
+
+
+def test_a_worker_whose_run_is_being_carried_on_leaves_it_alone(
+    job: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other worker is not done when the frozen one wakes up."""
+    run_id, _ = sync.owe(job.hub, "erp", tick="t", requested_by="test")
+
+    def one_page() -> None:
+        with job.hub.database.read() as uow:
+            saved = uow.jobs.cursor(job.names["erp"], "order")
+        assert saved is not None
+        page = sync._page(job.hub, job.names["erp"], Kind.ORDER, saved.value)
+        sync._store(job.hub, run_id, job.names["erp"], Kind.ORDER, saved.value, page)
+
+    between_pages(monkeypatch, one_page, kind=Kind.ORDER)
+    job.run_due()
+    with job.hub.database.read() as uow:
+        (row,) = uow.jobs.running()
+    assert (row.id, row.state) == (run_id, "running")
+    job.handlers["sync"](run_id)
+    assert stored_orders(job) == 11
+
+
+def test_a_worker_that_stops_owes_the_rest(job: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id, _ = sync.owe(job.hub, "erp", tick="t", requested_by="test")
+    between_pages(monkeypatch, lambda: setattr(job.engine, "stopping", True), kind=Kind.ORDER)
+    job.handlers["sync"](*job.engine.owed.pop().arguments)
+    with job.hub.database.read() as uow:
+        (row,) = uow.jobs.running()
+    assert (row.id, row.counts["order"]["pages"]) == (run_id, 2)
+    job.engine.stopping = False
+    (owed,) = job.engine.owed
+    assert (owed.flow, owed.arguments, owed.due) == ("sync", (run_id,), job.time.now)
+    job.run_due()
+    with job.hub.database.read() as uow:
+        done = uow.jobs.run(run_id)
+    assert done is not None
+    assert (done.state, done.counts["order"]["new"]) == ("done", 11)
+
+
+def test_a_run_goes_on_at_once_when_its_worker_restarts(
+    job: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real engine, stopped in the middle of a run as a new release does it."""
+    original, pages = sync._page, 0
+
+    def slowly(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
+        nonlocal pages
+        pages += 1
+        time.sleep(0.3)
+        return original(hub, connection, kind, cursor)
+
+    monkeypatch.setattr(sync, "_page", slowly)
+
+    def start() -> tuple[Hub, Engine]:
+        engine = Engine(job.hub.database, poll=timedelta(milliseconds=50))
+        hub = replace(job.hub, engine=engine)
+        engine.work({"sync": partial(sync.run, hub)})
+        return hub, engine
+
+    hub, engine = start()
+    run_id, _ = sync.owe(hub, "erp", tick="t", requested_by="test")
+    until(lambda: pages >= 3)
+    engine.stop()
+    stopped_at = pages
+    with hub.database.read() as uow:
+        assert [r.id for r in uow.jobs.running()] == [run_id]
+    hub, engine = start()
+    try:
+        until(lambda: not _running(hub), seconds=10)
+    finally:
+        engine.stop()
+    with hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    assert row is not None
+    assert (row.state, row.counts["order"]["new"]) == ("done", 11)
+    assert pages > stopped_at
+
+
+def _running(hub: Hub) -> bool:
+    with hub.database.read() as uow:
+        return bool(uow.jobs.running())
+
+
+def test_an_adapters_own_mistake_ends_the_run_with_its_name(
+    job: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> Page:
+        raise KeyError("kim@example.com")
+
+    monkeypatch.setattr(MemoryAdapter, "changed_since", broken)
+    row = run(job)
+    assert row.state == "failed"
+    assert row.error is not None
+    assert row.error["message"] == "the adapter failed with KeyError; see the log"
+    assert any(r.message == "adapter failed" for r in caplog.records)
 
 
 def test_a_remote_that_is_busy_is_asked_again(job: Stage) -> None:

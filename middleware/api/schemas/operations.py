@@ -79,7 +79,7 @@ class RunShown(Shown):
     job: str
     tick: str
     state: str
-    """queued, running, done, failed."""
+    """queued, running, done, failed, overtaken (another run went on with what was left)."""
     requested_by: str
     counts: dict[str, dict[str, int]]
     """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
