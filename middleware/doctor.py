@@ -180,8 +180,7 @@ def _connections(application: Application) -> Iterator[Line]:
 
 
 def _check(application: Application, name: str) -> CheckReport:
-    report: CheckReport = application.hub.registry.adapter(name).check()
-    return report
+    return application.hub.gate.check(name)
 
 
 def _jobs(application: Application) -> Iterator[Line]:

@@ -6,7 +6,10 @@ needs it. Settings are somebody else's business: the registry is handed finished
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
+import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -101,6 +104,27 @@ class Registry:
     def offering(self, what: type | Operation) -> tuple[str, ...]:
         """The connections that can do a capability or a write."""
         return tuple(name for name in self._slots if self.offers(name, what))
+
+    def seal(self, connection: str, salt: str | None = None) -> str:
+        """What tells later whether a connection's settings or secrets have changed: `salt$hash`.
+
+        With the salt of an earlier seal it is the same for the same configuration. Slow on purpose
+        (tens of milliseconds): it is kept, and must not help anybody to guess a password.
+        """
+        configured = self._slot(connection).configured
+        made_of = [
+            configured.adapter,
+            sorted((name, str(value)) for name, value in configured.connection.settings.items()),
+            sorted(
+                (name, secret.get_secret_value())
+                for name, secret in configured.connection.secrets.items()
+            ),
+        ]
+        salt = salt or secrets.token_hex(16)
+        sealed = hashlib.scrypt(
+            json.dumps(made_of).encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1
+        )
+        return f"{salt}${sealed.hex()}"
 
     def close(self) -> None:
         """Close every opened adapter. Safe to call twice; a later use opens it anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from concurrent.futures import Future
 from datetime import datetime, timedelta
@@ -50,7 +51,7 @@ def _report(hub: Hub, name: str, deadline: timedelta) -> CheckReport:
     if name not in hub.registry.names():
         return _only("receives", "it only receives deliveries; there is nothing to ask", ok=True)
     try:
-        future: Future[CheckReport] = hub.readers.submit(_ask, hub, name)
+        future: Future[CheckReport] = hub.readers.submit(hub.gate.check, name, within=deadline)
         return future.result(timeout=deadline.total_seconds())
     except TimeoutError:
         future.cancel()
@@ -60,12 +61,7 @@ def _report(hub: Hub, name: str, deadline: timedelta) -> CheckReport:
             remedy="See whether the address is right and the system is up.",
         )
     except RemoteError as error:
-        remedy = (
-            "See whether the address is right and the system is up."
-            if isinstance(error, Transient)
-            else "Correct the connection's settings, secrets or permissions."
-        )
-        return _only("answer", error.message, remedy=remedy)
+        return _only("answer", error.message, remedy=_remedy(error))
     except Exception as error:
         log.exception("a check failed", extra={"connection": name})
         return _only(
@@ -75,9 +71,12 @@ def _report(hub: Hub, name: str, deadline: timedelta) -> CheckReport:
         )
 
 
-def _ask(hub: Hub, name: str) -> CheckReport:
-    report: CheckReport = hub.registry.adapter(name).check()
-    return report
+def _remedy(error: RemoteError) -> str:
+    if not isinstance(error, Transient):
+        return "Correct the connection's settings, secrets or permissions."
+    if error.code == "busy" and error.retry_after is not None:
+        return f"Check again in {math.ceil(error.retry_after.total_seconds())} seconds."
+    return "See whether the address is right and the system is up."
 
 
 def _only(name: str, detail: str, *, ok: bool = False, remedy: str = "") -> CheckReport:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from middleware.domain.policy import Policy
 from middleware.flows.engine import Engine
+from middleware.flows.gate import Gate, Limits
 from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
 from middleware.store.database import Database
@@ -59,6 +60,8 @@ class Options:
     """The connections whose orders count where several hold the same one, the first first."""
     note_when_enriched: bool = True
     """Whether the conversation gets a note with what was found out."""
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    """What may be asked of each connection at once and over time; `Limits()` for the others."""
     action_lifetime: timedelta = timedelta(hours=24)
     """How long an accepted action may wait for its remote."""
     read_deadline: timedelta = timedelta(seconds=3)
@@ -96,3 +99,8 @@ class Hub:
         default_factory=lambda: ThreadPoolExecutor(max_workers=16, thread_name_prefix="reader")
     )
     """Threads that ask remotes for an answer somebody is waiting for."""
+    gate: Gate = field(init=False)
+    """What every call to a remote goes through."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gate", Gate(self))

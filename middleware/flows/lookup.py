@@ -12,7 +12,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Order, Record, Ref
 from middleware.contract.capabilities import (
@@ -26,6 +26,7 @@ from middleware.contract.errors import RemoteError
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import Candidate, Decision
 from middleware.domain.orders import number_key
+from middleware.domain.turns import Urgency
 from middleware.domain.understanding import Entity, EntityType
 from middleware.flows.hub import Hub
 from middleware.resolution import normalise
@@ -82,13 +83,14 @@ def resolve(
     mentioned: Sequence[Entity] = (),
     *,
     deadline: timedelta | None = None,
+    urgency: Urgency = Urgency.AGENT,
 ) -> Resolution:
     """Who may this be? Asks the store, and where it knows nobody, the remotes."""
     with hub.database.read() as uow:
         known = known_to(hub, uow, author, mentioned)
     sources: tuple[Source, ...] = ()
     if not known:
-        found = find_people(hub, author, mentioned, deadline=deadline)
+        found = find_people(hub, author, mentioned, deadline=deadline, urgency=urgency)
         sources = tuple(found.sources)
         if found.records:
             with hub.database.read() as uow:
@@ -225,13 +227,15 @@ def find_people(
     mentioned: Sequence[Entity],
     *,
     deadline: timedelta | None = None,
+    urgency: Urgency = Urgency.AGENT,
 ) -> Found:
     """Ask every connection that finds contacts or accounts, and store what they answer."""
     clue = clue_of(author, mentioned, regions=hub.options.phone_regions)
     if not (clue.emails or clue.phones or clue.handles or clue.external_ids):
         return Found()
+    within = _limit(hub, deadline)
     calls: list[tuple[str, Call]] = [
-        (name, partial(getattr(hub.registry.adapter(name), method), clue))
+        (name, partial(getattr(hub.gate.remote(name, urgency, within=within), method), clue))
         for capability, method in (
             (FindsContacts, "find_contacts"),
             (FindsAccounts, "find_accounts"),
@@ -241,18 +245,25 @@ def find_people(
     return _asked(hub, calls, deadline)
 
 
-def find_orders(hub: Hub, numbers: Sequence[str], *, deadline: timedelta | None = None) -> Found:
+def find_orders(
+    hub: Hub,
+    numbers: Sequence[str],
+    *,
+    deadline: timedelta | None = None,
+    urgency: Urgency = Urgency.AGENT,
+) -> Found:
     """Ask every connection that reads orders for these numbers, and store what they answer."""
+    within = _limit(hub, deadline)
     calls: list[tuple[str, Call]] = [
-        (name, partial(_order_numbered, hub, name, number))
+        (name, partial(_order_numbered, hub.gate.remote(name, urgency, within=within), number))
         for name in hub.registry.offering(ReadsOrders)
         for number in numbers
     ]
     return _asked(hub, calls, deadline)
 
 
-def _order_numbered(hub: Hub, name: str, number: str) -> list[Record]:
-    order = hub.registry.adapter(name).find_order(number)
+def _order_numbered(remote: Any, number: str) -> list[Record]:
+    order = remote.find_order(number)
     return [] if order is None else [order]
 
 
@@ -260,8 +271,9 @@ def refresh_orders(
     hub: Hub, customers: Sequence[Ref], *, deadline: timedelta | None = None
 ) -> Found:
     """Read the orders of these customers anew, with their shipments where they can be read."""
+    within = _limit(hub, deadline)
     calls: list[tuple[str, Call]] = [
-        (name, partial(_orders_of, hub, name, customer))
+        (name, partial(_orders_of, hub, name, customer, within))
         for name in hub.registry.offering(ReadsOrders)
         for customer in customers
         if customer.connection == name
@@ -269,12 +281,12 @@ def refresh_orders(
     return _asked(hub, calls, deadline)
 
 
-def _orders_of(hub: Hub, name: str, customer: Ref) -> list[Record]:
-    adapter = hub.registry.adapter(name)
-    orders: list[Record] = list(adapter.orders_of(customer))
-    if isinstance(adapter, ReadsShipments):
+def _orders_of(hub: Hub, name: str, customer: Ref, within: timedelta) -> list[Record]:
+    remote = hub.gate.remote(name, Urgency.AGENT, within=within)
+    orders: list[Record] = list(remote.orders_of(customer))
+    if hub.registry.offers(name, ReadsShipments):
         for order in list(orders):
-            orders += adapter.shipments_of(order.ref)
+            orders += remote.shipments_of(order.ref)
     return orders
 
 
@@ -300,6 +312,10 @@ def clue_of(author: Author, mentioned: Sequence[Entity], *, regions: Sequence[st
     )
 
 
+def _limit(hub: Hub, deadline: timedelta | None) -> timedelta:
+    return hub.options.read_deadline if deadline is None else deadline
+
+
 def _asked(
     hub: Hub,
     calls: Sequence[tuple[str, Call]],
@@ -313,7 +329,7 @@ def _asked(
     futures: dict[Future[Iterable[Record]], str] = {
         hub.readers.submit(call): name for name, call in calls
     }
-    limit = (hub.options.read_deadline if deadline is None else deadline).total_seconds()
+    limit = _limit(hub, deadline).total_seconds()
     done, late = wait(futures, timeout=limit)
     states: dict[str, Source] = {}
     for future in done:

@@ -23,6 +23,7 @@ from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
 from middleware.domain.identity import Basis, Candidate, Decision, Outcome
 from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
+from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
 from middleware.flows import correct, deliver, lookup, plan
 from middleware.flows.hub import Asker, Hub
@@ -312,7 +313,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
     given = tuple(n for a in incoming for n in (a.author or {}).get("order_numbers", ()))
     _fetch_missing(hub, understanding, given)
     author = Author.model_validate(_author_of(incoming[-1]))
-    resolution = lookup.resolve(hub, author, understanding.entities)
+    resolution = lookup.resolve(hub, author, understanding.entities, urgency=Urgency.WORK)
     theirs = _purchases(hub, linked, resolution.decision, understanding)
     if theirs.names:
         understanding = _understand(hub, complaint, incoming, theirs.names)
@@ -409,7 +410,7 @@ def _fetch_missing(hub: Hub, understanding: Understanding, given: Sequence[str])
         wanted = identifiers_mentioned(understanding.entities)
         held = uow.records.bearing(i for i in wanted if i[0] in ("order", "order_digits"))
     if not any(ref.kind is Kind.ORDER for ref in held):
-        lookup.find_orders(hub, tuple(dict.fromkeys(numbers))[:5])
+        lookup.find_orders(hub, tuple(dict.fromkeys(numbers))[:5], urgency=Urgency.WORK)
 
 
 def _person_of(

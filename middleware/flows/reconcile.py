@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from middleware.contract.actions import REQUESTS, Operation, Receipt
 from middleware.contract.errors import Duplicated, RemoteError
 from middleware.domain.actions import ActionState, StepState, describe_error
+from middleware.domain.turns import Urgency
 from middleware.flows import correct, deliver, life
 from middleware.flows.hub import Hub
 
@@ -122,11 +123,11 @@ def look_up(hub: Hub, action_id: str) -> None:
     error: RemoteError | None = None
     settled = False
     try:
-        adapter = hub.registry.adapter(step.connection)
-        traits = adapter.key_traits(operation)
+        remote = hub.gate.remote(step.connection, Urgency.BATCH)
+        traits = remote.key_traits(operation)
         # Before the look-up, which may take a while: what it did not find may come meanwhile.
         settled = hub.clock() >= step.sent_at + traits.settle
-        found = getattr(adapter, f"find_{operation}")(request, key=step.key)
+        found = getattr(remote, f"find_{operation}")(request, key=step.key)
     except Duplicated as duplicated:
         error = duplicated
     except RemoteError as failed:

@@ -8,6 +8,7 @@ from middleware.contract.canonical import Kind, Order, Ref
 from middleware.contract.capabilities import ReadsOrders
 from middleware.contract.errors import Transient
 from middleware.domain.problems import ConflictError, NotFoundError, NotOfferedError
+from middleware.domain.turns import Urgency
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store import queries
@@ -59,9 +60,9 @@ def record(hub: Hub, ref: Ref, asker: Asker) -> None:
             "record once it was changed there"
         )
     asked_at = hub.clock()
-    adapter = hub.registry.adapter(ref.connection)
+    remote = hub.gate.remote(ref.connection, Urgency.AGENT, within=DEADLINE)
     try:
-        read: Order = hub.readers.submit(adapter.read_order, ref).result(DEADLINE.total_seconds())
+        read: Order = hub.readers.submit(remote.read_order, ref).result(DEADLINE.total_seconds())
     except TimeoutError:
         raise Transient(
             f"no answer within {DEADLINE.total_seconds():g} s",

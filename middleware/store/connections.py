@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from middleware.store.tables import ConnectionRow
+from middleware.store.tables import ConnectionRow, ConnectionStateRow
 
 
 class Connections:
@@ -45,3 +46,31 @@ class Connections:
         row = self._session.get(ConnectionRow, name)
         if row is not None:
             row.health = health
+
+    def state(self, name: str) -> ConnectionStateRow | None:
+        """Whether a connection is called at all; None while nothing ever happened to it."""
+        return self._session.get(ConnectionStateRow, name)
+
+    def states(self) -> dict[str, ConnectionStateRow]:
+        """The same of all that something ever happened to, by name."""
+        return {row.connection: row for row in self._session.exec(select(ConnectionStateRow))}
+
+    def locked_state(self, name: str, *, at: datetime) -> ConnectionStateRow:
+        """The same, held until we commit, so that replicas change it one after another."""
+        dialect = self._session.get_bind().dialect.name
+        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._session.connection().execute(
+            insert(ConnectionStateRow)
+            .values(
+                connection=name,
+                state="closed",
+                since=at,
+                failures=0,
+                changed_by="hub",
+                version=0,
+            )
+            .on_conflict_do_nothing(index_elements=["connection"])
+        )
+        row = self._session.get(ConnectionStateRow, name, with_for_update=True)
+        assert row is not None, "it was put there above"
+        return row
