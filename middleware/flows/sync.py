@@ -23,8 +23,10 @@ from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import ListsChanges, Page
 from middleware.contract.errors import Permanent, RemoteError, Transient
 from middleware.domain.actions import backoff, describe_error
+from middleware.domain.breaker import State
 from middleware.domain.ids import new_id
 from middleware.domain.problems import NotFoundError, NotOfferedError
+from middleware.domain.turns import Urgency
 from middleware.flows import deliver
 from middleware.flows.hub import Hub
 from middleware.resolution.identifiers import identifiers_of
@@ -165,15 +167,14 @@ def sync_kind(hub: Hub, run_id: str, connection: str, kind: Kind) -> None:
 
 
 def _page(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
-    adapter = hub.registry.adapter(connection)
-    assert isinstance(adapter, ListsChanges)
+    remote = hub.gate.remote(connection, Urgency.BATCH)
     tries = 0
     while True:
         tries += 1
         try:
-            return adapter.changed_since(kind, cursor, limit=PAGE)
+            page: Page = remote.changed_since(kind, cursor, limit=PAGE)
         except Transient as error:
-            if tries >= TRIES:
+            if tries >= TRIES or error.code == State.STOPPED:
                 raise
             wait = min(max(backoff(tries), error.retry_after or timedelta(0)), LONGEST_WAIT)
             hub.engine.rest(wait)
@@ -189,6 +190,8 @@ def _page(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
                 system=connection,
                 operation="changed_since",
             ) from error
+        else:
+            return page
 
 
 def _store(
