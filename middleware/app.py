@@ -16,15 +16,24 @@ from pydantic import SecretStr
 
 from middleware.contract.capabilities import Connection, WritesNotes
 from middleware.contract.mapping import MappingSet
+from middleware.domain.breaker import Thresholds
 from middleware.domain.policy import Policy
+from middleware.domain.turns import Rate
 from middleware.flows import carry, deliver, receive, reconcile, sync
 from middleware.flows.engine import Engine
+from middleware.flows.gate import Limits
 from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options
 from middleware.flows.intake import Intake
 from middleware.jobs.clock import Clock
 from middleware.registry import Configured, Registry
 from middleware.resolution.exact import AutoRules
-from middleware.settings import ConnectionSettings, Settings, SettingsError, resolve
+from middleware.settings import (
+    ConnectionSettings,
+    LimitSettings,
+    Settings,
+    SettingsError,
+    resolve,
+)
 from middleware.store import schema
 from middleware.store.database import Database
 from middleware.understanding import Rules
@@ -89,6 +98,7 @@ class Application:
                 {n: (e.url, list(e.types)) for n, e in self.hub.options.endpoints.items()}, at=now
             )
             uow.jobs.declare(_declared_jobs(self.settings), at=now)
+        self.hub.gate.reconsider()
 
     def warm(self) -> list[tuple[str, str]]:
         """Open every adapter, so that no request has to; answers those that failed, and why."""
@@ -223,6 +233,9 @@ def options_of(settings: Settings) -> Options:
             )
             for name, e in settings.endpoints.items()
         },
+        limits={
+            name: limits_of(connection.limits) for name, connection in settings.connections.items()
+        },
         policy=Policy(**settings.policy.model_dump()),
         auto_link=AutoRules(enabled=settings.links.auto),
         cases_to=settings.actions.cases_to,
@@ -231,6 +244,25 @@ def options_of(settings: Settings) -> Options:
         note_when_enriched=settings.actions.note_when_enriched,
         action_lifetime=settings.actions.lifetime,
         read_deadline=settings.read_deadline,
+    )
+
+
+def limits_of(declared: LimitSettings) -> Limits:
+    """What one process may ask of a connection, as the gate has it."""
+    per_second = [
+        declared.calls_per_second,
+        declared.calls_per_minute / 60 if declared.calls_per_minute is not None else None,
+    ]
+    return Limits(
+        calls_at_once=declared.calls_at_once,
+        rates=tuple(Rate(rate) for rate in per_second if rate is not None),
+        thresholds=Thresholds(
+            failures=declared.failures,
+            rest=declared.rest,
+            longest_rest=declared.longest_rest,
+            refusals=declared.refused_logins,
+            pause=declared.login_pause,
+        ),
     )
 
 

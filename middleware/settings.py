@@ -70,6 +70,33 @@ class InletSettings(Section):
     """How this company's order numbers look; see `middleware.understanding.patterns`."""
 
 
+class LimitSettings(Section):
+    """What may be asked of a remote, and how patient the hub is with it."""
+
+    calls_at_once: Annotated[int, Field(ge=1, le=1000)] = 8
+    calls_per_second: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    calls_per_minute: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """After how many failures in a row the system counts as down."""
+    rest: Duration = timedelta(seconds=5)
+    """The first rest; each that follows without a success is twice as long."""
+    longest_rest: Duration = timedelta(minutes=5)
+    refused_logins: Annotated[int, Field(ge=1, le=10)] = 2
+    """After how many refused logins in a row nothing is sent until a person resumes it."""
+    login_pause: Duration = timedelta(seconds=30)
+    """How long after a refused login the next one is tried."""
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> LimitSettings:
+        for name in ("rest", "longest_rest", "login_pause"):
+            given: timedelta = getattr(self, name)
+            if not timedelta(0) < given <= timedelta(days=1):
+                raise ValueError(f"{name} is more than nothing and at most a day")
+        if self.longest_rest < self.rest:
+            raise ValueError("longest_rest is not shorter than rest")
+        return self
+
+
 class ConnectionSettings(Section):
     """One configured remote: an adapter, an inlet, or both."""
 
@@ -78,6 +105,7 @@ class ConnectionSettings(Section):
     """The folder of its mapping files; by default `mappings/<adapter>`."""
     settings: dict[str, Any] = {}
     secrets: dict[str, SecretRef] = {}
+    limits: LimitSettings = LimitSettings()
     inlet: InletSettings | None = None
 
     @model_validator(mode="after")
