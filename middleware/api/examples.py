@@ -453,6 +453,29 @@ ACTION_PREVIEW: Json = {
     "value": _MONEY,
     "needs_approval": None,
     "takes": {"1": "1"},
+    "budget": [
+        {
+            "line": "1",
+            "what": "pieces",
+            "whole": "2",
+            "taken": "0",
+            "wanted": "1",
+            "left": "1",
+            "currency": None,
+            "by": [],
+        },
+        {
+            "line": "",
+            "what": "money",
+            "whole": "99.8",
+            "taken": "0",
+            "wanted": "49.9",
+            "left": "49.9",
+            "currency": "EUR",
+            "by": [],
+        },
+    ],
+    "stays": [],
     "steps": [
         {
             "position": 1,

@@ -24,6 +24,7 @@ from middleware.contract.actions import (
     CancellationRequest,
     CreditRequest,
     Operation,
+    StoreCreditRequest,
 )
 from middleware.contract.canonical import Frozen, Money, Order
 from middleware.contract.capabilities import KeyTraits
@@ -126,20 +127,23 @@ class PlannedStep(Frozen):
 
 def worth(request: Frozen, order: Order | None) -> Money | None:
     """What a remedy is worth at the original order's prices; None where they are not known."""
-    if isinstance(request, CreditRequest) and request.amount is not None:
+    if isinstance(request, CreditRequest | StoreCreditRequest) and request.amount is not None:
         return request.amount
-    lines = getattr(request, "lines", ())
     if order is None:
         return None
-    if isinstance(request, CancellationRequest):
+    if isinstance(request, CancellationRequest) or getattr(request, "full", False):
         return order.total
     prices = {line.id: line.unit_price for line in order.lines}
+    parts: list[Money | None] = [
+        price.times(wanted.quantity) if (price := prices.get(wanted.line)) is not None else None
+        for wanted in getattr(request, "lines", ())
+    ]
+    if getattr(request, "shipping", False):
+        parts.append(order.shipping)
     total: Money | None = None
-    for wanted in lines:
-        price = prices.get(wanted.line)
-        if price is None:
+    for part in parts:
+        if part is None:
             return None
-        part = price.times(wanted.quantity)
         total = part if total is None else total + part
     return total
 

@@ -66,6 +66,8 @@ def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[
         request=wanted.model_dump(mode="json"),
         value=made.value.model_dump(mode="json") if made.value else None,
         requested_by=asker.principal,
+        customer=made.customer,
+        undoes=made.undoes.id if made.undoes else None,
         approval={"rule": made.approval} if made.approval else None,
         expires_at=now + hub.options.action_lifetime,
         created_at=now,
@@ -88,7 +90,13 @@ def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[
     ]
     uow.actions.add(action, steps)
     if made.order is not None:
-        uow.actions.hold(action_id=action.id, order_ref=str(made.order.ref), lines=made.lines)
+        assert made.budget is not None or not made.takes
+        uow.actions.hold(
+            action_id=action.id,
+            order_ref=str(made.order.ref),
+            takes=made.takes,
+            currency=made.budget.currency if made.budget else None,
+        )
     if asker.key is not None:
         uow.keys.answer(
             principal=asker.principal,

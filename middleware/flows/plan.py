@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from middleware.contract.actions import (
     REQUESTS,
     ActionRequest,
     CallBackRequest,
-    CancellationRequest,
     CaseRequest,
     CreditRequest,
     Effect,
@@ -27,8 +25,9 @@ from middleware.contract.actions import (
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
+    StoreCreditRequest,
+    Then,
     UndoRequest,
-    WantedLine,
     WithdrawalRequest,
 )
 from middleware.contract.canonical import Kind, Money, Order, Ref
@@ -36,11 +35,14 @@ from middleware.contract.capabilities import PreviewsActions
 from middleware.contract.errors import NotOffered, RemoteError
 from middleware.domain import words
 from middleware.domain.actions import (
+    ActionState,
     CaseWanted,
     PlannedStep,
+    StepState,
     Wanted,
     worth,
 )
+from middleware.domain.budget import WHOLE, Budget, NotInTheOrderError, Take, takes_of
 from middleware.domain.policy import approval_rule
 from middleware.domain.problems import (
     ConflictError,
@@ -48,6 +50,7 @@ from middleware.domain.problems import (
     NotFoundError,
     NotOfferedError,
 )
+from middleware.flows.budget import budget_of
 from middleware.flows.hub import Hub
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
@@ -59,8 +62,8 @@ class Plan:
     """What an action will do, worked out against the store without writing anything."""
 
     wanted: Wanted
-    steps: list[PlannedStep]
-    wanted_of: list[dict[str, Any]]
+    steps: list[PlannedStep] = field(default_factory=list)
+    wanted_of: list[dict[str, Any]] = field(default_factory=list)
     """Per step, what its request is made of when its turn comes."""
     order: Order | None = None
     complaint: ComplaintRow | None = None
@@ -68,9 +71,28 @@ class Plan:
     value: Money | None = None
     approval: str | None = None
     """The rule that asks for an approval."""
-    lines: dict[str, Decimal] = field(default_factory=dict)
-    """What it takes of each order line."""
+    budget: Budget | None = None
+    """The order's budget as it stands before this action."""
+    takes: tuple[Take, ...] = ()
+    """What it takes of that."""
+    undoes: ActionRow | None = None
+    """The action that it takes back."""
+    stays: list[str] = field(default_factory=list)
+    """Of an undo: what can't be taken back, and why."""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def customer(self) -> str | None:
+        """Whose actions are carried out one after another: the person's, else the account's."""
+        if self.person_id is not None:
+            return self.person_id
+        if self.order is not None and self.order.account is not None:
+            return str(self.order.account)
+        return None
+
+    def add(self, connection: str, operation: Operation, **wanted: Any) -> None:
+        self.steps.append(PlannedStep(connection=connection, operation=operation))
+        self.wanted_of.append(wanted)
 
 
 def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, *, lock: bool = False) -> Plan:
@@ -78,45 +100,13 @@ def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, *, lock: bool = False) -> Pl
 
     `lock` holds the order's row, so that two actions on one order are planned one after another.
     """
-    complaint = None
-    if wanted.complaint_id is not None:
-        complaint = uow.complaints.get(wanted.complaint_id)
-        if complaint is None:
-            raise NotFoundError(f"there is no complaint {wanted.complaint_id}")
-    person_id = wanted.person_id or (complaint.person_id if complaint else None)
-    if person_id is not None:
-        person = uow.people.person(person_id)
-        if person is None:
-            raise NotFoundError(f"there is no person {person_id}")
-        person_id = person.id
-
-    request = wanted.request
-    order_ref = _order_ref(request)
-    order = None
-    if order_ref is not None:
-        stored = uow.records.get(order_ref, lock=lock)
-        if stored is None:
-            raise NotFoundError(
-                f"the hub holds no order {order_ref}; sync the connection, or look it up first"
-            )
-        assert isinstance(stored.record, Order)
-        order = stored.record
-    target = _target(hub, wanted.operation, request)
-    steps = [PlannedStep(connection=target, operation=wanted.operation)]
-    details: list[dict[str, Any]] = [{"request": dump(_completed(request, order))}]
-
-    made = Plan(
-        wanted=wanted,
-        steps=steps,
-        wanted_of=details,
-        order=order,
-        complaint=complaint,
-        person_id=person_id,
-        value=worth(request, order),
-    )
-    if order is not None and order_ref is not None:
-        made.lines = _lines_taken(uow, order_ref, order, request)
-    owner_known = order is None or _owns(uow, person_id, order)
+    made = Plan(wanted)
+    if isinstance(wanted.request, UndoRequest):
+        _undo(hub, uow, made, wanted.request, lock=lock)
+    else:
+        _about(uow, made, wanted)
+        _remedy(hub, uow, made, wanted, lock=lock)
+    owner_known = made.order is None or _owns(uow, made.person_id, made.order)
     made.approval = approval_rule(
         hub.options.policy, wanted.operation, value=made.value, owner_known=owner_known
     )
@@ -127,6 +117,168 @@ def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, *, lock: bool = False) -> Pl
     if wanted.note is not None and wanted.operation is not Operation.NOTE:
         _add_note(hub, made, wanted.note)
     return made
+
+
+def _about(uow: UnitOfWork, made: Plan, wanted: Wanted) -> None:
+    """Which complaint and person it is about."""
+    if wanted.complaint_id is not None:
+        made.complaint = uow.complaints.get(wanted.complaint_id)
+        if made.complaint is None:
+            raise NotFoundError(f"there is no complaint {wanted.complaint_id}")
+    person_id = wanted.person_id or (made.complaint.person_id if made.complaint else None)
+    if person_id is not None:
+        person = uow.people.person(person_id)
+        if person is None:
+            raise NotFoundError(f"there is no person {person_id}")
+        made.person_id = person.id
+
+
+def _remedy(hub: Hub, uow: UnitOfWork, made: Plan, wanted: Wanted, *, lock: bool) -> None:
+    request = wanted.request
+    if isinstance(request, WithdrawalRequest):
+        raise InvalidError("what an action made is taken back by an undo of that action")
+    ref: Ref | None = getattr(request, "order", None)
+    if ref is not None and not isinstance(request, CaseRequest | CallBackRequest):
+        stored = uow.records.get(ref, lock=lock)
+        if stored is None or not isinstance(stored.record, Order):
+            raise NotFoundError(
+                f"the hub holds no order {ref}; sync the connection, or look it up first"
+            )
+        made.order = stored.record
+        made.budget = budget_of(uow, made.order, lock=lock)
+    target = _target(hub, wanted.operation, request)
+    completed = _completed(request, made.order)
+    made.add(target, wanted.operation, request=dump(completed))
+    made.value = worth(request, made.order)
+    beside = _replacement_beside(completed)
+    if beside is not None:
+        if not hub.registry.offers(target, Operation.REPLACEMENT_ORDER):
+            raise NotOfferedError(f"the connection {target!r} makes no replacement orders")
+        made.add(target, Operation.REPLACEMENT_ORDER, request=dump(beside))
+    if made.budget is not None:
+        _draw(made, [request, *([beside] if beside else [])])
+
+
+def _replacement_beside(request: ActionRequest) -> ReplacementOrderRequest | None:
+    """The replacement that goes out beside a return, where that is what the customer gets."""
+    if not isinstance(request, ReturnRequest) or request.then is not Then.REPLACEMENT:
+        return None
+    return ReplacementOrderRequest(
+        order=request.order,
+        account=request.account,
+        lines=request.lines,
+        reason=request.reason,
+        note=request.note,
+    )
+
+
+def _draw(made: Plan, requests: Sequence[ActionRequest]) -> None:
+    """Take what the requests need of the budget; raises when a line is not there or not enough."""
+    assert made.budget is not None
+    order = made.budget.order
+    called = f"order {order.number or order.ref}"
+    try:
+        made.takes = tuple(take for request in requests for take in takes_of(request, order))
+    except NotInTheOrderError as wrong:
+        raise InvalidError(
+            f"the {called} does not have that: {wrong.detail}",
+            errors=[{"pointer": wrong.pointer, "code": wrong.code, "detail": wrong.detail}],
+        ) from None
+    over = made.budget.exceeded(made.takes)
+    if over is None:
+        if any(take.amount for take in made.takes) and made.budget.left(WHOLE, "money") is None:
+            made.warnings.append(f"what the {called} cost is not known: nothing limits the amount")
+        return
+    of = f"line {over.line} of {called}" if over.line else called
+    unit = made.budget.currency if over.what == "money" else "pieces"
+    left = f"{over.left.normalize():f}"
+    if over.taken:
+        raise ConflictError(
+            f"{of} is being put right already by {', '.join(over.by)};"
+            f" {left} {unit} of it is left, {over.wanted.normalize():f} wanted",
+            actions=[by for by in over.by if by.startswith("act_")],
+            by=list(over.by),
+            line=over.line,
+            left=left,
+        )
+    raise InvalidError(
+        f"{of} never had so much",
+        errors=[
+            {
+                "pointer": _place(made.wanted.request, over.line),
+                "code": "more_than_ordered",
+                "detail": f"at most {left} {unit}",
+            }
+        ],
+    )
+
+
+def _place(request: ActionRequest, line: str) -> str:
+    """Where in the request too much of a line is asked for."""
+    for index, wanted in enumerate(getattr(request, "lines", ())):
+        if wanted.line == line:
+            return f"/request/lines/{index}/quantity"
+    return "/request/amount"
+
+
+def _undo(hub: Hub, uow: UnitOfWork, made: Plan, request: UndoRequest, *, lock: bool) -> None:
+    """Withdraw the done steps of an action, the last first, as far as their remotes offer it."""
+    action = uow.actions.get(request.action, lock=lock)
+    if action is None:
+        raise NotFoundError(f"there is no action {request.action}")
+    if action.kind == Operation.UNDO:
+        raise InvalidError("an undo is not undone; ask for the remedy again")
+    if action.undone_by is not None:
+        raise ConflictError(
+            f"the action is being taken back already by {action.undone_by}",
+            actions=[action.undone_by],
+        )
+    if ActionState(action.state) not in (ActionState.DONE, ActionState.PARTIAL):
+        raise ConflictError(
+            f"the action is {action.state}; what is done can be undone, what was never sent can be"
+            " called off",
+            state=action.state,
+        )
+    made.undoes = action
+    made.person_id = action.person_id
+    made.complaint = uow.complaints.get(action.complaint_id) if action.complaint_id else None
+    made.value = Money.model_validate(action.value) if action.value else None
+    if action.order_ref is not None:
+        stored = uow.records.get(Ref.parse(action.order_ref))
+        made.order = stored.record if stored and isinstance(stored.record, Order) else None
+    for step in reversed(uow.actions.steps_of(action.id)):
+        if step.state != StepState.DONE or step.receipt is None:
+            continue
+        why = why_it_stays(hub, step)
+        if why is not None:
+            made.stays.append(f"{step.operation} in {step.connection}: {why}")
+            continue
+        receipt = Receipt.model_validate(step.receipt)
+        withdrawal = WithdrawalRequest(
+            of=receipt.ref,
+            made_by=Operation(step.operation),
+            made_under=step.key,
+            note=request.note,
+        )
+        made.add(step.connection, Operation.WITHDRAWAL, request=dump(withdrawal))
+    if not made.steps:
+        raise NotOfferedError(f"nothing of it can be taken back ({'; '.join(made.stays)})")
+    made.warnings += [f"stays as it is: {stays}" for stays in made.stays]
+
+
+def why_it_stays(hub: Hub, step: ActionStepRow) -> str | None:
+    """Why what a step made can't be taken back; None when its remote offers to."""
+    operation = Operation(step.operation)
+    match operation:
+        case Operation.NOTE:
+            return "a note that was read can't be unread"
+        case Operation.CANCELLATION:
+            return "a cancelled order is ordered again, not revived"
+        case _ if not hub.registry.offers(step.connection, Operation.WITHDRAWAL):
+            return f"{step.connection} takes nothing back"
+        case _ if operation not in hub.registry.adapter(step.connection).withdrawable:
+            return f"{step.connection} does not take a {operation} back"
+    return None
 
 
 def _target(hub: Hub, operation: Operation, request: ActionRequest) -> str:
@@ -144,9 +296,7 @@ def _target(hub: Hub, operation: Operation, request: ActionRequest) -> str:
             return target
         case NoteRequest():
             target = request.on.connection
-        case WithdrawalRequest():
-            target = request.of.connection
-        case InvitationRequest() | UndoRequest():
+        case InvitationRequest() | UndoRequest() | WithdrawalRequest():
             raise NotOfferedError(f"no connection offers {operation} by itself")
         case _:
             target = request.order.connection
@@ -177,8 +327,7 @@ def _add_case(hub: Hub, uow: UnitOfWork, made: Plan, case: CaseWanted) -> None:
     if connection is None:
         made.warnings.append("no connection opens cases: none is opened")
         return
-    made.steps.append(PlannedStep(connection=connection, operation=Operation.CASE))
-    made.wanted_of.append({"case": case.model_dump(mode="json")})
+    made.add(connection, Operation.CASE, case=case.model_dump(mode="json"))
 
 
 def _add_note(hub: Hub, made: Plan, text: str) -> None:
@@ -186,8 +335,7 @@ def _add_note(hub: Hub, made: Plan, text: str) -> None:
     if place is None:
         made.warnings.append("the complaint's conversation takes no notes: none is written")
         return
-    made.steps.append(PlannedStep(connection=place.connection, operation=Operation.NOTE))
-    made.wanted_of.append({"on": str(place), "text": text})
+    made.add(place.connection, Operation.NOTE, on=str(place), text=text)
 
 
 def conversation_of(hub: Hub, complaint: ComplaintRow | None) -> Ref | None:
@@ -200,75 +348,24 @@ def conversation_of(hub: Hub, complaint: ComplaintRow | None) -> Ref | None:
     return Ref(connection=inlet.notes_to, kind=Kind.CONVERSATION, id=complaint.conversation)
 
 
-def _order_ref(request: ActionRequest) -> Ref | None:
-    return request.order if hasattr(request, "order") else None
-
-
 def _completed(request: ActionRequest, order: Order | None) -> ActionRequest:
     """The request with what the order knows filled in: its account, its address, its units."""
     if order is None or not isinstance(
-        request, ReplacementOrderRequest | ReturnRequest | CreditRequest
+        request, ReplacementOrderRequest | ReturnRequest | CreditRequest | StoreCreditRequest
     ):
         return request
     units = {line.id: line.unit for line in order.lines}
-    changes: dict[str, Any] = {
-        "account": request.account or order.account,
-        "lines": tuple(
+    changes: dict[str, Any] = {"account": request.account or order.account}
+    if isinstance(request, StoreCreditRequest):
+        changes["contact"] = request.contact or order.contact
+    else:
+        changes["lines"] = tuple(
             line.model_copy(update={"unit": line.unit or units.get(line.line)})
             for line in request.lines
-        ),
-    }
+        )
     if isinstance(request, ReplacementOrderRequest):
         changes["ship_to"] = request.ship_to or order.ship_to
     return request.model_copy(update=changes)
-
-
-def _lines_taken(
-    uow: UnitOfWork, order_ref: Ref, order: Order, request: ActionRequest
-) -> dict[str, Decimal]:
-    """How much of each line the request takes; raises when a line is not there or not enough."""
-    if isinstance(request, CancellationRequest | CaseRequest):
-        return {}
-    wanted: tuple[WantedLine, ...] = getattr(request, "lines", ())
-    ordered = {line.id: line for line in order.lines}
-    held = uow.actions.held(str(order_ref))
-    taken: dict[str, Decimal] = {}
-    for index, line in enumerate(wanted):
-        pointer = f"/request/lines/{index}"
-        if line.line not in ordered:
-            raise InvalidError(
-                f"the order {order.number or order_ref} has no line {line.line!r}",
-                errors=[
-                    {
-                        "pointer": f"{pointer}/line",
-                        "code": "unknown_line",
-                        "detail": f"its lines are {', '.join(ordered) or 'none'}",
-                    }
-                ],
-            )
-        taken[line.line] = taken.get(line.line, Decimal(0)) + line.quantity
-        already, actions = held.get(line.line, (Decimal(0), []))
-        left = ordered[line.line].quantity - already
-        if taken[line.line] > left:
-            if actions:
-                raise ConflictError(
-                    f"line {line.line} of order {order.number or order_ref} is being put right "
-                    f"already by {', '.join(actions)}; {max(left, Decimal(0))} is left of it",
-                    actions=actions,
-                    line=line.line,
-                    left=str(max(left, Decimal(0))),
-                )
-            raise InvalidError(
-                f"line {line.line} was ordered {ordered[line.line].quantity} times",
-                errors=[
-                    {
-                        "pointer": f"{pointer}/quantity",
-                        "code": "more_than_ordered",
-                        "detail": f"at most {left}",
-                    }
-                ],
-            )
-    return taken
 
 
 def _customers(uow: UnitOfWork, person_id: str | None) -> list[Ref]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select, update
 
+from middleware.contract.canonical import Ref
+from middleware.domain.budget import Take
 from middleware.store.tables import ActionRow, ActionStepRow, LineHoldRow
 
 
@@ -105,23 +108,58 @@ class Actions:
         )
         return list(self._session.exec(query.limit(limit)))
 
-    def held(self, order_ref: str) -> dict[str, tuple[Decimal, list[str]]]:
-        """Per line of an order: how much living actions take of it, and which ones."""
+    def holds(self, order_ref: str) -> list[Take]:
+        """What living actions take of an order's budget."""
         query = select(LineHoldRow).where(
             LineHoldRow.order_ref == order_ref, col(LineHoldRow.released_at).is_(None)
         )
-        held: dict[str, tuple[Decimal, list[str]]] = {}
-        for row in self._session.exec(query.order_by(LineHoldRow.action_id)):
-            quantity, actions = held.get(row.line, (Decimal(0), []))
-            held[row.line] = (quantity + Decimal(row.quantity), [*actions, row.action_id])
-        return held
+        return [
+            Take(
+                row.line,
+                quantity=Decimal(row.quantity),
+                returned=Decimal(row.returned),
+                amount=Decimal(row.amount) if row.amount is not None else None,
+                by=row.action_id,
+            )
+            for row in self._session.exec(query.order_by(LineHoldRow.action_id, LineHoldRow.line))
+        ]
 
-    def hold(self, *, action_id: str, order_ref: str, lines: dict[str, Decimal]) -> None:
-        self._session.add_all(
-            LineHoldRow(action_id=action_id, order_ref=order_ref, line=line, quantity=str(quantity))
-            for line, quantity in lines.items()
-        )
+    def hold(
+        self, *, action_id: str, order_ref: str, takes: Iterable[Take], currency: str | None
+    ) -> None:
+        """Take of an order's budget. Several takes of one line are one."""
+        rows: dict[str, LineHoldRow] = {}
+        for take in takes:
+            row = rows.setdefault(
+                take.line,
+                LineHoldRow(
+                    action_id=action_id,
+                    order_ref=order_ref,
+                    line=take.line,
+                    quantity="0",
+                    currency=currency,
+                ),
+            )
+            row.quantity = str(Decimal(row.quantity) + take.quantity)
+            row.returned = str(Decimal(row.returned) + take.returned)
+            if take.amount is not None:
+                row.amount = str(Decimal(row.amount or 0) + take.amount)
+        self._session.add_all(rows.values())
         self._session.flush()
+
+    def made_for(self, order_ref: str) -> set[str]:
+        """The records that actions on an order made in remotes, and the keys they bear."""
+        query = (
+            select(ActionStepRow.key, ActionStepRow.receipt)
+            .join(ActionRow, col(ActionRow.id) == col(ActionStepRow.action_id))
+            .where(ActionRow.order_ref == order_ref)
+        )
+        made: set[str] = set()
+        for key, receipt in self._session.exec(query):
+            made.add(key)
+            if receipt is not None:
+                made.add(str(Ref.model_validate(receipt["ref"])))
+        return made
 
     def release(self, action_id: str, *, at: datetime) -> None:
         """Give an action's lines back: it was refused or cancelled and changed nothing."""

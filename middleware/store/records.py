@@ -207,6 +207,16 @@ class Records:
         )
         return [_stored(row) for rows in found for row in rows]
 
+    def of_order(self, order: Ref, kinds: Iterable[Kind]) -> list[Record]:
+        """The records of these kinds that hang on an order in its own system."""
+        query = select(RecordRow).where(
+            RecordRow.connection == order.connection,
+            RecordRow.order_id == order.id,
+            col(RecordRow.kind).in_([kind.value for kind in kinds]),
+            col(RecordRow.deleted_at).is_(None),
+        )
+        return [_stored(row).record for row in self._session.exec(query.order_by(RecordRow.id))]
+
     def bearing(self, identifiers: Iterable[Identifier]) -> dict[Ref, set[Identifier]]:
         """The records that bear any of these identifiers, and which ones."""
         by_scheme: dict[str, list[str]] = {}

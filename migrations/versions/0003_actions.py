@@ -72,6 +72,14 @@ def upgrade() -> None:
     op.add_column("line_hold", sa.Column("amount", sa.String(), nullable=True))
     op.add_column("line_hold", sa.Column("currency", sa.String(), nullable=True))
 
+    # A replacement is found beside the order that it replaces.
+    origin = {"sqlite": "json_extract(body, '$.origin.{}')", "postgresql": "body->'origin'->>'{}'"}
+    of = origin[op.get_bind().dialect.name]
+    op.execute(
+        f"update record set order_id = {of.format('id')} where kind = 'order'"  # noqa: S608
+        f" and {of.format('kind')} = 'order' and {of.format('connection')} = connection"
+    )
+
 
 def downgrade() -> None:
     for column in ("currency", "amount", "returned"):

@@ -21,6 +21,7 @@ from middleware.api.schemas.base import MoneyShown, RefText, number
 from middleware.contract.actions import REQUESTS
 from middleware.contract.canonical import Money, Ref
 from middleware.domain.actions import ActionState, Wanted
+from middleware.domain.budget import WHOLE, Budget
 from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.flows import correct, plan
 from middleware.flows.hub import Asker, Hub
@@ -412,6 +413,36 @@ def _money(money: Money | None) -> MoneyShown | None:
     return MoneyShown(amount=number(money.amount), currency=money.currency)
 
 
+def _budget(plan: Plan) -> list[schemas.BudgetShown]:
+    """The parts of the order's budget that an action draws on."""
+    if plan.budget is None:
+        return []
+    wanted = Budget(plan.budget.order, plan.takes)
+    shown: list[schemas.BudgetShown] = []
+    lines = dict.fromkeys([*(take.line for take in plan.takes), WHOLE])
+    for line in lines:
+        for what in ("pieces", "returned", "money"):
+            whole, (asked, _) = plan.budget.whole(line, what), wanted.taken(line, what)
+            if whole is None or not asked:
+                continue
+            taken, by = plan.budget.taken(line, what)
+            shown.append(
+                schemas.BudgetShown.model_validate(
+                    {
+                        "line": line,
+                        "what": what,
+                        "whole": number(whole),
+                        "taken": number(taken),
+                        "wanted": number(asked),
+                        "left": number(whole - taken - asked),
+                        "currency": plan.budget.currency if what == "money" else None,
+                        "by": list(by),
+                    }
+                )
+            )
+    return shown
+
+
 def _preview(plan: Plan, steps: list[PreviewedStep]) -> schemas.ActionPreviewShown:
     return schemas.ActionPreviewShown(
         operation=plan.wanted.operation,
@@ -419,7 +450,9 @@ def _preview(plan: Plan, steps: list[PreviewedStep]) -> schemas.ActionPreviewSho
         person_id=plan.person_id,
         value=_money(plan.value),
         needs_approval=plan.approval,
-        takes={line: number(quantity) for line, quantity in plan.lines.items()},
+        takes={take.line: number(take.quantity) for take in plan.takes if take.quantity},
+        budget=_budget(plan),
+        stays=plan.stays,
         steps=[
             schemas.StepPreviewShown(
                 position=position,

@@ -222,6 +222,23 @@ class StepPreviewShown(Shown):
     """What would be sent, secrets and personal data masked."""
 
 
+class BudgetShown(Shown):
+    """What there was of one thing, what is taken of it, and what this action wants and leaves."""
+
+    line: str
+    """The line's id; empty for the order as a whole, `shipping` for its shipping."""
+    what: Literal["pieces", "returned", "money"]
+    whole: str
+    taken: str
+    wanted: str
+    left: str
+    """What is left of it after this action."""
+    currency: str | None
+    """Of money."""
+    by: list[str]
+    """Who has taken of it: actions, and records that people made in the remote."""
+
+
 class ActionPreviewShown(Shown):
     """What an action would do in each system. Nothing was written anywhere."""
 
@@ -233,7 +250,11 @@ class ActionPreviewShown(Shown):
     needs_approval: str | None
     """The rule that asks for somebody else's approval."""
     takes: dict[str, str]
-    """How much it takes of each line of the order."""
+    """How many pieces of each line of the order it makes good."""
+    budget: list[BudgetShown]
+    """What the order may still be made good with, over all systems."""
+    stays: list[str]
+    """Of an undo: what can't be taken back, and why."""
     steps: list[StepPreviewShown]
     warnings: list[str]
 
