@@ -230,7 +230,9 @@ def _tried(breaker: Breaker, call: Call, now: datetime, thresholds: Thresholds) 
             return Breaker(since=now, ceiling=_ceiling(breaker))
         case Met.DOWN | Met.ASKED_TO_WAIT:
             failures = breaker.failures + 1
-            wait = max(_rest(failures, thresholds), _asked(call))
+            # One that answers, if only to ask for time, is not left alone like one that is down.
+            least = 0 if call.met is Met.DOWN else 1 - thresholds.failures
+            wait = max(_rest(failures, thresholds, least=least), _asked(call))
             return replace(
                 breaker,
                 failures=failures,
@@ -284,8 +286,8 @@ def _ceiling(breaker: Breaker) -> int | None:
     return max(1, why.at_once // 2)
 
 
-def _rest(failures: int, thresholds: Thresholds) -> timedelta:
-    over = min(failures - thresholds.failures, 30)
+def _rest(failures: int, thresholds: Thresholds, *, least: int = 0) -> timedelta:
+    over = min(max(failures - thresholds.failures, least), 30)
     return min(thresholds.longest_rest, thresholds.rest * 2.0**over)
 
 
