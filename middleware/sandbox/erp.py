@@ -155,6 +155,7 @@ UnitCode = Enum(*books.UNITS.values(), type_name="UnitCode")
 ReasonCode = Enum(*books.REASONS, type_name="ReasonCode")
 PriorityCode = Enum(*books.PRIORITIES, type_name="PriorityCode")
 KindCode = Enum(*books.KINDS, type_name="KindCode")
+ThenCode = Enum(*books.THEN, type_name="ThenCode")
 Reference = Unicode(64, min_len=1, min_occurs=1, nullable=False, type_name="Reference")
 for _type in (Needed, Reference):
     _type.__namespace__ = NAMESPACE
@@ -167,6 +168,7 @@ class OrderLine(_Model):
     Qty = Numeric
     Uom = Unicode
     UnitPrice = Numeric
+    OriginLine = Integer
 
 
 class Order(_Model):
@@ -180,6 +182,7 @@ class Order(_Model):
     PlacedAt = DateTime
     Currency = Unicode
     Total = Numeric
+    Shipping = Numeric
     ShipTo = Address
     Priority = Unicode
     RequestedDelivery = Date
@@ -203,7 +206,19 @@ class Shipment(_Model):
     ChangedAt = DateTime
 
 
+class CreditLine(_Model):
+    """What of an order's line a credit note gives back."""
+
+    OriginLine = Integer
+    Sku = Unicode
+    Qty = Numeric
+    Uom = Unicode
+    Amount = Numeric
+
+
 class Invoice(_Model):
+    """A bill, a credit note or a voucher, by its Type."""
+
     Id = Integer(min_occurs=1, nullable=False)
     Number = Unicode
     Ref = Unicode
@@ -213,7 +228,11 @@ class Invoice(_Model):
     Status = Unicode
     Currency = Unicode
     Total = Numeric
+    Shipping = Numeric
     IssuedOn = Date
+    ExpiresOn = Date
+    CancelRef = Unicode
+    Lines = Array(CreditLine, member_name="Line")
     ChangedAt = DateTime
 
 
@@ -222,6 +241,7 @@ class ReturnLine(_Model):
     Sku = Unicode
     Qty = Numeric
     Uom = Unicode
+    OriginLine = Integer
 
 
 class Return(_Model):
@@ -231,9 +251,12 @@ class Return(_Model):
     Order = Integer
     Customer = Unicode
     Status = Unicode
+    Then = Unicode
     Reason = Unicode
+    CancelRef = Unicode
     Lines = Array(ReturnLine, member_name="Line")
     CreatedAt = DateTime
+    ChangedAt = DateTime
 
 
 class RequestLine(_Model):
@@ -249,6 +272,7 @@ class ReplacementOrder(_Model):
     Customer = Unicode
     Reason = ReasonCode(min_occurs=1, nullable=False)
     Priority = PriorityCode
+    DeliverBy = Date
     ShipTo = Address
     Note = Unicode(255)
     Lines = Array(RequestLine, member_name="Line", min_occurs=1, nullable=False)
@@ -259,6 +283,7 @@ class ReturnOrder(_Model):
     Order = Integer(min_occurs=1, nullable=False)
     Customer = Unicode
     Reason = ReasonCode(min_occurs=1, nullable=False)
+    Then = ThenCode
     Note = Unicode(255)
     Lines = Array(RequestLine, member_name="Line", min_occurs=1, nullable=False)
 
@@ -271,7 +296,20 @@ class CreditNote(_Model):
     Note = Unicode(255)
     Amount = Numeric
     Currency = Unicode(3, min_len=3)
+    Shipping = Boolean
+    Full = Boolean
     Lines = Array(RequestLine, member_name="Line")
+
+
+class Voucher(_Model):
+    Ref = Reference
+    Order = Integer(min_occurs=1, nullable=False)
+    Customer = Unicode
+    Reason = ReasonCode(min_occurs=1, nullable=False)
+    Note = Unicode(255)
+    Amount = Numeric(min_occurs=1, nullable=False)
+    Currency = Unicode(3, min_len=3, min_occurs=1, nullable=False)
+    ExpiresOn = Date
 
 
 class Created(_Model):
@@ -309,6 +347,14 @@ class InvoiceList(_Model):
     Invoices = Array(Invoice)
 
 
+class InvoiceAnswer(_Model):
+    Invoice = Invoice
+
+
+class ReturnAnswer(_Model):
+    Return = Return
+
+
 class ReturnList(_Model):
     Returns = Array(Return)
 
@@ -326,6 +372,7 @@ class ChangeList(_Model):
     Orders = Array(Order)
     Shipments = Array(Shipment)
     Invoices = Array(Invoice)
+    Returns = Array(Return)
     Deleted = DeletedIds
     NextPageToken = Unicode
     AsOf = DateTime
@@ -343,6 +390,9 @@ class Simulation(_Model):
     Charged = Numeric
     Currency = Unicode
     Delivery = Date
+    RushDelivery = Date
+    DeliverBy = Date
+    InTime = Boolean
     Priority = Integer
     Stock = Array(Availability)
     Warnings = WarningList
@@ -363,6 +413,12 @@ class LoginAnswer(_Model):
 # The operations.
 
 _out = {"_out_variable_name": "Result"}
+_stopping = (
+    Integer(min_occurs=1, nullable=False),
+    ReasonCode(min_occurs=1, nullable=False),
+    Reference,
+)
+"""What cancelling and voiding take: which record, why, and under which reference."""
 
 
 class ErpService(Service):  # type: ignore[misc]
@@ -440,6 +496,7 @@ class ErpService(Service):  # type: ignore[misc]
             "order": ("Orders", _order),
             "shipment": ("Shipments", _shipment),
             "invoice": ("Invoices", _invoice),
+            "return": ("Returns", _return),
         }[str(kind)]
         setattr(answer, element, [made(row) for row in page.rows])
         return answer
@@ -453,6 +510,9 @@ class ErpService(Service):  # type: ignore[misc]
             Charged=made.charged,
             Currency=made.currency,
             Delivery=made.delivery,
+            RushDelivery=made.rush_delivery,
+            DeliverBy=order.DeliverBy,
+            InTime=made.in_time,
             Priority=made.priority,
             Stock=[
                 Availability(Sku=sku, Wanted=wanted, InStock=left, Enough=left >= wanted)
@@ -473,6 +533,14 @@ class ErpService(Service):  # type: ignore[misc]
     def FindReturnByRef(ctx, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
         return ReturnList(Returns=[_return(row) for row in _books(ctx).returns_by_ref(ref)])
 
+    @rpc(Integer(min_occurs=1, nullable=False), _returns=ReturnAnswer, **_out)
+    def GetReturn(ctx, rma):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return ReturnAnswer(Return=_return(_books(ctx).goods_return(rma)))
+
+    @rpc(Integer(min_occurs=1, nullable=False), _returns=InvoiceAnswer, **_out)
+    def GetInvoice(ctx, invoice):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return InvoiceAnswer(Invoice=_invoice(_books(ctx).invoice(invoice)))
+
     @rpc(CreditNote.customize(min_occurs=1, nullable=False), _returns=Created, **_out)
     def CreateCredit(ctx, credit):  # type: ignore[no-untyped-def] # noqa: N802, N805
         return _created(lambda: _books(ctx).create_credit(_request(credit)))
@@ -481,15 +549,29 @@ class ErpService(Service):  # type: ignore[misc]
     def FindCreditByRef(ctx, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
         return InvoiceList(Invoices=[_invoice(row) for row in _books(ctx).credits_by_ref(ref)])
 
-    @rpc(
-        Integer(min_occurs=1, nullable=False), ReasonCode(min_occurs=1, nullable=False), Reference,
-        _returns=Created, **_out,
-    )  # fmt: skip
-    def CancelOrder(ctx, order, reason, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
-        def cancel() -> Row:
-            return {**_books(ctx).cancel(order, str(reason), ref), "ref": ref}
+    @rpc(Voucher.customize(min_occurs=1, nullable=False), _returns=Created, **_out)
+    def CreateVoucher(ctx, voucher):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return _created(lambda: _books(ctx).create_voucher(_request(voucher)))
 
-        return _created(cancel)
+    @rpc(Reference, _returns=InvoiceList, **_out)
+    def FindVoucherByRef(ctx, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return InvoiceList(Invoices=[_invoice(row) for row in _books(ctx).vouchers_by_ref(ref)])
+
+    @rpc(*_stopping, _returns=Created, **_out)
+    def CancelOrder(ctx, order, reason, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return _stopped(lambda: _books(ctx).cancel(order, str(reason), ref), ref)
+
+    @rpc(*_stopping, _returns=Created, **_out)
+    def CancelReturn(ctx, rma, reason, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return _stopped(lambda: _books(ctx).cancel_return(rma, str(reason), ref), ref)
+
+    @rpc(*_stopping, _returns=Created, **_out)
+    def VoidCredit(ctx, credit, reason, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return _stopped(lambda: _books(ctx).void("CREDIT", credit, str(reason), ref), ref)
+
+    @rpc(*_stopping, _returns=Created, **_out)
+    def VoidVoucher(ctx, voucher, reason, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        return _stopped(lambda: _books(ctx).void("VOUCHER", voucher, str(reason), ref), ref)
 
 
 def _erp(ctx: Any) -> Erp:
@@ -516,6 +598,10 @@ def _created(create: Callable[[], Row]) -> Created:
     )
 
 
+def _stopped(stop: Callable[[], Row], ref: str) -> Created:
+    return _created(lambda: {**stop(), "ref": ref})
+
+
 def _request(given: Any) -> books.Request:
     place = getattr(given, "ShipTo", None)
     if place is not None and not (place.City and place.Country):
@@ -528,7 +614,7 @@ def _request(given: Any) -> books.Request:
         note=given.Note,
         lines=tuple(
             books.WantedLine(int(line.OriginLine), line.Sku, Decimal(line.Qty), str(line.Uom))
-            for line in given.Lines or ()
+            for line in getattr(given, "Lines", None) or ()
         ),
         priority=str(getattr(given, "Priority", None) or "STANDARD"),
         ship_to=None
@@ -540,8 +626,13 @@ def _request(given: Any) -> books.Request:
             "postal_code": place.PostalCode,
             "country": place.Country,
         },
+        deliver_by=getattr(given, "DeliverBy", None),
         amount=getattr(given, "Amount", None),
         currency=getattr(given, "Currency", None),
+        shipping=bool(getattr(given, "Shipping", None)),
+        full=bool(getattr(given, "Full", None)),
+        expires_on=getattr(given, "ExpiresOn", None),
+        then=str(getattr(given, "Then", None) or "REFUND"),
     )
 
 
@@ -588,6 +679,7 @@ def _order(row: Row) -> Order:
         PlacedAt=_moment(row["placed_at"]),
         Currency=row["currency"],
         Total=Decimal(row["total"]),
+        Shipping=Decimal(row["shipping"]),
         ShipTo=Address(
             Name=row["ship_name"],
             Street=row["street"],
@@ -608,6 +700,7 @@ def _order(row: Row) -> Order:
                 Qty=Decimal(line["quantity"]),
                 Uom=line["unit"],
                 UnitPrice=Decimal(line["price"]),
+                OriginLine=line["origin"],
             )
             for line in row["lines"]
         ],
@@ -641,7 +734,20 @@ def _invoice(row: Row) -> Invoice:
         Status=row["status"],
         Currency=row["currency"],
         Total=Decimal(row["total"]),
+        Shipping=Decimal(row["shipping"]) if row["shipping"] else None,
         IssuedOn=_day(row["issued_on"]),
+        ExpiresOn=_day(row["expires_on"]),
+        CancelRef=row["cancel_ref"],
+        Lines=[
+            CreditLine(
+                OriginLine=piece["origin"],
+                Sku=piece["sku"],
+                Qty=Decimal(piece["quantity"]),
+                Uom=piece["unit"],
+                Amount=Decimal(piece["amount"]),
+            )
+            for piece in row["pieces"]
+        ],
         ChangedAt=_moment(row["changed_at"]),
     )
 
@@ -654,17 +760,21 @@ def _return(row: Row) -> Return:
         Order=row["order_id"],
         Customer=row["customer"],
         Status=row["status"],
+        Then=row["next"],
         Reason=row["reason"],
+        CancelRef=row["cancel_ref"],
         Lines=[
             ReturnLine(
                 LineNo=line["line"],
                 Sku=line["sku"],
                 Qty=Decimal(line["quantity"]),
                 Uom=line["unit"],
+                OriginLine=line["origin"],
             )
             for line in row["lines"]
         ],
-        CreatedAt=_moment(row["changed_at"]),
+        CreatedAt=_moment(row["created_at"]),
+        ChangedAt=_moment(row["changed_at"]),
     )
 
 
@@ -842,15 +952,50 @@ class Erp:
             elif path == "/_sandbox/touch" and method == "POST":
                 asked = _read_json(environ)
                 answer = {"id": self.ledger.touch(asked["kind"], asked.get("id"))}
+            elif path == "/_sandbox/book" and method == "POST":
+                answer = self._book(_read_json(environ))
+            elif path == "/_sandbox/advance" and method == "POST":
+                asked = _read_json(environ)
+                answer = {"status": self.ledger.advance(asked["kind"], int(asked["id"]))}
             elif path == "/_sandbox/erp" and method == "POST":
                 for name, value in _read_json(environ).items():
                     self._set(name, value)
                 answer = {"unique_refs": self.ledger.unique_refs, "lies": self.lies}
             else:
                 return _plain(start_response, "404 Not Found", "no such control")
-        except (ValueError, KeyError, TypeError, books.Unknown) as error:
+        except (ArithmeticError, ValueError, KeyError, TypeError, books.NotBooked) as error:
             return _plain(start_response, "400 Bad Request", f"{type(error).__name__}: {error}")
         return _plain(start_response, "200 OK", json.dumps(answer), "application/json")
+
+    def _book(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A colleague's replacement, return, credit or voucher, for a whole order or for lines."""
+        order = self.ledger.order_by_number(str(asked["order"]))
+        if order is None:
+            order = self.ledger.order(int(asked["order"]))
+        there = {line["line"]: line for line in order["lines"]}
+        lines = []
+        for wanted in asked.get("lines", ()):
+            bought = there[int(wanted["line"])]
+            quantity = Decimal(str(wanted.get("quantity", bought["quantity"])))
+            sku, unit = wanted.get("sku", bought["sku"]), wanted.get("unit", bought["unit"])
+            lines.append(books.WantedLine(bought["line"], sku, quantity, unit))
+        made = self.ledger.book(
+            asked["kind"],
+            books.Request(
+                ref=str(asked.get("ref") or f"desk-{secrets.token_hex(6)}"),
+                order=order["id"],
+                customer=None,
+                reason=str(asked.get("reason", "R99")),
+                note="by a colleague",
+                lines=tuple(lines),
+                amount=Decimal(str(asked["amount"])) if "amount" in asked else None,
+                currency=order["currency"],
+                shipping=asked.get("shipping") is True,
+                full=asked.get("full") is True,
+                then=str(asked.get("then", "REFUND")),
+            ),
+        )
+        return {"id": str(made["id"]), "number": made["number"], "ref": made["ref"]}
 
     def _set(self, name: str, value: object) -> None:
         if not isinstance(value, bool):
@@ -875,7 +1020,11 @@ def build_erp(
     Rows live in `state_path` (SQLite), which is filled when it is new and kept otherwise, or in
     memory. `GET /_sandbox/rows?ref=…` counts the rows that bear a reference, `GET /_sandbox/rows`
     all rows; `POST /_sandbox/touch {"kind": …}` changes a row; `POST /_sandbox/erp` sets
-    `unique_refs` and `lies`.
+    `unique_refs` and `lies`. `POST /_sandbox/book {"kind": "replacement"|"return"|"credit"|
+    "voucher", "order": number or id, "lines": [{"line", "quantity", "sku"}], "amount", "shipping",
+    "full"}` makes what a colleague makes without asking the hub; `POST /_sandbox/advance {"kind":
+    "order"|"return"|"credit"|"voucher", "id"}` lets the order ship or arrive, the goods come in,
+    the money be paid or the voucher be spent.
     """
     return Erp(world, state_path, user=user, password=password)
 

@@ -38,7 +38,11 @@ STATUSES = {
     "cancelled": "CANCELLED",
 }
 PRIORITIES = ("STANDARD", "RUSH")
-KINDS = ("customer", "order", "shipment", "invoice")
+KINDS = ("customer", "order", "shipment", "invoice", "return")
+THEN = ("REFUND", "REPLACEMENT", "NOTHING")
+"""What a customer gets for goods that come back."""
+
+_PREFIX = {"CREDIT": "CN", "VOUCHER": "GV"}
 
 PAGE_SIZE = 20
 CHANGES_SIZE = 50
@@ -56,15 +60,16 @@ CREATE TABLE products (
 );
 CREATE TABLE orders (
     id INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT UNIQUE, ref TEXT, type TEXT, customer TEXT,
-    origin INTEGER, status TEXT, placed_at TEXT, currency TEXT, total TEXT, ship_name TEXT,
-    street TEXT, city TEXT, postal_code TEXT, country TEXT, priority TEXT, requested TEXT,
-    reason TEXT, note TEXT, cancel_ref TEXT, cancel_reason TEXT, changed_at TEXT NOT NULL
+    origin INTEGER, status TEXT, placed_at TEXT, currency TEXT, total TEXT, shipping TEXT,
+    ship_name TEXT, street TEXT, city TEXT, postal_code TEXT, country TEXT, priority TEXT,
+    requested TEXT, reason TEXT, note TEXT, cancel_ref TEXT, cancel_reason TEXT,
+    changed_at TEXT NOT NULL
 );
 CREATE INDEX orders_ref ON orders (ref);
 CREATE INDEX orders_customer ON orders (customer, id);
 CREATE TABLE order_lines (
     order_id INTEGER, line INTEGER, sku TEXT, name TEXT, quantity TEXT, unit TEXT, price TEXT,
-    PRIMARY KEY (order_id, line)
+    origin INTEGER, PRIMARY KEY (order_id, line)
 );
 CREATE TABLE shipments (
     id INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT, order_id INTEGER, status TEXT,
@@ -74,18 +79,23 @@ CREATE TABLE shipments (
 CREATE INDEX shipments_order ON shipments (order_id);
 CREATE TABLE invoices (
     id INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT, ref TEXT, type TEXT, order_id INTEGER,
-    customer TEXT, status TEXT, currency TEXT, total TEXT, issued_on TEXT, reason TEXT, note TEXT,
+    customer TEXT, status TEXT, currency TEXT, total TEXT, shipping TEXT, issued_on TEXT,
+    expires_on TEXT, reason TEXT, note TEXT, cancel_ref TEXT, cancel_reason TEXT,
     changed_at TEXT NOT NULL
+);
+CREATE TABLE credit_lines (
+    invoice_id INTEGER, origin INTEGER, sku TEXT, quantity TEXT, unit TEXT, amount TEXT
 );
 CREATE INDEX invoices_order ON invoices (order_id);
 CREATE INDEX invoices_ref ON invoices (ref);
 CREATE TABLE returns (
     id INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT, ref TEXT, order_id INTEGER, customer TEXT,
-    status TEXT, reason TEXT, note TEXT, changed_at TEXT NOT NULL
+    status TEXT, next TEXT, reason TEXT, note TEXT, cancel_ref TEXT, cancel_reason TEXT,
+    created_at TEXT, changed_at TEXT NOT NULL
 );
 CREATE INDEX returns_ref ON returns (ref);
 CREATE TABLE return_lines (
-    return_id INTEGER, line INTEGER, sku TEXT, quantity TEXT, unit TEXT
+    return_id INTEGER, line INTEGER, sku TEXT, quantity TEXT, unit TEXT, origin INTEGER
 );
 CREATE TABLE deleted (kind TEXT, id TEXT, changed_at TEXT NOT NULL);
 INSERT INTO sqlite_sequence (name, seq) VALUES
@@ -138,7 +148,11 @@ class WantedLine:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the three creating operations share; `lines` may be empty for a credit only."""
+    """What the creating operations share; only a credit or a voucher may go without `lines`.
+
+    A credit is for lines, for `shipping`, for an amount, for an amount of one line, or for all of
+    the order (`full`).
+    """
 
     ref: str
     order: int
@@ -148,8 +162,13 @@ class Request:
     lines: tuple[WantedLine, ...]
     priority: str = "STANDARD"
     ship_to: Row | None = None
+    deliver_by: date | None = None
     amount: Decimal | None = None
     currency: str | None = None
+    shipping: bool = False
+    full: bool = False
+    expires_on: date | None = None
+    then: str = "REFUND"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,10 @@ class Simulated:
     charged: Decimal
     currency: str
     delivery: date
+    rush_delivery: date
+    """The earliest day on which it can arrive at all."""
+    in_time: bool
+    """Whether it arrives by the day that was asked for."""
     priority: int
     availability: tuple[tuple[str, Decimal, Decimal], ...]
     """SKU, wanted, in stock."""
@@ -266,18 +289,25 @@ class Ledger:
 
     def invoices_of(self, order_id: int) -> list[Row]:
         self._one("SELECT * FROM orders WHERE id = ?", order_id)
-        return self._all("SELECT * FROM invoices WHERE order_id = ? ORDER BY id", order_id)
+        rows = self._all("SELECT * FROM invoices WHERE order_id = ? ORDER BY id", order_id)
+        return [self._with_pieces(row) for row in rows]
+
+    def invoice(self, invoice_id: int) -> Row:
+        """A bill, a credit note or a voucher."""
+        return self._with_pieces(self._one("SELECT * FROM invoices WHERE id = ?", invoice_id))
 
     def credits_by_ref(self, ref: str) -> list[Row]:
-        return self._all("SELECT * FROM invoices WHERE ref = ? AND type = 'CREDIT'", ref)
+        return self._invoices_by_ref("CREDIT", ref)
+
+    def vouchers_by_ref(self, ref: str) -> list[Row]:
+        return self._invoices_by_ref("VOUCHER", ref)
+
+    def goods_return(self, return_id: int) -> Row:
+        return self._with_goods(self._one("SELECT * FROM returns WHERE id = ?", return_id))
 
     def returns_by_ref(self, ref: str) -> list[Row]:
         rows = self._all("SELECT * FROM returns WHERE ref = ? ORDER BY id", ref)
-        for row in rows:
-            row["lines"] = self._all(
-                "SELECT * FROM return_lines WHERE return_id = ? ORDER BY line", row["id"]
-            )
-        return rows
+        return [self._with_goods(row) for row in rows]
 
     def changes(
         self, kind: str, *, since: datetime, until: datetime | None, token: str | None
@@ -287,8 +317,7 @@ class Ledger:
         The token says after which change and row to go on, so that rows which change while
         somebody reads are neither skipped nor make others slip.
         """
-        tables = {"customer": "number", "order": "id", "shipment": "id", "invoice": "id"}
-        if kind not in tables:
+        if kind not in KINDS:
             raise Invalid(f"kind is one of {', '.join(KINDS)}", "kind")
         as_of = datetime.now(UTC)
         after, after_id = _stamp(since), ""
@@ -296,7 +325,7 @@ class Ledger:
             after, _, after_id = token.partition("|")
             if not after_id:
                 raise Invalid("that is no page token of this server", "pageToken")
-        key = tables[kind]
+        key = "number" if kind == "customer" else "id"
         rows = self._all(
             f"SELECT *, CAST({key} AS TEXT) AS row_id FROM {kind}s"  # noqa: S608
             f" WHERE (changed_at, CAST({key} AS TEXT)) > (?, ?) AND changed_at < ?"
@@ -310,12 +339,14 @@ class Ledger:
                 "SELECT id FROM deleted WHERE kind = ? AND changed_at >= ? AND changed_at < ?",
                 *(kind, _stamp(since), _stamp(until or as_of)),
             )
-        if kind == "customer":
-            rows = [self._with_handles(row) for row in rows]
-        if kind == "order":
-            rows = [self._with_lines(row) for row in rows]
+        whole = {
+            "customer": self._with_handles,
+            "order": self._with_lines,
+            "invoice": self._with_pieces,
+            "return": self._with_goods,
+        }.get(kind, dict)
         return Changes(
-            rows=tuple(rows),
+            rows=tuple(whole(row) for row in rows),
             deleted=tuple(row["id"] for row in deleted),
             next_token=f"{rows[-1]['changed_at']}|{rows[-1]['row_id']}" if more else None,
             as_of=as_of,
@@ -333,11 +364,15 @@ class Ledger:
                 Decimal(0),
             )
             country = (request.ship_to or order)["country"]
+            now = datetime.now(UTC)
+            arrives = delivery_date(now, request.priority, country)
             return Simulated(
                 goods_value=value.quantize(Decimal("0.01")),
                 charged=Decimal("0.00"),
                 currency=order["currency"],
-                delivery=delivery_date(datetime.now(UTC), request.priority, country),
+                delivery=arrives,
+                rush_delivery=delivery_date(now, "RUSH", country),
+                in_time=request.deliver_by is None or arrives <= request.deliver_by,
                 priority=_priority(request.priority),
                 availability=tuple(
                     (line.sku, line.quantity, Decimal(products[line.sku]["stock"]))
@@ -358,7 +393,14 @@ class Ledger:
                         "OUT_OF_STOCK", f"{line.sku}: {stock} left, {line.quantity} wanted", "Lines"
                     )
             place = request.ship_to or {**order, "name": order["ship_name"]}
-            requested = delivery_date(datetime.now(UTC), request.priority, place["country"])
+            arrives = delivery_date(datetime.now(UTC), request.priority, place["country"])
+            if request.deliver_by is not None and arrives > request.deliver_by:
+                raise Refused(
+                    "TOO_LATE",
+                    f"with priority {request.priority} it arrives on {arrives}, not by"
+                    f" {request.deliver_by}",
+                    "DeliverBy",
+                )
             new_id = self._insert(
                 "orders",
                 ref=request.ref,
@@ -369,13 +411,14 @@ class Ledger:
                 placed_at=now,
                 currency=order["currency"],
                 total="0.00",
+                shipping="0.00",
                 ship_name=place["name"],
                 street=place["street"],
                 city=place["city"],
                 postal_code=place["postal_code"],
                 country=place["country"],
                 priority=request.priority,
-                requested=requested.isoformat(),
+                requested=(request.deliver_by or arrives).isoformat(),
                 reason=request.reason,
                 note=request.note,
                 changed_at=now,
@@ -394,6 +437,7 @@ class Ledger:
                     quantity=str(line.quantity),
                     unit=line.unit,
                     price="0.00",
+                    origin=line.origin_line,
                 )
                 left = Decimal(product["stock"]) - line.quantity
                 self._db.execute(
@@ -405,7 +449,7 @@ class Ledger:
                 order_id=new_id,
                 status="PLANNED",
                 carrier=_CARRIERS[request.priority],
-                planned_for=requested.isoformat(),
+                planned_for=arrives.isoformat(),
                 changed_at=now,
             )
             return self.order(new_id)
@@ -423,8 +467,10 @@ class Ledger:
                 order_id=order["id"],
                 customer=order["customer"],
                 status="AUTHORISED",
+                next=request.then,
                 reason=request.reason,
                 note=request.note,
+                created_at=now,
                 changed_at=now,
             )
             self._db.execute(
@@ -438,75 +484,216 @@ class Ledger:
                     sku=line.sku,
                     quantity=str(line.quantity),
                     unit=line.unit,
+                    origin=line.origin_line,
                 )
-            return self.returns_by_ref(request.ref)[-1]
+            return self.goods_return(new_id)
 
     def create_credit(self, request: Request) -> Row:
-        """Book a credit note for an amount or for lines, up to what the order came to."""
+        """Book a credit note, up to what the order, its lines and its shipping came to."""
+        asked = request.amount is not None or request.shipping or request.full
         with self._changing() as now:
-            order = self._check(request, lines_needed=request.amount is None)
+            order = self._check(request, lines_needed=not asked)
             self._free("invoices", request.ref)
-            amount = request.amount
-            if amount is None:
-                prices = {line["line"]: Decimal(line["price"]) for line in order["lines"]}
-                amount = sum(
-                    (line.quantity * prices[line.origin_line] for line in request.lines), Decimal(0)
-                )
-            elif request.currency != order["currency"]:
-                raise Invalid(f"the order is in {order['currency']}", "Currency")
+            before = self._credited(order["id"], "CREDIT")
+            pieces, shipping = self._pieces(request, order, before)
+            amount = shipping + sum((Decimal(piece["amount"]) for piece in pieces), Decimal(0))
+            if not pieces and not shipping:
+                amount = Decimal(order["total"]) if request.full else request.amount or Decimal(0)
             if amount <= 0:
                 raise Invalid("a credit is more than nothing", "Amount")
-            given = sum(
-                (Decimal(row["total"]) for row in self.invoices_of(order["id"])
-                 if row["type"] == "CREDIT"),
-                Decimal(0),
-            )  # fmt: skip
-            left = Decimal(order["total"]) - given
+            self._within(order, before, amount)
+            return self._booked(
+                request,
+                order,
+                "CREDIT",
+                amount,
+                now,
+                shipping=Decimal(order["shipping"]) if request.full else shipping,
+                pieces=pieces,
+            )
+
+    def create_voucher(self, request: Request) -> Row:
+        """Give a voucher for an order, up to what the order came to."""
+        with self._changing() as now:
+            order = self._check(request, lines_needed=False)
+            self._free("invoices", request.ref)
+            amount = self._money(request, order)
+            if request.expires_on is not None and request.expires_on <= datetime.now(UTC).date():
+                raise Refused("EXPIRED", "a voucher is good for a day at least", "ExpiresOn")
+            self._within(order, self._credited(order["id"], "VOUCHER"), amount)
+            return self._booked(request, order, "VOUCHER", amount, now)
+
+    def _money(self, request: Request, order: Row) -> Decimal:
+        if request.amount is None or request.amount <= 0:
+            raise Invalid("it is worth more than nothing", "Amount")
+        if request.currency != order["currency"]:
+            raise Invalid(f"the order is in {order['currency']}", "Currency")
+        return request.amount
+
+    def _within(self, order: Row, before: Sequence[Row], amount: Decimal) -> None:
+        left = Decimal(order["total"]) - sum((Decimal(row["total"]) for row in before), Decimal(0))
+        if amount > left:
+            raise Refused("OVER_CREDIT", f"{left} of this order can be credited", "Amount")
+
+    def _credited(self, order_id: int, kind: str) -> list[Row]:
+        """What was given back before and still stands."""
+        return [
+            row
+            for row in self.invoices_of(order_id)
+            if row["type"] == kind and row["status"] != "CANCELLED"
+        ]
+
+    def _pieces(
+        self, request: Request, order: Row, before: Sequence[Row]
+    ) -> tuple[list[Row], Decimal]:
+        """The lines that a credit is for, each with its amount, and what of it is shipping."""
+        if request.full and (request.lines or request.shipping or request.amount is not None):
+            raise Invalid("all of the order leaves nothing to name besides", "Full")
+        if request.amount is not None:
+            self._money(request, order)
+            if request.shipping or len(request.lines) > 1:
+                raise Invalid("an amount goes alone or with one line", "Amount")
+        ordered = {line["line"]: line for line in order["lines"]}
+        pieces: list[Row] = []
+        for line in request.lines:
+            bought = ordered[line.origin_line]
+            amount = request.amount or line.quantity * Decimal(bought["price"])
+            earlier = [
+                Decimal(piece["amount"])
+                for row in before
+                for piece in row["pieces"]
+                if piece["origin"] == line.origin_line
+            ]
+            cost = Decimal(bought["quantity"]) * Decimal(bought["price"])
+            left = cost - sum(earlier, Decimal(0))
             if amount > left:
-                raise Refused("OVER_CREDIT", f"{left} of this order can be credited", "Amount")
-            new_id = self._insert(
-                "invoices",
-                ref=request.ref,
-                type="CREDIT",
-                order_id=order["id"],
-                customer=order["customer"],
-                status="POSTED",
-                currency=order["currency"],
-                total=str(amount.quantize(Decimal("0.01"))),
-                issued_on=datetime.now(UTC).date().isoformat(),
-                reason=request.reason,
-                note=request.note,
-                changed_at=now,
+                raise Refused(
+                    "OVER_CREDIT",
+                    f"{left} of line {line.origin_line} can be credited",
+                    "Lines.Line.OriginLine",
+                )
+            pieces.append(
+                {
+                    "origin": line.origin_line,
+                    "sku": line.sku,
+                    "quantity": str(line.quantity),
+                    "unit": line.unit,
+                    "amount": str(amount.quantize(Decimal("0.01"))),
+                }
             )
-            self._db.execute(
-                "UPDATE invoices SET number = ? WHERE id = ?", (f"CN-{new_id}", new_id)
-            )
-            return self.credits_by_ref(request.ref)[-1]
+        shipping = Decimal(order["shipping"]) if request.shipping else Decimal(0)
+        if request.shipping:
+            given = sum((Decimal(row["shipping"] or 0) for row in before), Decimal(0))
+            if shipping <= 0 or given > 0:
+                raise Refused(
+                    "OVER_CREDIT", "no shipping of this order can be credited", "Shipping"
+                )
+        return pieces, shipping
+
+    def _booked(
+        self,
+        request: Request,
+        order: Row,
+        kind: str,
+        amount: Decimal,
+        now: str,
+        *,
+        shipping: Decimal = Decimal(0),
+        pieces: Sequence[Row] = (),
+    ) -> Row:
+        new_id = self._insert(
+            "invoices",
+            ref=request.ref,
+            type=kind,
+            order_id=order["id"],
+            customer=order["customer"],
+            status="POSTED",
+            currency=order["currency"],
+            total=str(amount.quantize(Decimal("0.01"))),
+            shipping=str(shipping.quantize(Decimal("0.01"))),
+            issued_on=datetime.now(UTC).date().isoformat(),
+            expires_on=request.expires_on.isoformat() if request.expires_on else None,
+            reason=request.reason,
+            note=request.note,
+            changed_at=now,
+        )
+        number = f"{_PREFIX[kind]}-{new_id}"
+        self._db.execute("UPDATE invoices SET number = ? WHERE id = ?", (number, new_id))
+        for piece in pieces:
+            self._insert("credit_lines", invoice_id=new_id, **piece)
+        return self.invoice(new_id)
 
     def cancel(self, order_id: int, reason: str, ref: str) -> Row:
         """Stop an order that has not shipped; asking again under the same reference is fine."""
         with self._changing() as now:
             order = self.order(order_id)
-            if not ref:
-                raise Invalid("a reference is needed", "ref")
-            if reason not in REASONS:
-                raise Invalid(f"{reason!r} is no reason code", "reason")
-            if order["status"] == "CANCELLED":
-                if order["cancel_ref"] == ref:
-                    return order
-                raise Refused("ALREADY_CANCELLED", "the order was cancelled before", "order")
-            if order["status"] in ("SHIPPED", "DELIVERED"):
-                raise Refused("ALREADY_SHIPPED", "the order has left the warehouse", "order")
-            self._db.execute(
-                "UPDATE orders SET status = 'CANCELLED', cancel_ref = ?, cancel_reason = ?,"
-                " changed_at = ? WHERE id = ?",
-                (ref, reason, now, order_id),
-            )
-            self._db.execute(
-                "UPDATE shipments SET status = 'CANCELLED', changed_at = ? WHERE order_id = ?",
-                (now, order_id),
-            )
+            too_late = ("ALREADY_SHIPPED", "the order has left the warehouse")
+            gone = {"SHIPPED": too_late, "DELIVERED": too_late}
+            if self._stop("orders", order, gone, "order", reason, ref, now):
+                self._db.execute(
+                    "UPDATE shipments SET status = 'CANCELLED', changed_at = ? WHERE order_id = ?",
+                    (now, order_id),
+                )
+                if order["type"] == "REPLACEMENT":
+                    self._put_back(order["lines"])
             return self.order(order_id)
+
+    def cancel_return(self, return_id: int, reason: str, ref: str) -> Row:
+        """Call off a return of which nothing has come in."""
+        with self._changing() as now:
+            row = self.goods_return(return_id)
+            too_late = ("ALREADY_RECEIVED", "the goods are back")
+            gone = {"RECEIVED": too_late, "CLOSED": too_late}
+            self._stop("returns", row, gone, "rma", reason, ref, now)
+            return self.goods_return(return_id)
+
+    def void(self, kind: str, invoice_id: int, reason: str, ref: str) -> Row:
+        """Take back a credit note that is not paid out, or a voucher that is not spent."""
+        with self._changing() as now:
+            row = self.invoice(invoice_id)
+            if row["type"] != kind:
+                raise Unknown(f"there is no {kind.lower()} {invoice_id}")
+            gone = {"PAID": ("ALREADY_PAID", "the money has been paid out")}
+            if kind == "VOUCHER":
+                gone = {"PAID": ("ALREADY_SPENT", "the voucher has been spent")}
+            self._stop("invoices", row, gone, kind.lower(), reason, ref, now)
+            return self.invoice(invoice_id)
+
+    def _stop(
+        self,
+        table: str,
+        row: Row,
+        gone: dict[str, tuple[str, str]],
+        field: str,
+        reason: str,
+        ref: str,
+        now: str,
+    ) -> bool:
+        """Mark a row cancelled unless it is too late; False if this reference did it before."""
+        if not ref:
+            raise Invalid("a reference is needed", "ref")
+        if reason not in REASONS:
+            raise Invalid(f"{reason!r} is no reason code", "reason")
+        if row["status"] == "CANCELLED":
+            if row["cancel_ref"] == ref:
+                return False
+            raise Refused("ALREADY_CANCELLED", f"the {field} was cancelled before", field)
+        if row["status"] in gone:
+            raise Refused(*gone[row["status"]], field)
+        self._db.execute(
+            f"UPDATE {table} SET status = 'CANCELLED', cancel_ref = ?, cancel_reason = ?,"  # noqa: S608
+            " changed_at = ? WHERE id = ?",
+            (ref, reason, now, row["id"]),
+        )
+        return True
+
+    def _put_back(self, lines: Sequence[Row]) -> None:
+        for line in lines:
+            (product,) = self._all("SELECT stock FROM products WHERE sku = ?", line["sku"])
+            stock = Decimal(product["stock"]) + Decimal(line["quantity"])
+            self._db.execute(
+                "UPDATE products SET stock = ? WHERE sku = ?", (str(stock), line["sku"])
+            )
 
     # What an auditor and a test may do, that a client may not.
 
@@ -516,7 +703,12 @@ class Ledger:
             "orders": len(self._all("SELECT 1 FROM orders WHERE ref = ?", ref)),
             "returns": len(self._all("SELECT 1 FROM returns WHERE ref = ?", ref)),
             "credits": len(self.credits_by_ref(ref)),
+            "vouchers": len(self.vouchers_by_ref(ref)),
             "cancellations": len(self._all("SELECT 1 FROM orders WHERE cancel_ref = ?", ref)),
+            "withdrawals": sum(
+                len(self._all(f"SELECT 1 FROM {table} WHERE cancel_ref = ?", ref))  # noqa: S608
+                for table in ("orders", "returns", "invoices")
+            ),
         }
 
     def totals(self) -> dict[str, int]:
@@ -531,6 +723,7 @@ class Ledger:
                 ("replacement_orders", "orders WHERE type = 'REPLACEMENT'"),
                 ("returns", "returns"),
                 ("credits", "invoices WHERE type = 'CREDIT'"),
+                ("vouchers", "invoices WHERE type = 'VOUCHER'"),
                 ("cancellations", "orders WHERE cancel_ref IS NOT NULL"),
                 ("repeated_order_refs", repeated.format("orders")),
                 ("repeated_return_refs", repeated.format("returns")),
@@ -544,13 +737,17 @@ class Ledger:
             "customer": ("customers", "number", "street", "Neuer Weg 1"),
             "order": ("orders", "id", "note", "looked at by the warehouse"),
             "shipment": ("shipments", "id", "carrier", "UPS"),
-            "invoice": ("invoices", "id", "status", "PAID"),
+            "invoice": ("invoices", "id", "note", "asked about"),
+            "return": ("returns", "id", "note", "the parcel is late"),
         }
         table, key, column, value = tables[kind]
         with self._changing() as now:
             if row_id is None:
                 newest = f"SELECT {key} AS row_id FROM {table} ORDER BY {key} LIMIT 1"  # noqa: S608
-                row_id = str(self._all(newest)[0]["row_id"])
+                found = self._all(newest)
+                if not found:
+                    raise Unknown(f"there is no {kind} yet")
+                row_id = str(found[0]["row_id"])
             done = self._db.execute(
                 f"UPDATE {table} SET {column} = ?, changed_at = ? WHERE {key} = ?",  # noqa: S608
                 (value, now, row_id),
@@ -558,6 +755,48 @@ class Ledger:
             if not done.rowcount:
                 raise Unknown(f"{kind} {row_id}")
         return row_id
+
+    def book(self, kind: str, request: Request) -> Row:
+        """Make what a colleague at the ERP makes without asking the hub."""
+        made = {
+            "replacement": self.create_replacement,
+            "return": self.create_return,
+            "credit": self.create_credit,
+            "voucher": self.create_voucher,
+        }
+        if kind not in made:
+            raise Unknown(f"a colleague makes {', '.join(made)}")
+        return made[kind](request)
+
+    def advance(self, kind: str, row_id: int) -> str:
+        """What happens next to a row: an order ships, goods come in, a credit is paid, a voucher
+        spent. Answers its new status; raises Unknown where nothing comes next."""
+        steps = {
+            "order": ("orders", {"OPEN": "SHIPPED", "SHIPPED": "DELIVERED"}),
+            "return": ("returns", {"AUTHORISED": "RECEIVED", "RECEIVED": "CLOSED"}),
+            "credit": ("invoices", {"POSTED": "PAID"}),
+            "voucher": ("invoices", {"POSTED": "PAID"}),
+        }
+        if kind not in steps:
+            raise Unknown(f"what goes on is one of {', '.join(steps)}")
+        table, following = steps[kind]
+        with self._changing() as now:
+            row = self._one(f"SELECT * FROM {table} WHERE id = ?", row_id)  # noqa: S608
+            status = following.get(row["status"])
+            if status is None or (table == "invoices" and row["type"] != kind.upper()):
+                raise Unknown(f"{kind} {row_id}, {row['status']}, goes no further")
+            self._db.execute(
+                f"UPDATE {table} SET status = ?, changed_at = ? WHERE id = ?",  # noqa: S608
+                (status, now, row_id),
+            )
+            if kind == "order":
+                column = "shipped_at" if status == "SHIPPED" else "delivered_at"
+                self._db.execute(
+                    f"UPDATE shipments SET status = ?, {column} = ?, changed_at = ?"  # noqa: S608
+                    " WHERE order_id = ?",
+                    (status, now, now, row_id),
+                )
+        return status
 
     def restock(self, sku: str, stock: int) -> None:
         """Count the warehouse anew."""
@@ -608,6 +847,18 @@ class Ledger:
         lines = self._all("SELECT * FROM order_lines WHERE order_id = ? ORDER BY line", order["id"])
         return {**order, "lines": lines}
 
+    def _with_pieces(self, invoice: Row) -> Row:
+        sql = "SELECT * FROM credit_lines WHERE invoice_id = ? ORDER BY rowid"
+        return {**invoice, "pieces": self._all(sql, invoice["id"])}
+
+    def _with_goods(self, row: Row) -> Row:
+        sql = "SELECT * FROM return_lines WHERE return_id = ? ORDER BY line"
+        return {**row, "lines": self._all(sql, row["id"])}
+
+    def _invoices_by_ref(self, kind: str, ref: str) -> list[Row]:
+        sql = "SELECT * FROM invoices WHERE ref = ? AND type = ? ORDER BY id"
+        return [self._with_pieces(row) for row in self._all(sql, ref, kind)]
+
     def _with_handles(self, customer: Row) -> Row:
         handles = self._all(
             "SELECT * FROM handles WHERE customer = ? ORDER BY network", customer["number"]
@@ -632,6 +883,8 @@ class Ledger:
             raise Invalid(f"{request.reason!r} is no reason code", "Reason")
         if request.priority not in PRIORITIES:
             raise Invalid(f"priority is one of {', '.join(PRIORITIES)}", "Priority")
+        if request.then not in THEN:
+            raise Invalid(f"what comes then is one of {', '.join(THEN)}", "Then")
         try:
             order = self.order(request.order)
         except Unknown:
@@ -712,6 +965,7 @@ class Ledger:
                     placed_at=_stamp(order.placed),
                     currency="EUR",
                     total=str(order.total.quantize(Decimal("0.01"))),
+                    shipping=str(order.shipping),
                     ship_name=buyer.name,
                     street=buyer.street,
                     city=buyer.city,

@@ -35,6 +35,9 @@ MOST_CUSTOMERS = 1000  # as many as there are fictitious German numbers
 
 STATUSES = ("draft", "processing", "shipped", "delivered", "cancelled")
 
+SHIPPING = Decimal("4.90")
+SHIPS_FREE_FROM = Decimal("100.00")
+
 
 class Handle(NamedTuple):
     """A name on a network and the network's own id of the account."""
@@ -100,8 +103,18 @@ class Order:
     delivered: datetime | None
 
     @property
-    def total(self) -> Decimal:
+    def goods(self) -> Decimal:
         return sum((line.quantity * line.unit_price for line in self.lines), Decimal("0.00"))
+
+    @property
+    def shipping(self) -> Decimal:
+        """What the parcel cost the customer; large orders travel free."""
+        return Decimal("0.00") if self.goods >= SHIPS_FREE_FROM else SHIPPING
+
+    @property
+    def total(self) -> Decimal:
+        """Goods and shipping."""
+        return self.goods + self.shipping
 
 
 @dataclass(frozen=True, slots=True)

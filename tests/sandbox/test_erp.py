@@ -292,6 +292,201 @@ def test_cancelling_is_for_what_has_not_left(service: Any, erp: Erp, world: Worl
     assert service.CancelOrder(delivered, "R99", "key-e").Error.Code == "ALREADY_SHIPPED"
 
 
+def parts(erp: Erp, world: World, **changes: Any) -> dict[str, Any]:
+    """What a credit or a voucher for the first customer's order begins with."""
+    asked = order(erp, world)
+    return {**{key: asked[key] for key in ("Ref", "Order", "Reason")}, **changes}
+
+
+def with_shipping(erp: Erp, world: World) -> tuple[dict[str, Any], Decimal]:
+    """The row of a delivered order that paid for its parcel, and what it paid."""
+    theirs = next(o for o in world.orders if o.status == "delivered" and o.shipping)
+    row = erp.ledger.order_by_number(theirs.number)
+    assert row is not None
+    return row, theirs.shipping
+
+
+def test_shipping_is_part_of_the_total_and_given_back_once(
+    service: Any, erp: Erp, world: World
+) -> None:
+    row, shipping = with_shipping(erp, world)
+    found = service.GetOrder(row["id"])
+    goods = sum(line.Qty * line.UnitPrice for line in found.Lines.Line)
+    assert (found.Shipping, found.Total) == (shipping, goods + shipping)
+    asked = parts(erp, world, Order=row["id"], Shipping=True)
+    assert service.CreateCredit(asked).Error is None
+    (credit,) = service.FindCreditByRef("key-1").Invoice
+    assert (credit.Total, credit.Shipping) == (shipping, shipping)
+    again = service.CreateCredit({**asked, "Ref": "key-2"})
+    assert (again.Error.Code, again.Error.Field) == ("OVER_CREDIT", "Shipping")
+    free = next(o for o in world.orders if o.status == "delivered" and not o.shipping)
+    number = erp.ledger.order_by_number(free.number)
+    assert number is not None
+    none_paid = service.CreateCredit({**asked, "Ref": "key-3", "Order": number["id"]})
+    assert none_paid.Error.Code == "OVER_CREDIT"
+
+
+def test_all_of_an_order_is_given_back_with_its_shipping(
+    service: Any, erp: Erp, world: World
+) -> None:
+    row, shipping = with_shipping(erp, world)
+    asked = parts(erp, world, Order=row["id"], Full=True)
+    assert fault(lambda: service.CreateCredit({**asked, "Shipping": True})) == (
+        "Client.Validation", "Full",
+    )  # fmt: skip
+    service.CreateCredit(asked)
+    (credit,) = service.FindCreditByRef("key-1").Invoice
+    assert (credit.Total, credit.Shipping) == (Decimal(row["total"]), shipping)
+    assert service.CreateCredit({**asked, "Ref": "key-2"}).Error.Code == "OVER_CREDIT"
+
+
+def test_a_part_of_a_line_is_given_back_up_to_what_it_cost(
+    service: Any, erp: Erp, world: World
+) -> None:
+    bought = world.orders_of("C-1001", status="delivered")[0].lines[0]
+    asked = parts(erp, world, Currency="EUR", Lines=order(erp, world)["Lines"])
+    cost = bought.quantity * bought.unit_price
+    service.CreateCredit({**asked, "Amount": cost - 1})
+    (credit,) = service.FindCreditByRef("key-1").Invoice
+    (piece,) = credit.Lines.Line
+    assert (piece.OriginLine, piece.Amount, credit.Total) == (10, cost - 1, cost - 1)
+    over = service.CreateCredit({**asked, "Ref": "key-2", "Amount": 2})
+    assert (over.Error.Code, over.Error.Field) == ("OVER_CREDIT", "Lines.Line.OriginLine")
+    assert service.CreateCredit({**asked, "Ref": "key-3", "Amount": 1}).Error is None
+    shipping_too = {**asked, "Ref": "key-4", "Amount": 1, "Shipping": True}
+    assert fault(lambda: service.CreateCredit(shipping_too)) == ("Client.Validation", "Amount")
+
+
+def test_a_voucher_is_a_document_of_the_order(service: Any, erp: Erp, world: World) -> None:
+    asked = parts(erp, world, Amount=15, Currency="EUR", ExpiresOn=date(2099, 12, 31))
+    made = service.CreateVoucher(asked)
+    assert made.Number.startswith("GV-")
+    (voucher,) = service.FindVoucherByRef("key-1").Invoice
+    assert (voucher.Type, voucher.Status, voucher.Total) == ("VOUCHER", "POSTED", Decimal(15))
+    assert voucher.ExpiresOn == date(2099, 12, 31)
+    assert service.FindCreditByRef("key-1") is None, "it is no credit note"
+    assert voucher.Id in [one.Id for one in service.ListInvoices(asked["Order"]).Invoice]
+    expired = {**asked, "Ref": "key-2", "ExpiresOn": date(2020, 1, 1)}
+    assert service.CreateVoucher(expired).Error.Code == "EXPIRED"
+    assert service.CreateVoucher({**asked, "Amount": 10**6}).Error.Code == "OVER_CREDIT"
+    assert fault(lambda: service.CreateVoucher({**asked, "Amount": 0}))[1] == "Amount"
+
+
+def test_a_line_says_which_line_it_is_about(service: Any, erp: Erp, world: World) -> None:
+    made = service.CreateReplacementOrder(order(erp, world))
+    assert [row.OriginLine for row in service.GetOrder(made.Id).Lines.Line] == [10]
+    made = service.CreateReturn({**order(erp, world), "Then": "REPLACEMENT"})
+    found = service.GetReturn(made.Id)
+    assert (found.Then, [row.OriginLine for row in found.Lines.Line]) == ("REPLACEMENT", [10])
+
+
+def test_what_is_promised_by_a_day_is_kept_or_refused(service: Any, erp: Erp, world: World) -> None:
+    now = datetime.now(UTC)
+    rush, standard = (delivery_date(now, p, "DE") for p in ("RUSH", "STANDARD"))
+    slow = order(erp, world, DeliverBy=rush)
+    simulated = service.SimulateReplacementOrder(slow)
+    assert (simulated.Delivery, simulated.RushDelivery) == (standard, rush)
+    assert (simulated.InTime, simulated.DeliverBy) == (False, rush)
+    refused = service.CreateReplacementOrder(slow)
+    assert (refused.Error.Code, refused.Error.Field) == ("TOO_LATE", "DeliverBy")
+    fast = {**slow, "Priority": "RUSH"}
+    assert service.SimulateReplacementOrder(fast).InTime is True
+    assert service.CreateReplacementOrder(fast).Error is None
+    later = service.CreateReplacementOrder(order(erp, world, DeliverBy=date(2099, 1, 4)))
+    assert service.GetOrder(later.Id).RequestedDelivery == date(2099, 1, 4)
+    (shipment,) = service.ListShipments(later.Id).Shipment
+    assert shipment.PlannedFor == standard
+
+
+def test_what_a_cancelled_replacement_took_is_in_stock_again(
+    service: Any, erp: Erp, world: World
+) -> None:
+    def stock() -> str:
+        (row,) = erp.ledger._all("SELECT stock FROM products WHERE sku = 'BULB-600'")
+        return str(row["stock"])
+
+    before = stock()
+    made = service.CreateReplacementOrder(order(erp, world))
+    assert stock() != before
+    for _ in range(2):
+        service.CancelOrder(made.Id, "R99", "key-c")
+    assert stock() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "create", "take_back", "element", "too_late"),
+    [
+        ("return", "CreateReturn", "CancelReturn", "rma", "ALREADY_RECEIVED"),
+        ("credit", "CreateCredit", "VoidCredit", "credit", "ALREADY_PAID"),
+        ("voucher", "CreateVoucher", "VoidVoucher", "voucher", "ALREADY_SPENT"),
+        ("order", "CreateReplacementOrder", "CancelOrder", "order", "ALREADY_SHIPPED"),
+    ],
+)
+def test_it_is_taken_back_until_it_is_too_late(
+    kind: str,
+    create: str,
+    take_back: str,
+    element: str,
+    too_late: str,
+    service: Any,
+    erp: Erp,
+    world: World,
+    server: SandboxServer,
+) -> None:
+    money = parts(erp, world, Amount=1, Currency="EUR")
+    asked = money if kind in ("credit", "voucher") else order(erp, world)
+
+    def back(row: int, ref: str) -> Any:
+        answer = service[take_back](**{element: row, "reason": "R99", "ref": ref})
+        return answer.Error.Code if answer.Error is not None else answer.Status
+
+    first = service[create]({**asked, "Ref": "key-a"}).Id
+    assert (back(first, "key-c"), back(first, "key-c")) == ("OK", "OK"), "the same again is fine"
+    assert back(first, "key-d") == "ALREADY_CANCELLED"
+    assert erp.ledger.rows_by_ref("key-c")["withdrawals"] == 1
+    second = service[create]({**asked, "Ref": "key-b"}).Id
+    post(server, "/_sandbox/advance", {"kind": kind, "id": second})
+    assert back(second, "key-e") == too_late
+    assert erp.ledger.rows_by_ref("key-e")["withdrawals"] == 0
+    assert fault(lambda: back(1, "key-f"))[0] == "Client.NotFound"
+
+
+def test_a_voided_credit_can_be_given_again(service: Any, erp: Erp, world: World) -> None:
+    asked = parts(erp, world, Full=True)
+    first = service.CreateCredit(asked)
+    assert service.CreateCredit({**asked, "Ref": "key-2"}).Error.Code == "OVER_CREDIT"
+    service.VoidCredit(first.Id, "R99", "key-c")
+    assert service.CreateCredit({**asked, "Ref": "key-3"}).Error is None
+    with pytest.raises(Fault):
+        service.VoidVoucher(first.Id, "R99", "key-d")
+
+
+def test_what_colleagues_make_is_listed(
+    service: Any, erp: Erp, world: World, server: SandboxServer
+) -> None:
+    number = world.orders_of("C-1001", status="delivered")[0].number
+    since = datetime.now(UTC)
+    lines = [{"line": 10, "quantity": "1"}]
+    made = {
+        kind: post(server, "/_sandbox/book", {"kind": kind, "order": number, **what})["id"]
+        for kind, what in {
+            "replacement": {"lines": lines},
+            "return": {"lines": lines, "then": "NOTHING"},
+            "credit": {"amount": "2.50"},
+            "voucher": {"amount": "5"},
+        }.items()
+    }
+    assert walk(service, "order", "Orders", since) == [made["replacement"]]
+    assert walk(service, "return", "Returns", since) == [made["return"]]
+    assert walk(service, "invoice", "Invoices", since) == [made["credit"], made["voucher"]]
+    assert erp.ledger.totals()["repeated_credit_refs"] == 0
+    later = datetime.now(UTC)
+    assert post(server, "/_sandbox/advance", {"kind": "return", "id": made["return"]}) == {
+        "status": "RECEIVED"
+    }
+    assert walk(service, "return", "Returns", later) == [made["return"]]
+
+
 def walk(service: Any, kind: str, element: str, since: datetime, **more: Any) -> list[str]:
     """The identifiers of all changed rows, over all pages."""
     ids: list[str] = []
@@ -416,6 +611,12 @@ def test_controls(server: SandboxServer, erp: Erp) -> None:
     for path, body in (
         ("/_sandbox/touch", {"kind": "nothing"}),
         ("/_sandbox/touch", {"kind": "order", "id": "1"}),
+        ("/_sandbox/touch", {"kind": "return"}),
+        ("/_sandbox/book", {"kind": "gift", "order": "SO-10001"}),
+        ("/_sandbox/book", {"kind": "credit", "order": "SO-1", "amount": "1"}),
+        ("/_sandbox/book", {"kind": "credit", "order": "SO-10001", "amount": "much"}),
+        ("/_sandbox/advance", {"kind": "credit", "id": 1}),
+        ("/_sandbox/advance", {"kind": "moon", "id": 1}),
         ("/_sandbox/erp", {"lies": "yes"}),
         ("/_sandbox/erp", {"moods": True}),
         ("/_sandbox/erp", []),
