@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self, TypeVar
 
 from adapters.memory.client import SYSTEM, Client, DuplicateKey
-from adapters.memory.remote import Remote, Row
+from adapters.memory.remote import LEAD, Remote, Row, delivery
 from adapters.memory.settings import MemorySettings
 from middleware.contract.actions import (
+    CallBackRequest,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
@@ -25,6 +26,9 @@ from middleware.contract.actions import (
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
+    Speed,
+    StoreCreditRequest,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import (
     CANONICAL,
@@ -39,6 +43,7 @@ from middleware.contract.canonical import (
     Shipment,
 )
 from middleware.contract.capabilities import (
+    WRITES,
     Adapter,
     AuthorisesReturns,
     CancelsOrders,
@@ -52,6 +57,7 @@ from middleware.contract.capabilities import (
     FindsAccounts,
     FindsContacts,
     IssuesCredits,
+    IssuesStoreCredits,
     KeyTraits,
     ListsChanges,
     ObjectInfo,
@@ -61,6 +67,8 @@ from middleware.contract.capabilities import (
     ReadsInvoices,
     ReadsOrders,
     ReadsShipments,
+    SchedulesCallBacks,
+    WithdrawsActions,
     WritesNotes,
 )
 from middleware.contract.errors import Ambiguous, Duplicated, NotOffered, Rejected, RemoteError
@@ -80,15 +88,28 @@ class MemoryAdapter(
     CreatesReplacementOrders,
     AuthorisesReturns,
     IssuesCredits,
+    IssuesStoreCredits,
     CancelsOrders,
     OpensCases,
+    SchedulesCallBacks,
     WritesNotes,
+    WithdrawsActions,
 ):
     """A remote in memory. Tests reach it with `Remote.named(connection name)`."""
 
     system: ClassVar[str] = SYSTEM
     Settings: ClassVar[type[MemorySettings]] = MemorySettings
     change_kinds: ClassVar[tuple[Kind, ...]] = tuple(CANONICAL)
+    withdrawable: ClassVar[frozenset[Operation]] = frozenset(
+        {
+            Operation.REPLACEMENT_ORDER,
+            Operation.RETURN,
+            Operation.CREDIT,
+            Operation.STORE_CREDIT,
+            Operation.CASE,
+            Operation.CALL_BACK,
+        }
+    )
 
     def __init__(self, connection: str, settings: MemorySettings, client: Client) -> None:
         self._connection = connection
@@ -129,7 +150,7 @@ class MemoryAdapter(
                         detail="" if operation in allowed else "the token lacks this permission",
                         remedy="" if operation in allowed else f"allow the token to {operation}",
                     )
-                    for operation in Operation
+                    for operation in WRITES
                 ),
             )
         )
@@ -227,7 +248,27 @@ class MemoryAdapter(
         )
         amount = row.total if isinstance(row, Invoice) else None
         what = f"a {operation.replace('_', ' ')} would be made"
-        return Preview(effects=(Effect(what=what, amount=amount),), exact=True)
+        if isinstance(request, WithdrawalRequest):
+            what = f"the {request.of.kind} {request.of.id} would be taken back"
+        effects = [Effect(what=what, amount=amount)]
+        warnings: list[str] = []
+        if isinstance(request, ReplacementOrderRequest):
+            effects.append(Effect(what=f"it would arrive on {delivery(request)}"))
+            warnings = self._doubts(request)
+        return Preview(effects=tuple(effects), warnings=tuple(warnings), exact=True)
+
+    def _doubts(self, request: ReplacementOrderRequest) -> list[str]:
+        """What stands against a delivery as wished: too little in stock, too short a time."""
+        stock = self._client.call("preview", lambda: dict(self._remote.stock))
+        doubts = [
+            f"{stock[line.sku]} of {line.sku} are in stock, {line.quantity} are wanted"
+            for line in request.lines
+            if line.sku in stock and stock[line.sku] < line.quantity
+        ]
+        soonest = datetime.now(UTC).date() + LEAD[Speed.RUSH]
+        if delivery(request) < soonest:
+            doubts.append(f"the soonest delivery is on {soonest}")
+        return doubts
 
     # --- writes: each is a pair -------------------------------------------------------------------
 
@@ -251,6 +292,12 @@ class MemoryAdapter(
     def find_credit(self, request: CreditRequest, *, key: str) -> Receipt | None:
         return self._find(Operation.CREDIT, key)
 
+    def create_store_credit(self, request: StoreCreditRequest, *, key: str) -> Receipt:
+        return self._create(Operation.STORE_CREDIT, request, key)
+
+    def find_store_credit(self, request: StoreCreditRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.STORE_CREDIT, key)
+
     def create_cancellation(self, request: CancellationRequest, *, key: str) -> Receipt:
         return self._create(Operation.CANCELLATION, request, key)
 
@@ -263,31 +310,66 @@ class MemoryAdapter(
     def find_case(self, request: CaseRequest, *, key: str) -> Receipt | None:
         return self._find(Operation.CASE, key)
 
+    def create_call_back(self, request: CallBackRequest, *, key: str) -> Receipt:
+        return self._create(Operation.CALL_BACK, request, key)
+
+    def find_call_back(self, request: CallBackRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.CALL_BACK, key)
+
     def create_note(self, request: NoteRequest, *, key: str) -> Receipt:
         return self._create(Operation.NOTE, request, key)
 
     def find_note(self, request: NoteRequest, *, key: str) -> Receipt | None:
         return self._find(Operation.NOTE, key)
 
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        """Cancel, void or close what was made. What is taken back already is found."""
+        self._may_withdraw(request)
+        try:
+            return self._write(Operation.WITHDRAWAL, request, key)
+        except DuplicateKey:
+            found = self.find_withdrawal(request, key=key)
+            if found is None:
+                message = "the system says that it is taken back, and shows it standing"
+                raise Ambiguous(message, system=SYSTEM, operation=Operation.WITHDRAWAL) from None
+            return found
+
+    def find_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt | None:
+        """The record's own state is the proof, whoever took it back."""
+        self._may_withdraw(request)
+        ended = self._client.call("find_withdrawal", lambda: self._remote.ended(request.of))
+        if ended is None:
+            return None
+        status, number = ended
+        return Receipt(ref=request.of, key=key, number=number, status=status, already_existed=True)
+
+    def _may_withdraw(self, request: WithdrawalRequest) -> None:
+        if request.made_by not in self.withdrawable:
+            message = f"this system cannot take back a {request.made_by}"
+            raise NotOffered(message, system=SYSTEM, operation=Operation.WITHDRAWAL)
+
     def _create(self, operation: Operation, request: Frozen, key: str) -> Receipt:
         try:
-            ref, row, existed = self._client.call(
-                operation,
-                lambda: self._remote.write(
-                    operation,
-                    request,
-                    key=key,
-                    unique=operation in self._settings.native,
-                    connection=self._connection,
-                ),
-                write=True,
-            )
+            return self._write(operation, request, key)
         except DuplicateKey:
             found = self._find(operation, key)
             if found is None:
                 message = "the system says that our key exists and does not find it"
                 raise Ambiguous(message, system=SYSTEM, operation=operation) from None
             return found
+
+    def _write(self, operation: Operation, request: Frozen, key: str) -> Receipt:
+        ref, row, existed = self._client.call(
+            operation,
+            lambda: self._remote.write(
+                operation,
+                request,
+                key=key,
+                unique=operation in self._settings.native,
+                connection=self._connection,
+            ),
+            write=True,
+        )
         return _receipt(ref, row, key, existed=existed)
 
     def _find(self, operation: Operation, key: str) -> Receipt | None:

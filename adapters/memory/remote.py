@@ -16,12 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, TypeVar
 
 from middleware.contract.actions import (
+    CallBackRequest,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
@@ -29,16 +30,22 @@ from middleware.contract.actions import (
     Operation,
     ReplacementOrderRequest,
     ReturnRequest,
+    Speed,
+    StoreCreditRequest,
+    Then,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import (
     Case,
     CaseStatus,
+    Instant,
     Invoice,
     InvoiceStatus,
     InvoiceType,
     Kind,
     Money,
     Order,
+    OrderLine,
     OrderStatus,
     Record,
     Ref,
@@ -49,6 +56,25 @@ from middleware.contract.canonical import (
 T = TypeVar("T")
 Phase = Literal["before", "after", "late"]
 Row = Record | NoteRequest
+
+LEAD: dict[Speed, timedelta] = {Speed.STANDARD: timedelta(days=5), Speed.RUSH: timedelta(days=1)}
+"""How long goods in stock take to the customer."""
+
+
+class CallBackStatus(StrEnum):
+    PLANNED = "planned"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class CallBack(Record):
+    """A call in somebody's day."""
+
+    subject: str
+    slot_from: Instant
+    slot_to: Instant
+    phone: str | None = None
+    status: CallBackStatus = CallBackStatus.PLANNED
 
 
 class Fault(StrEnum):
@@ -138,6 +164,8 @@ class Remote:
         """What a connection must present; None lets everybody in."""
         self.permissions = frozenset(Operation)
         """The writes that the token allows."""
+        self.stock: dict[str, Decimal] = {}
+        """What can be sent at once, by SKU; nothing is known of those that are not in it."""
         self.script = Script()
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[Ref, bool]] = []
@@ -167,6 +195,40 @@ class Remote:
         with self._lock:
             del self._records[ref]
             self.log.append((ref, True))
+
+    def receive(self, ref: Ref) -> None:
+        """Take in what a return sends back; where it was promised, the money follows."""
+        with self._lock:
+            returned = self.get(ref, Return)
+            self.put(returned.model_copy(update={"status": ReturnStatus.RECEIVED}))
+            if returned.extra.get("then") != Then.REFUND:
+                return
+            worth = [line.unit_price.times(line.quantity) for line in returned.lines
+                     if line.unit_price is not None]  # fmt: skip
+            if not worth:
+                return
+            self._numbers += 1
+            self.put(
+                Invoice(
+                    ref=Ref(connection=ref.connection, kind=Kind.INVOICE, id=str(self._numbers)),
+                    type=InvoiceType.CREDIT,
+                    number=f"CN-{self._numbers}",
+                    order=returned.order,
+                    status=InvoiceStatus.POSTED,
+                    total=sum(worth[1:], worth[0]),
+                    issued_on=datetime.now(UTC).date(),
+                )
+            )
+
+    def withdrawn(self, ref: Ref) -> int:
+        """How often a record was taken back through the interface."""
+        with self._lock:
+            return sum(
+                1
+                for (made_by, _), rows in self._written.items()
+                for other, _ in rows
+                if made_by is Operation.WITHDRAWAL and other == ref
+            )
 
     def count(self, operation: Operation, key: str | None = None) -> int:
         """Rows that bear a key, or that any write of this operation made."""
@@ -222,6 +284,16 @@ class Remote:
         if not isinstance(record, kind):
             raise Refusal("unknown", f"there is no {ref.kind} {ref.id}", field="ref")
         return record
+
+    def ended(self, ref: Ref) -> tuple[str, str | None] | None:
+        """State and number of a record that was taken back, by whomever; None while it stands."""
+        if ref not in self._records and (ref, True) in self.log:
+            return "deleted", None
+        record = self.get(ref, Record)
+        status = getattr(record, "status", None)
+        if status is None or status != _WITHDRAWN.get(type(record)):
+            return None
+        return str(status), getattr(record, "number", None)
 
     def changes(self, kind: Kind, after: int) -> list[tuple[int, Ref, bool]]:
         """Which records of a kind changed, each at its latest place in the log."""
@@ -291,6 +363,7 @@ def _replacement(
                     "sku": wanted[line.id].sku,
                     "quantity": wanted[line.id].quantity,
                     "unit_price": line.unit_price and line.unit_price.times(Decimal(0)),
+                    "origin": line.id,
                 }
             )
             for line in original.lines
@@ -298,7 +371,17 @@ def _replacement(
         ),
         ship_to=request.ship_to or original.ship_to,
         origin=request.case or request.order,
+        extra={"speed": request.speed, "deliver_by": _day(delivery(request))},
     )
+
+
+def delivery(request: ReplacementOrderRequest) -> date:
+    """The day on which goods in stock would arrive: as promised, else as the speed has it."""
+    return request.deliver_by or datetime.now(UTC).date() + LEAD[request.speed]
+
+
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day else None
 
 
 def _return(
@@ -306,12 +389,24 @@ def _return(
 ) -> Return:
     order = remote.get(request.order, Order)
     _lines_in(order, request)
+    original = {line.id: line for line in order.lines}
     return Return(
         ref=Ref(connection=connection, kind=Kind.RETURN, id=number),
         number=f"RMA-{number}",
         order=request.order,
         status=ReturnStatus.AUTHORISED,
-        extra={"key": key},
+        lines=tuple(
+            OrderLine(
+                id=str(place),
+                sku=original[line.line].sku,
+                quantity=line.quantity,
+                unit=line.unit or original[line.line].unit,
+                unit_price=original[line.line].unit_price,
+                origin=line.line,
+            )
+            for place, line in enumerate(request.lines, 1)
+        ),
+        extra={"key": key, "then": request.then},
     )
 
 
@@ -320,14 +415,10 @@ def _credit(
 ) -> Invoice:
     order = remote.get(request.order, Order)
     _lines_in(order, request)
-    prices = {line.id: line.unit_price for line in order.lines}
-    amount = request.amount
-    for line in request.lines if amount is None else ():
-        price = prices[line.line]
-        if price is not None:
-            part = price.times(line.quantity)
-            amount = part if amount is None else amount + part
-    if amount is None or (order.total and amount.amount > order.total.amount):
+    amount = _credited(order, request)
+    if order.total and (
+        amount.currency != order.total.currency or amount.amount > order.total.amount
+    ):
         raise Refusal("invalid", "the credit is not within the order's total", field="amount")
     return Invoice(
         ref=Ref(connection=connection, kind=Kind.INVOICE, id=number),
@@ -336,8 +427,56 @@ def _credit(
         order=request.order,
         account=order.account,
         status=InvoiceStatus.DRAFT,
-        total=Money(amount=amount.amount, currency=amount.currency),
+        total=amount,
+        issued_on=datetime.now(UTC).date(),
         extra={"key": key},
+    )
+
+
+def _credited(order: Order, request: CreditRequest) -> Money:
+    """What a credit is worth, from the order's own prices unless it names an amount."""
+    if request.full:
+        if order.total is None:
+            raise Refusal("invalid", "the order has no total to give back", field="full")
+        return order.total
+    prices = {line.id: line.unit_price for line in order.lines}
+    parts = [price.times(line.quantity) for line in request.lines
+             if (price := prices[line.line]) is not None]  # fmt: skip
+    if request.amount is not None:
+        if parts and request.amount.amount > parts[0].amount:
+            raise Refusal("invalid", "that is more than the line cost", field="amount")
+        return request.amount
+    if request.shipping:
+        if order.shipping is None:
+            raise Refusal("invalid", "the order's shipping cost nothing", field="shipping")
+        parts.append(order.shipping)
+    if not parts:
+        raise Refusal("invalid", "the order's lines have no price", field="lines")
+    return sum(parts[1:], parts[0])
+
+
+def _store_credit(
+    remote: Remote, request: StoreCreditRequest, key: str, connection: str, number: str
+) -> Invoice:
+    """A voucher. It is told as a credit of the order, so that whoever adds those up sees it."""
+    order = remote.get(request.order, Order)
+    if order.total and (
+        request.amount.currency != order.total.currency
+        or request.amount.amount > order.total.amount
+    ):
+        raise Refusal("invalid", "the voucher is not within the order's total", field="amount")
+    if request.expires_on is not None and request.expires_on <= datetime.now(UTC).date():
+        raise Refusal("invalid", "the voucher would have expired", field="expires_on")
+    return Invoice(
+        ref=Ref(connection=connection, kind=Kind.INVOICE, id=number),
+        type=InvoiceType.CREDIT,
+        number=f"GC-{number}",
+        order=request.order,
+        account=request.account or order.account,
+        status=InvoiceStatus.POSTED,
+        total=request.amount,
+        issued_on=datetime.now(UTC).date(),
+        extra={"key": key, "voucher": True, "expires_on": _day(request.expires_on)},
     )
 
 
@@ -365,8 +504,65 @@ def _case(remote: Remote, request: CaseRequest, key: str, connection: str, numbe
         account=request.account,
         order=request.order,
         opened_at=datetime.now(UTC),
-        extra={"key": key},
+        extra={"key": key, "order_number": request.order_number},
     )
+
+
+def _call_back(
+    remote: Remote, request: CallBackRequest, key: str, connection: str, number: str
+) -> CallBack:
+    for about in (request.contact, request.account, request.order, request.case):
+        if about is not None and about.connection == connection:
+            remote.get(about, Record)
+    if request.slot_to <= datetime.now(UTC):
+        raise Refusal("invalid", "the slot has passed", field="slot_to")
+    return CallBack(
+        ref=Ref(connection=connection, kind=Kind.TASK, id=number),
+        subject=request.subject,
+        slot_from=request.slot_from,
+        slot_to=request.slot_to,
+        phone=request.phone,
+        extra={"key": key, "order_number": request.order_number},
+    )
+
+
+_WITHDRAWN: dict[type[Record], StrEnum] = {
+    Order: OrderStatus.CANCELLED,
+    Return: ReturnStatus.CANCELLED,
+    Invoice: InvoiceStatus.CANCELLED,
+    Case: CaseStatus.CLOSED,
+    CallBack: CallBackStatus.CANCELLED,
+}
+"""The state that a record of each sort ends in when it is taken back."""
+
+_TOO_LATE: dict[type[Record], dict[StrEnum, str]] = {
+    Order: {
+        OrderStatus.SHIPPED: "the order has left the house",
+        OrderStatus.DELIVERED: "the order has left the house",
+    },
+    Return: {
+        ReturnStatus.RECEIVED: "the goods have come back",
+        ReturnStatus.CLOSED: "the return is settled",
+    },
+    Invoice: {InvoiceStatus.PAID: "the money has been paid, or the voucher spent"},
+    CallBack: {CallBackStatus.DONE: "the call has been made"},
+}
+"""The states that nothing is taken back from, and why."""
+
+
+def _withdrawal(
+    remote: Remote, request: WithdrawalRequest, key: str, connection: str, number: str
+) -> Record:
+    if remote.ended(request.of) is not None:
+        raise Refusal("duplicate", "it is taken back already")
+    record = remote.get(request.of, Record)
+    status = getattr(record, "status", None)
+    if type(record) not in _WITHDRAWN or status is None:
+        raise Refusal("invalid", f"a {request.of.kind} cannot be taken back", field="of")
+    too_late = _TOO_LATE.get(type(record), {}).get(status)
+    if too_late is not None:
+        raise Refusal("invalid", too_late, field="of")
+    return record.model_copy(update={"status": _WITHDRAWN[type(record)]})
 
 
 def _note(
@@ -381,7 +577,10 @@ _MAKERS: dict[Operation, Callable[[Remote, Any, str, str, str], Row]] = {
     Operation.REPLACEMENT_ORDER: _replacement,
     Operation.RETURN: _return,
     Operation.CREDIT: _credit,
+    Operation.STORE_CREDIT: _store_credit,
     Operation.CANCELLATION: _cancellation,
     Operation.CASE: _case,
+    Operation.CALL_BACK: _call_back,
     Operation.NOTE: _note,
+    Operation.WITHDRAWAL: _withdrawal,
 }

@@ -21,7 +21,13 @@ class MemorySettings(BaseModel):
     settle_s: Annotated[float, Field(ge=0)] = 0.0
     """How long the remote may still carry out a request whose answer we gave up on."""
     native: frozenset[Operation] = frozenset(
-        {Operation.CASE, Operation.RETURN, Operation.CANCELLATION}
+        {
+            Operation.CASE,
+            Operation.CALL_BACK,
+            Operation.RETURN,
+            Operation.CANCELLATION,
+            Operation.WITHDRAWAL,
+        }
     )
     """The writes whose key the remote itself keeps unique. The others it repeats when asked again,
     as most ERPs do, so that tests can drive both disciplines."""

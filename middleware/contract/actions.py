@@ -172,6 +172,8 @@ class CaseRequest(Frozen):
     contact: Ref | None = None
     account: Ref | None = None
     order: Ref | None = None
+    order_number: str | None = None
+    """What the customer calls the order, which may live in another system than the case."""
     origin: str | None = None
     """The channel the complaint came through, such as `x` or `chatwoot`."""
 
@@ -190,6 +192,8 @@ class CallBackRequest(Frozen):
     contact: Ref | None = None
     account: Ref | None = None
     order: Ref | None = None
+    order_number: str | None = None
+    """What the customer calls the order, which may live in another system."""
     case: Ref | None = None
 
     @model_validator(mode="after")

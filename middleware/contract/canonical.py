@@ -52,6 +52,8 @@ class Kind(StrEnum):
     CASE = "case"
     CONVERSATION = "conversation"
     NOTE = "note"
+    TASK = "task"
+    """What somebody is to do at some time, such as a call-back. Referred to, not synced."""
 
 
 class Ref(Frozen):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from middleware.contract.actions import Operation, Receipt
+from middleware.contract.actions import Operation, Receipt, WithdrawalRequest
 from middleware.contract.canonical import Kind, Ref
 from middleware.contract.capabilities import (
     WRITES,
@@ -117,6 +117,19 @@ def find(adapter: Any, samples: Samples, operation: Operation, key: str) -> Rece
     receipt = getattr(adapter, f"find_{operation}")(samples.requests[operation], key=key)
     assert receipt is None or (isinstance(receipt, Receipt) and receipt.key == key)
     return receipt
+
+
+def count(peer: Peer, samples: Samples, operation: Operation, key: str) -> int:
+    """How often the remote did it, in the remote's own data."""
+    if operation is Operation.WITHDRAWAL:
+        return peer.withdrawn(withdrawal_of(samples).of)
+    return peer.count(operation, key)
+
+
+def withdrawal_of(samples: Samples) -> WithdrawalRequest:
+    request = samples.requests[Operation.WITHDRAWAL]
+    assert isinstance(request, WithdrawalRequest)
+    return request
 
 
 def nowhere(peer: Peer, kind: Kind) -> Ref:

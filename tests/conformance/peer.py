@@ -47,7 +47,8 @@ class Fault(StrEnum):
     MASKED = "masked"
     """The vendor's error that lies: an error inside a 200, a login page, a fault without a code."""
     DUPLICATE = "duplicate"
-    """Writes only. Applied; the remote answers that a record with our key exists already."""
+    """Writes only. Applied; the remote answers that a record with our key exists already, or of a
+    withdrawal, that the record is cancelled already."""
     UNAUTHORISED = "unauthorised"
     """Not applied; the credentials are refused, as when they were revoked a moment ago."""
 
@@ -68,7 +69,8 @@ class Samples(Frozen):
     known_order_number: str | None = None
     """The number of `known_order`."""
     requests: dict[Operation, Frozen] = Field(default_factory=dict)
-    """One request for each operation, which the remote accepts as it stands now."""
+    """One request for each operation, which the remote accepts as it stands now. What a withdrawal
+    takes back is a fresh record; what the other requests make can itself be taken back."""
     impossible: dict[Operation, Frozen] = Field(default_factory=dict)
     """One request for each operation that the remote refuses for a business reason."""
 
@@ -100,7 +102,23 @@ class Peer(ABC):
 
     @abstractmethod
     def count(self, operation: Operation, key: str) -> int:
-        """Rows in the remote's own data that bear our key; never asked through the adapter."""
+        """Rows in the remote's own data that bear our key; never asked through the adapter.
+
+        Not asked of a withdrawal, which need not bear a key: see `withdrawn`.
+        """
+
+    def withdrawn(self, of: Ref) -> int:
+        """How often the remote took this record back: 0 or 1; never asked through the adapter.
+
+        More when it did so twice: two reversals, two entries in its history. A peer whose adapter
+        WithdrawsActions must say it.
+        """
+        raise AssertionError(f"this peer cannot tell whether {of} was taken back")
+
+    def too_late(self, made_by: Operation, of: Ref) -> bool:
+        """Let happen to the record what cannot be undone, as colleagues would: ship the order, pay
+        the credit, make the call. False where nothing of that sort exists."""
+        return False
 
     @abstractmethod
     def arm(self, fault: Fault, *, write: bool) -> AbstractContextManager[None]:

@@ -17,7 +17,12 @@ from ruamel.yaml import YAML
 
 from middleware.contract.actions import Operation
 from middleware.contract.canonical import Kind
-from middleware.contract.capabilities import WRITES, ListsChanges, capabilities_of
+from middleware.contract.capabilities import (
+    WRITES,
+    ListsChanges,
+    WithdrawsActions,
+    capabilities_of,
+)
 from middleware.registry import adapter_class
 from tests.conformance.peer import Fault
 
@@ -62,6 +67,12 @@ class Found:
     def change_kinds(self) -> tuple[Kind, ...]:
         offers = self.adapter is not None and ListsChanges in capabilities_of(self.adapter)
         return tuple(self.adapter.change_kinds) if offers else ()
+
+    @property
+    def withdrawable(self) -> tuple[Operation, ...]:
+        if not self.has(WithdrawsActions):
+            return ()
+        return tuple(op for op in Operation if op in self.adapter.withdrawable)
 
     def has(self, capability: type) -> bool:
         return self.adapter is not None and capability in capabilities_of(self.adapter)
@@ -116,6 +127,18 @@ def every_peer_that(capability: type) -> pytest.MarkDecorator:
 
 def every_write() -> pytest.MarkDecorator:
     return _spread("peer,operation", ((f.name, op) for f in found() for op in f.operations))
+
+
+def every_keyed_write() -> pytest.MarkDecorator:
+    """Without withdrawals: their proof is the record's own state, whoever changed it."""
+    return _spread(
+        "peer,operation",
+        ((f.name, op) for f in found() for op in f.operations if op is not Operation.WITHDRAWAL),
+    )
+
+
+def every_withdrawable() -> pytest.MarkDecorator:
+    return _spread("peer,made_by", ((f.name, op) for f in found() for op in f.withdrawable))
 
 
 def every_write_and_fault() -> pytest.MarkDecorator:

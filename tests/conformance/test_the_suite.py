@@ -11,8 +11,14 @@ import pytest
 from pydantic import BaseModel
 
 from adapters.memory.adapter import MemoryAdapter
-from middleware.contract.actions import CaseRequest, NoteRequest, Operation, Receipt
-from middleware.contract.canonical import Contact, Kind, Order, Ref
+from middleware.contract.actions import (
+    CaseRequest,
+    NoteRequest,
+    Operation,
+    Receipt,
+    WithdrawalRequest,
+)
+from middleware.contract.canonical import Case, Contact, InvoiceStatus, Kind, Order, Record, Ref
 from middleware.contract.capabilities import (
     CheckReport,
     Clue,
@@ -21,9 +27,16 @@ from middleware.contract.capabilities import (
     KeyTraits,
     Page,
 )
-from middleware.contract.errors import Ambiguous, Rejected, RemoteError, Transient
+from middleware.contract.errors import Ambiguous, Missing, Rejected, RemoteError, Transient
 from tests.adapters.memory.peer import TOKEN, MemoryPeer
-from tests.conformance import test_changes, test_faults, test_opening, test_reads, test_writes
+from tests.conformance import (
+    test_changes,
+    test_faults,
+    test_opening,
+    test_reads,
+    test_withdrawals,
+    test_writes,
+)
 from tests.conformance.peer import Fault
 
 
@@ -135,6 +148,63 @@ class WaitsTooLong(MemoryAdapter):
             raise
 
 
+class TakesNothingBack(MemoryAdapter):
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        return Receipt(ref=request.of, key=key)
+
+
+class SeesEverythingWithdrawn(MemoryAdapter):
+    def find_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt | None:
+        return Receipt(ref=request.of, key=key, already_existed=True)
+
+
+class TakesBackTwice(MemoryAdapter):
+    """Reverses what is reversed already: on a remote that allows it, the money flows again."""
+
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        receipt = super().create_withdrawal(request, key=key)
+        if receipt.already_existed:
+            row = self._remote.get(request.of, Record)
+            self._remote._written[Operation.WITHDRAWAL, f"{key}-again"] = [(request.of, row)]
+        return receipt
+
+
+class RefusesToTakeBackTwice(MemoryAdapter):
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        receipt = super().create_withdrawal(request, key=key)
+        if receipt.already_existed:
+            raise Rejected("it is closed", system="memory", operation="withdrawal")
+        return receipt
+
+
+class ForgetsWhatIsClosed(MemoryAdapter):
+    def find_case(self, request: CaseRequest, *, key: str) -> Receipt | None:
+        found = super().find_case(request, key=key)
+        if found and self._remote.get(found.ref, Case).status == "closed":
+            return None
+        return found
+
+
+class TakesBackWhatIsPaid(MemoryAdapter):
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        record = self._remote.get(request.of, Record)
+        self._remote.put(record.model_copy(update={"status": InvoiceStatus.DRAFT}))
+        return super().create_withdrawal(request, key=key)
+
+
+class TakesMissingForGone(MemoryAdapter):
+    def find_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt | None:
+        try:
+            return super().find_withdrawal(request, key=key)
+        except Missing:
+            return Receipt(ref=request.of, key=key, status="gone", already_existed=True)
+
+
+class TakesBackAnything(MemoryAdapter):
+    def _may_withdraw(self, request: WithdrawalRequest) -> None:
+        pass
+
+
 class SkipsTheLastOfAPage(MemoryAdapter):
     def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
         page = super().changed_since(kind, cursor, limit=limit)
@@ -230,6 +300,8 @@ def under(fault: Fault) -> dict[str, Any]:
     return {"operation": Operation.CASE, "fault": fault}
 
 
+MADE_A_CASE: dict[str, Any] = {"made_by": Operation.CASE}
+
 LIARS: list[tuple[type[MemoryAdapter], Callable[..., None], dict[str, Any]]] = [
     (CallsAmbiguousTransient, test_faults.test_write_under_fault, under(Fault.LOST_ANSWER)),
     (CallsAmbiguousTransient, test_faults.test_write_under_fault, under(Fault.SLOW)),
@@ -275,6 +347,34 @@ LIARS: list[tuple[type[MemoryAdapter], Callable[..., None], dict[str, Any]]] = [
         test_writes.test_the_impossible_is_refused,
         {"operation": Operation.CASE},
     ),
+    (TakesNothingBack, test_withdrawals.test_what_was_made_is_taken_back, MADE_A_CASE),
+    (SeesEverythingWithdrawn, test_withdrawals.test_what_was_made_is_taken_back, MADE_A_CASE),
+    (
+        TakesBackTwice,
+        test_withdrawals.test_taking_back_twice_is_one_effect_and_a_receipt,
+        MADE_A_CASE,
+    ),
+    (
+        RefusesToTakeBackTwice,
+        test_withdrawals.test_taking_back_twice_is_one_effect_and_a_receipt,
+        MADE_A_CASE,
+    ),
+    (
+        ForgetsWhatIsClosed,
+        test_withdrawals.test_what_is_taken_back_was_made_all_the_same,
+        MADE_A_CASE,
+    ),
+    (
+        TakesBackWhatIsPaid,
+        test_withdrawals.test_too_late_is_refused,
+        {"made_by": Operation.CREDIT},
+    ),
+    (
+        TakesMissingForGone,
+        test_withdrawals.test_what_is_not_there_is_not_taken_back,
+        MADE_A_CASE,
+    ),
+    (TakesBackAnything, test_withdrawals.test_what_it_cannot_take_back_is_not_offered, {}),
     (SkipsTheLastOfAPage, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),
     (StandsStill, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),
     (CountsFromNow, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),

@@ -9,9 +9,9 @@ import pytest
 
 from middleware.contract.actions import Operation, Receipt
 from middleware.contract.errors import NotOffered, Permanent, RemoteError
-from tests.conformance.calls import attempt, create, find, judge, mint
+from tests.conformance.calls import attempt, count, create, find, judge, mint
 from tests.conformance.peer import Peer, Samples
-from tests.conformance.peers import every_write
+from tests.conformance.peers import every_keyed_write, every_write
 
 
 @every_write()
@@ -24,19 +24,19 @@ def test_create_then_find(
 ) -> None:
     key = mint()
     assert find(adapter, samples, operation, key) is None
-    assert peer.count(operation, key) == 0
+    assert count(peer, samples, operation, key) == 0
     made = attempt(lambda: create(adapter, samples, operation, key))
     judge(made, peer, caplog)
     assert made.error is None, made.error
     assert not made.answer.already_existed
     assert made.answer.ref.connection == peer.connection().name
-    assert peer.count(operation, key) == 1
+    assert count(peer, samples, operation, key) == 1
     found = find(adapter, samples, operation, key)
     assert found is not None
     assert found.ref == made.answer.ref
     assert found.number == made.answer.number
     assert found.already_existed
-    assert peer.count(operation, key) == 1, "looking it up made nothing"
+    assert count(peer, samples, operation, key) == 1, "looking it up made nothing"
 
 
 @every_write()
@@ -67,7 +67,7 @@ def test_a_native_key_makes_one_row(
     second = create(adapter, samples, operation, key)
     assert second.ref == first.ref
     assert second.already_existed
-    assert peer.count(operation, key) == 1
+    assert count(peer, samples, operation, key) == 1
 
 
 @every_write()
@@ -75,7 +75,7 @@ def test_a_native_key_makes_one_row_under_concurrency(
     peer: Peer, adapter: Any, samples: Samples, operation: Operation
 ) -> None:
     if not adapter.key_traits(operation).native:
-        assert peer.count(operation, mint()) == 0
+        assert count(peer, samples, operation, mint()) == 0
         return
     key = mint()
     adapters = [peer.adapter.open(peer.connection()) for _ in range(4)]
@@ -87,10 +87,10 @@ def test_a_native_key_makes_one_row_under_concurrency(
         one.close()
     assert all(o.error is None or isinstance(o.error, RemoteError) for o in outcomes), outcomes
     assert any(isinstance(o.answer, Receipt) for o in outcomes)
-    assert peer.count(operation, key) == 1
+    assert count(peer, samples, operation, key) == 1
 
 
-@every_write()
+@every_keyed_write()
 def test_keys_are_compared_whole(
     peer: Peer, adapter: Any, samples: Samples, operation: Operation
 ) -> None:
@@ -103,7 +103,7 @@ def test_keys_are_compared_whole(
     assert find(adapter, samples, operation, f"{key}-2") is not None
 
 
-@every_write()
+@every_keyed_write()
 def test_the_longest_key_fits(
     peer: Peer, adapter: Any, samples: Samples, operation: Operation
 ) -> None:
@@ -118,10 +118,12 @@ def test_the_longest_key_fits(
 @every_write()
 def test_two_keys_make_two_rows(peer: Peer, adapter: Any, operation: Operation) -> None:
     first_key, second_key = mint(), mint()
-    first = create(adapter, peer.samples(), operation, first_key)
-    second = create(adapter, peer.samples(), operation, second_key)
+    samples = [peer.samples(), peer.samples()]
+    first = create(adapter, samples[0], operation, first_key)
+    second = create(adapter, samples[1], operation, second_key)
     assert first.ref != second.ref
-    assert (peer.count(operation, first_key), peer.count(operation, second_key)) == (1, 1)
+    assert count(peer, samples[0], operation, first_key) == 1
+    assert count(peer, samples[1], operation, second_key) == 1
 
 
 @every_write()
@@ -138,4 +140,5 @@ def test_the_impossible_is_refused(
     judge(outcome, peer, caplog)
     assert isinstance(outcome.error, Permanent), outcome
     assert not isinstance(outcome.error, NotOffered)
-    assert peer.count(operation, key) == 0
+    impossible = samples.model_copy(update={"requests": samples.impossible})
+    assert count(peer, impossible, operation, key) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from adapters.memory import remote as vendor
 from adapters.memory.adapter import MemoryAdapter
-from adapters.memory.remote import Remote
+from adapters.memory.remote import CallBackStatus, Remote
 from middleware.contract.actions import (
+    CallBackRequest,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
@@ -22,20 +23,25 @@ from middleware.contract.actions import (
     Operation,
     ReplacementOrderRequest,
     ReturnRequest,
+    StoreCreditRequest,
     WantedLine,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import (
     CANONICAL,
     Account,
     Contact,
     Invoice,
+    InvoiceStatus,
     Kind,
     Money,
     Order,
     OrderLine,
     OrderStatus,
     Product,
+    Record,
     Ref,
+    ReturnStatus,
     Shipment,
 )
 from middleware.contract.capabilities import Clue, Connection
@@ -56,6 +62,14 @@ _FAULTS: dict[Fault, tuple[vendor.Fault, vendor.Phase]] = {
     Fault.DUPLICATE: (vendor.Fault.DUPLICATE, "after"),
     Fault.UNAUTHORISED: (vendor.Fault.DENIED, "before"),
 }
+_TOO_LATE = {
+    Operation.REPLACEMENT_ORDER: OrderStatus.SHIPPED,
+    Operation.RETURN: ReturnStatus.RECEIVED,
+    Operation.CREDIT: InvoiceStatus.PAID,
+    Operation.STORE_CREDIT: InvoiceStatus.PAID,
+    Operation.CALL_BACK: CallBackStatus.DONE,
+}
+PRICE = Money(amount=Decimal("12.50"), currency="EUR")
 _remotes = itertools.count(1)
 
 
@@ -92,7 +106,6 @@ class MemoryPeer(Peer):
     def _new_order(self, status: OrderStatus) -> Ref:
         number = next(self._orders)
         ref = Ref(connection=self.name, kind=Kind.ORDER, id=f"O-{number}")
-        price = Money(amount=Decimal("12.50"), currency="EUR")
         self.remote.put(
             Order(
                 ref=ref,
@@ -101,8 +114,8 @@ class MemoryPeer(Peer):
                 contact=self.contact,
                 status=status,
                 placed_at=datetime.now(UTC),
-                total=price.times(Decimal(2)),
-                lines=(OrderLine(id="1", sku="MUG-RED", quantity=Decimal(2), unit_price=price),),
+                total=PRICE.times(Decimal(2)),
+                lines=(OrderLine(id="1", sku="MUG-RED", quantity=Decimal(2), unit_price=PRICE),),
             )
         )
         return ref
@@ -134,8 +147,15 @@ class MemoryPeer(Peer):
                 Operation.CANCELLATION: CancellationRequest(
                     order=self._new_order(OrderStatus.CONFIRMED)
                 ),
+                Operation.STORE_CREDIT: StoreCreditRequest(order=order, amount=PRICE),
                 Operation.CASE: CaseRequest(subject="Broken mug", contact=self.contact),
+                Operation.CALL_BACK: self.call_back(contact=self.contact),
                 Operation.NOTE: NoteRequest(on=conversation, text="A mug is on its way."),
+                Operation.WITHDRAWAL: WithdrawalRequest(
+                    of=self._new_order(OrderStatus.CONFIRMED),
+                    made_by=Operation.REPLACEMENT_ORDER,
+                    made_under="amends-replaced",
+                ),
             },
             impossible={
                 Operation.REPLACEMENT_ORDER: ReplacementOrderRequest(
@@ -144,13 +164,40 @@ class MemoryPeer(Peer):
                 Operation.RETURN: ReturnRequest(order=order, lines=(too_many,)),
                 Operation.CREDIT: CreditRequest(order=order, lines=(too_many,)),
                 Operation.CANCELLATION: CancellationRequest(order=order),
+                Operation.STORE_CREDIT: StoreCreditRequest(
+                    order=order, amount=PRICE.times(Decimal(9))
+                ),
                 Operation.CASE: CaseRequest(subject="Broken mug", contact=nowhere),
+                Operation.CALL_BACK: self.call_back(contact=nowhere),
                 Operation.NOTE: NoteRequest(on=nowhere, text="Hello?"),
+                Operation.WITHDRAWAL: WithdrawalRequest(
+                    of=order, made_by=Operation.REPLACEMENT_ORDER, made_under="amends-replaced"
+                ),
             },
+        )
+
+    def call_back(self, **more: Ref) -> CallBackRequest:
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        return CallBackRequest(
+            subject="Talk about the mug",
+            slot_from=tomorrow,
+            slot_to=tomorrow + timedelta(hours=1),
+            phone="+493023125001",
+            **more,
         )
 
     def count(self, operation: Operation, key: str) -> int:
         return self.remote.count(operation, key)
+
+    def withdrawn(self, of: Ref) -> int:
+        return self.remote.withdrawn(of)
+
+    def too_late(self, made_by: Operation, of: Ref) -> bool:
+        if made_by not in _TOO_LATE:
+            return False
+        record = self.remote.get(of, Record)
+        self.remote.put(record.model_copy(update={"status": _TOO_LATE[made_by]}))
+        return True
 
     @contextmanager
     def arm(self, fault: Fault, *, write: bool) -> Iterator[None]:

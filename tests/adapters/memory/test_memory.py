@@ -13,6 +13,7 @@ from adapters.memory.adapter import MemoryAdapter
 from adapters.memory.remote import Fault, Remote
 from middleware.contract.actions import CaseRequest, CreditRequest, NoteRequest, Operation
 from middleware.contract.canonical import Kind, Money, Ref
+from middleware.contract.capabilities import WRITES
 from middleware.contract.errors import Ambiguous, Duplicated, Rejected, Transient
 from tests.adapters.memory.peer import MemoryPeer
 
@@ -120,7 +121,7 @@ def test_a_credit_is_priced_and_capped(peer: MemoryPeer, adapter: MemoryAdapter)
 def test_a_missing_permission_is_named(peer: MemoryPeer, adapter: MemoryAdapter) -> None:
     peer.remote.permissions = frozenset({Operation.NOTE})
     missing = {finding.name for finding in adapter.check().findings if not finding.ok}
-    assert missing == {f"write {op}" for op in Operation if op is not Operation.NOTE}
+    assert missing == {f"write {op}" for op in WRITES if op is not Operation.NOTE}
 
 
 def test_another_token_is_refused(peer: MemoryPeer) -> None:
