@@ -41,6 +41,7 @@ from middleware.contract.capabilities import (
     Page,
     Quarantined,
     ReadsOrders,
+    ReadsRecords,
     WritesNotes,
 )
 from middleware.contract.errors import (
@@ -70,6 +71,7 @@ class SalesforceAdapter(
     FindsAccounts,
     ReadsOrders,
     ListsChanges,
+    ReadsRecords,
     CreatesReplacementOrders,
     OpensCases,
     WritesNotes,
@@ -258,6 +260,20 @@ class SalesforceAdapter(
             more=more,
             as_of=here.until,
         )
+
+    def read_record(self, ref: Ref) -> Record:
+        """One row with all that the mapping reads now; its sync kept what it read then."""
+        operation = "read_record"
+        key = self._own_id(ref, operation, *self.change_kinds)
+        mapping = self._connection.mappings.pull(ref.kind)
+        rows = self._rows(mapping, soql.equal("Id", key), operation=operation)
+        if not rows:
+            raise Missing(
+                f"there is no such {ref.kind} in Salesforce, or the hub's user may not see it",
+                system=SYSTEM,
+                operation=operation,
+            )
+        return self._mapped(ref.kind, mapping, rows[0])
 
     # Writes.
 

@@ -67,6 +67,7 @@ from middleware.contract.capabilities import (
     KeyTraits,
     LintsOwnFiles,
     ListsChanges,
+    MapsAgain,
     ObjectInfo,
     OpensCases,
     Page,
@@ -626,7 +627,7 @@ class _ReadsInvoices(SoapAdapter, ReadsInvoices):
         )
 
 
-class _ListsChanges(SoapAdapter, ListsChanges):
+class _ListsChanges(SoapAdapter, ListsChanges, MapsAgain):
     """Windows of time, each read in parts. A window ends where the remote's clock, or ours if that
     is behind, stood when it was begun; the next one begins `overlap_s` earlier, so that what was
     committed late is seen."""
@@ -682,6 +683,12 @@ class _ListsChanges(SoapAdapter, ListsChanges):
             more=more,
             as_of=min(ends, window.since or _BEGINNING) if more else ends,
         )
+
+    def map_again(self, ref: Ref, payload: Mapping[str, Any]) -> Record:
+        """The record of a row that was kept: whole, as the system answered it."""
+        with _named("changed_since"):
+            values = self._mappings.pull(ref.kind).read(payload)
+            return to_record(ref.kind, connection=self._connection, id=ref.id, values=values)
 
     def _sorted_out(
         self, kind: Kind, call: Call, rows: Iterable[Tree]

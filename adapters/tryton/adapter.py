@@ -64,6 +64,7 @@ from middleware.contract.capabilities import (
     PreviewsActions,
     ReadsInvoices,
     ReadsOrders,
+    ReadsRecords,
     ReadsShipments,
 )
 from middleware.contract.errors import (
@@ -105,6 +106,7 @@ class TrytonAdapter(
     ReadsShipments,
     ReadsInvoices,
     ListsChanges,
+    ReadsRecords,
     PreviewsActions,
     CreatesReplacementOrders,
     AuthorisesReturns,
@@ -269,6 +271,17 @@ class TrytonAdapter(
             raise self._not_offered(f"changes of a {kind} cannot be listed", "changed_since")
         with classifying(write=False, system=SYSTEM, operation="changed_since"):
             return self._changes.page(kind, cursor, limit=limit)
+
+    def read_record(self, ref: Ref) -> Record:
+        operation = "read_record"
+        with classifying(write=False, system=SYSTEM, operation=operation):
+            id_ = self._records.id_of(ref, self.change_kinds, operation)
+            rows = self._records.rows(ref.kind, [id_], operation=operation)
+            if ref.kind is Kind.CONTACT:
+                rows = [row for row in rows if self._records.is_person(row)]
+            if not rows:
+                raise missing(ref.kind, operation)
+            return self._records.record(ref.kind, rows[0])
 
     def preview(self, operation: Operation, request: Frozen) -> Preview:
         """What would be sent and what it is worth, by Tryton's own arithmetic.

@@ -216,6 +216,28 @@ class LintsOwnFiles(Protocol):
 
 
 @runtime_checkable
+class ReadsRecords(Protocol):
+    """Reads any record alone that its syncs list: what lies in quarantine is tried again so.
+
+    An adapter that lists changes offers this or `MapsAgain`. Neither is a capability that anybody
+    chooses a connection by.
+    """
+
+    @abstractmethod
+    def read_record(self, ref: Ref) -> Record:
+        """The record as its sync would make it now; raises Missing, and MappingError."""
+
+
+@runtime_checkable
+class MapsAgain(Protocol):
+    """Keeps remote records whole in quarantine: they are mapped again, and nobody is asked."""
+
+    @abstractmethod
+    def map_again(self, ref: Ref, payload: Mapping[str, Any]) -> Record:
+        """The record that its sync would make of the payload now; raises MappingError."""
+
+
+@runtime_checkable
 class FindsContacts(Protocol):
     @abstractmethod
     def find_contacts(self, clue: Clue, *, limit: int = 10) -> tuple[Contact, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from middleware.contract.canonical import Kind, Order, Ref
-from middleware.contract.capabilities import ReadsOrders
+from middleware.contract.canonical import Kind, Record, Ref
+from middleware.contract.capabilities import MapsAgain, Quarantined, ReadsOrders, ReadsRecords
 from middleware.contract.errors import Transient
+from middleware.contract.mapping import MappingError
 from middleware.domain.problems import ConflictError, NotFoundError, NotOfferedError
 from middleware.domain.turns import Urgency
 from middleware.flows.hub import Asker, Hub
@@ -43,35 +44,36 @@ def delivery(hub: Hub, inbox_id: str, asker: Asker) -> None:
 
 
 def record(hub: Hub, ref: Ref, asker: Asker) -> None:
-    """Read a quarantined record from its remote again and store it.
+    """Make a record of a quarantined one, and store it.
 
-    The remote is asked, rather than the kept payload mapped: it may have changed since, and an
-    adapter adds to a payload what the mapping alone does not know. Raises NotFoundError,
-    NotOfferedError where the adapter reads no single record of that kind, and what the remote
-    answers, such as Rejected when it still does not map.
+    Where its adapter reads single records, the remote is asked: it may have changed since, and a
+    mended mapping may want more of it than was kept. Otherwise what was kept is mapped again.
+    Raises NotFoundError, NotOfferedError where the adapter can do neither, and what the remote
+    answers, or MappingError when it still does not map: it then lies there with the new reason.
     """
     with hub.database.read() as uow:
         known = queries.quarantined_record(uow, ref)
     if known is None:
         raise NotFoundError(f"no record {ref} is in quarantine")
-    if ref.kind is not Kind.ORDER or not hub.registry.offers(ref.connection, ReadsOrders):
-        raise NotOfferedError(
-            f"the connection {ref.connection} reads no single {ref.kind}; its next sync takes the "
-            "record once it was changed there"
-        )
-    asked_at = hub.clock()
-    remote = hub.gate.remote(ref.connection, Urgency.AGENT, within=DEADLINE)
-    try:
-        read: Order = hub.readers.submit(remote.read_order, ref).result(DEADLINE.total_seconds())
-    except TimeoutError:
-        raise Transient(
-            f"no answer within {DEADLINE.total_seconds():g} s",
-            system=hub.registry.adapter_name(ref.connection),
-            operation="read_order",
-        ) from None
+    adapter = hub.registry.adapter(ref.connection)
     now = hub.clock()
+    try:
+        if isinstance(adapter, ReadsRecords):
+            made, as_of = _asked(hub, ref, "read_record"), now
+        elif ref.kind is Kind.ORDER and isinstance(adapter, ReadsOrders):
+            made, as_of = _asked(hub, ref, "read_order"), now
+        elif isinstance(adapter, MapsAgain):
+            made, as_of = adapter.map_again(ref, known.payload), known.last_at
+        else:
+            raise NotOfferedError(
+                f"the connection {ref.connection} reads no single {ref.kind}, and does not keep "
+                "them whole; its next sync takes the record once it was changed there"
+            )
+    except MappingError as error:
+        _keep(hub, ref, known, error)
+        raise
     with hub.database.begin() as uow:
-        uow.records.store([(read, identifiers_of(read))], as_of=asked_at)
+        uow.records.store([(made, identifiers_of(made))], as_of=as_of)
         uow.audit.write(
             at=now,
             actor=asker.principal,
@@ -79,3 +81,33 @@ def record(hub: Hub, ref: Ref, asker: Asker) -> None:
             subject=str(ref),
             request_id=asker.request_id,
         )
+
+
+def _asked(hub: Hub, ref: Ref, read: str) -> Record:
+    """The record as the remote has it now; raises Transient when it takes too long."""
+    remote = hub.gate.remote(ref.connection, Urgency.AGENT, within=DEADLINE)
+    asking = hub.readers.submit(getattr(remote, read), ref)
+    try:
+        made: Record = asking.result(DEADLINE.total_seconds())
+    except TimeoutError:
+        raise Transient(
+            f"no answer within {DEADLINE.total_seconds():g} s",
+            system=hub.registry.adapter_name(ref.connection),
+            operation=read,
+        ) from None
+    return made
+
+
+def _keep(hub: Hub, ref: Ref, known: queries.QuarantineRow, error: MappingError) -> None:
+    """Leave a record in quarantine for what refuses it now; what was kept of it stays as old."""
+    problem = error.problems[0]
+    again = Quarantined(
+        kind=ref.kind,
+        id=ref.id,
+        field=problem.field,
+        reason=problem.reason,
+        place=problem.place,
+        payload=known.payload,
+    )
+    with hub.database.begin() as uow:
+        uow.records.quarantine([again], connection=ref.connection, at=known.last_at)

@@ -277,11 +277,13 @@ def test_a_record_is_read_again(api: Api) -> None:
     assert len(api.get("/v1/quarantine/records").json()["data"]) == 1
 
 
-def test_a_record_that_cannot_be_read_alone(api: Api) -> None:
-    quarantine(api, "C7", kind=Kind.CONTACT, connection="crm")
+def test_a_record_of_any_kind_is_read_again(api: Api) -> None:
+    quarantine(api, "C1", "C7", kind=Kind.CONTACT, connection="crm")
     crm = api.stage.names["crm"]
+    answer = api.post(f"/v1/quarantine/records/{crm}/contact/C1/replay")
+    assert answer.json() == {"id": f"{crm}:contact:C1", "state": "stored", "problems": []}
     problem = shape(api.post(f"/v1/quarantine/records/{crm}/contact/C7/replay"))
-    assert problem["code"] == "not-offered"
+    assert problem["code"] == "upstream-rejected"
     assert shape(api.post(f"/v1/quarantine/records/{crm}/contact/C8/replay"))["code"] == "not-found"
     assert shape(api.post(f"/v1/quarantine/records/{crm}/gift/C8/replay"))["code"] == "validation"
 

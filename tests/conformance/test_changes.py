@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from middleware.contract.canonical import CANONICAL, Kind, Ref
-from middleware.contract.capabilities import ListsChanges, Page
-from middleware.contract.errors import NotOffered, Permanent
-from tests.conformance.calls import attempt, judge
+from middleware.contract.capabilities import ListsChanges, MapsAgain, Page, ReadsRecords
+from middleware.contract.errors import Missing, NotOffered, Permanent
+from middleware.contract.mapping import Mapping, MappingError, Problem
+from tests.conformance.calls import attempt, judge, nowhere
 from tests.conformance.peer import Peer
 from tests.conformance.peers import every_changing_kind, every_peer_that
 
@@ -93,3 +95,29 @@ def test_a_broken_cursor_is_refused(
     outcome = attempt(lambda: adapter.changed_since(kind, "no cursor' OR 1=1"))
     judge(outcome, peer, caplog)
     assert isinstance(outcome.error, Permanent)
+
+
+def refuse(*_: object) -> NoReturn:
+    raise MappingError([Problem("everything", "is refused", "some.map.yaml:1:1")])
+
+
+@every_changing_kind()
+def test_what_was_kept_aside_is_taken_once_it_maps(
+    peer: Peer, adapter: Any, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter reads a record alone, or has kept all of it that its mapping needs."""
+    touched = peer.touch(kind)
+    listed = {r.ref.id: r for r in adapter.changed_since(kind, None, limit=200).records}
+    record = listed.get(touched.id) or next(iter(listed.values()))
+    with monkeypatch.context() as patch:
+        patch.setattr(Mapping, "read", refuse)
+        page = adapter.changed_since(kind, None, limit=200)
+    kept = {item.id: json.loads(json.dumps(item.payload)) for item in page.quarantined}
+    assert kept.keys() | {r.ref.id for r in page.records} == listed.keys()
+    if isinstance(adapter, ReadsRecords):
+        assert adapter.read_record(record.ref) == record
+        with pytest.raises(Missing):
+            adapter.read_record(nowhere(peer, kind))
+    else:
+        assert isinstance(adapter, MapsAgain)
+        assert adapter.map_again(record.ref, kept[record.ref.id]) == record

@@ -142,7 +142,7 @@ def list_quarantined_records(
         "not-found",
         "not-offered",
         "upstream-unavailable",
-        says="It was read again and stored.",
+        says="It maps now, and is stored.",
         example={"id": "erp:order:1017", "state": "stored", "problems": []},
     ),
 )
@@ -154,7 +154,11 @@ def replay_record(
     door: TheDoor,
     asker: Asking,
 ) -> Response:
-    """Read one record from its remote again, after the mapping was mended."""
+    """Take one record again, after the mapping was mended.
+
+    It is read anew where its system reads single records; otherwise what was kept of it is mapped
+    again. One that is still refused stays in quarantine, with the new reason.
+    """
     if not connection.strip() or not record_id.strip():
         raise NotFoundError("There is no such record.")
     ref = Ref(connection=connection, kind=kind, id=record_id)
