@@ -122,7 +122,8 @@ class Breaker:
     def worth_telling(self) -> bool:
         """Whether an operator wants to hear that it is in this state."""
         if self.state is State.RESTING and self.why and self.why.cause is Cause.THROTTLED:
-            return self.until is not None and self.until - self.since > QUIET
+            rest = timedelta(0) if self.trying or not self.until else self.until - self.since
+            return rest > QUIET
         return self.state is not State.CLOSED
 
 
@@ -190,7 +191,7 @@ def after(breaker: Breaker, call: Call, *, now: datetime, thresholds: Thresholds
                 return breaker
             return _closed(breaker, call, now, thresholds)
         case State.RESTING:
-            if call.began < breaker.since:
+            if call.began <= breaker.since:
                 return _late(breaker, call, now, thresholds)
             return _tried(breaker, call, now, thresholds)
 

@@ -520,16 +520,21 @@ class _Line:
             noted = before if only_if not in (None, row.version) else made(before)
             if noted != before:
                 was = breaker_of(row)
-                self._write(row, noted, by)
-                if noted.state is not was.state:
-                    self._tell(uow, was, noted, row, now=now)
-                if by != "hub" or (noted.state is State.STOPPED and was.state is not State.STOPPED):
+                known = bool((row.reason or {}).get("told"))
+                stopped = noted.state is State.STOPPED and was.state is not State.STOPPED
+                if noted.state is State.CLOSED:
+                    news, knows = known, False
+                else:
+                    news = stopped or (noted.worth_telling and not known)
+                    knows = known or news
+                self._write(row, noted, by, told=knows)
+                if news:
+                    self._tell(uow, noted, by, now=now)
+                if stopped or by != "hub":
                     uow.audit.write(
                         at=now,
                         actor=by,
-                        action="connection.stop"
-                        if noted.state is State.STOPPED
-                        else "connection.resume",
+                        action="connection.stop" if stopped else "connection.resume",
                         subject=self.name,
                         request_id=request_id,
                         was=was.state.value,
@@ -542,8 +547,10 @@ class _Line:
                 extra={"connection": self.name, "state": noted.state.value, "changed_by": by},
             )
 
-    def _write(self, row: ConnectionStateRow, breaker: Breaker, by: str) -> None:
+    def _write(self, row: ConnectionStateRow, breaker: Breaker, by: str, *, told: bool) -> None:
         reason = reason_of(breaker)
+        if reason is not None and told:
+            reason["told"] = True
         if breaker.state is State.STOPPED and reason is not None:
             kept = (row.reason or {}).get("configuration")
             with suppress(NotOffered):
@@ -554,19 +561,9 @@ class _Line:
         row.changed_by = by
         row.version += 1
 
-    def _tell(
-        self,
-        uow: UnitOfWork,
-        was: Breaker,
-        breaker: Breaker,
-        row: ConnectionStateRow,
-        *,
-        now: datetime,
-    ) -> None:
+    def _tell(self, uow: UnitOfWork, breaker: Breaker, by: str, *, now: datetime) -> None:
         from middleware.flows import deliver  # which imports the hub, which has this gate
 
-        if not (breaker.worth_telling or was.worth_telling):
-            return
         named = {State.CLOSED: "back", State.RESTING: "resting", State.STOPPED: "stopped"}
         deliver.tell(
             self._hub,
@@ -579,7 +576,7 @@ class _Line:
                 "since": breaker.since.isoformat(),
                 "until": breaker.until.isoformat() if breaker.until else None,
                 "reason": shown_reason(breaker),
-                "changed_by": row.changed_by,
+                "changed_by": by,
             },
             at=now,
         )
