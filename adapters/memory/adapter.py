@@ -66,7 +66,6 @@ from middleware.contract.capabilities import (
     PreviewsActions,
     ReadsInvoices,
     ReadsOrders,
-    ReadsRecords,
     ReadsShipments,
     SchedulesCallBacks,
     WithdrawsActions,
@@ -85,7 +84,6 @@ class MemoryAdapter(
     ReadsShipments,
     ReadsInvoices,
     ListsChanges,
-    ReadsRecords,
     PreviewsActions,
     CreatesReplacementOrders,
     AuthorisesReturns,
@@ -243,10 +241,15 @@ class MemoryAdapter(
 
         return self._client.call("changed_since", page)
 
-    def read_record(self, ref: Ref) -> Record:
-        return self._client.call("read_record", lambda: self._remote.get(ref, Record))
-
     def preview(self, operation: Operation, request: Frozen) -> Preview:
+        if isinstance(request, WithdrawalRequest):
+            found = self.find_withdrawal(request, key=request.made_under)
+            if found is not None:
+                return Preview(
+                    effects=(Effect(what="nothing would change"),),
+                    warnings=(f"it is taken back already: {found.status}",),
+                    exact=True,
+                )
         row = self._client.call(
             "preview",
             lambda: self._remote.validate(operation, request, connection=self._connection),
