@@ -30,6 +30,7 @@ from middleware.contract.mapping.preview import preview_file
 from middleware.contract.mapping.rendering import render
 from middleware.contract.mapping.schema import written as schema_text
 from middleware.domain.problems import ProblemError
+from middleware.domain.turns import Urgency
 from middleware.flows import sync
 from middleware.flows.check import check
 from middleware.flows.engine import WorkerRunningError
@@ -351,7 +352,7 @@ def lint_maps(
     description: Description | None = None
     if connection is not None:
         with opened(config) as application, err.status(f"asking {connection} …"):
-            description = application.hub.registry.adapter(connection).describe()
+            description = application.hub.gate.remote(connection, Urgency.BATCH).describe()
     given = paths or [Path("mappings")]
     own = own_files(given)
     found = lint_paths([path for path in given if path not in own], description)

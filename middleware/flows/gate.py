@@ -50,7 +50,7 @@ BUSY_AGAIN_IN = timedelta(seconds=2)
 """When to ask again after no turn came in time."""
 
 WRITES = frozenset(f"create_{operation}" for operation in Operation)
-ASKS_NOBODY = frozenset({"key_traits", "change_kinds", "system"})
+ASKS_NOBODY = frozenset({"key_traits", "change_kinds", "map_again", "system", "withdrawable"})
 """What an adapter answers by itself; everything else of it is a call."""
 
 

@@ -736,7 +736,6 @@ def test_a_look_up_names_the_source_that_rests(known: Stage) -> None:
     assert stage.erp.calls.total() == calls
 
 
-@pytest.mark.xfail(strict=True, reason="carry._send does not go through the gate yet")
 def test_an_action_waits_for_a_stopped_connection_and_goes_on(known: Stage, asker: Asker) -> None:
     erp = known.names["erp"]
     stage = known.with_options(
