@@ -66,6 +66,7 @@ from middleware.contract.capabilities import (
     PreviewsActions,
     ReadsInvoices,
     ReadsOrders,
+    ReadsRecords,
     ReadsShipments,
     SchedulesCallBacks,
     WithdrawsActions,
@@ -84,6 +85,7 @@ class MemoryAdapter(
     ReadsShipments,
     ReadsInvoices,
     ListsChanges,
+    ReadsRecords,
     PreviewsActions,
     CreatesReplacementOrders,
     AuthorisesReturns,
@@ -240,6 +242,9 @@ class MemoryAdapter(
             )
 
         return self._client.call("changed_since", page)
+
+    def read_record(self, ref: Ref) -> Record:
+        return self._client.call("read_record", lambda: self._remote.get(ref, Record))
 
     def preview(self, operation: Operation, request: Frozen) -> Preview:
         if isinstance(request, WithdrawalRequest):
