@@ -98,10 +98,14 @@ class Application:
                 {n: (e.url, list(e.types)) for n, e in self.hub.options.endpoints.items()}, at=now
             )
             uow.jobs.declare(_declared_jobs(self.settings), at=now)
-        self.hub.gate.reconsider()
 
     def warm(self) -> list[tuple[str, str]]:
-        """Open every adapter, so that no request has to; answers those that failed, and why."""
+        """Open every adapter, so that no request has to; answers those that failed, and why.
+
+        Connections that were stopped under another configuration are resumed: only here, since
+        a command beside a hub that still runs with the old one must not have it try that again.
+        """
+        self.hub.gate.reconsider()
         failed = []
         for name in self.hub.registry.names():
             try:

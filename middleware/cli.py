@@ -29,11 +29,14 @@ from middleware.contract.mapping.lint import in_order, lint_paths
 from middleware.contract.mapping.preview import preview_file
 from middleware.contract.mapping.rendering import render
 from middleware.contract.mapping.schema import written as schema_text
+from middleware.domain.breaker import ALWAYS
 from middleware.domain.problems import ProblemError
 from middleware.domain.turns import Urgency
 from middleware.flows import sync
 from middleware.flows.check import check
 from middleware.flows.engine import WorkerRunningError
+from middleware.flows.gate import Standing, shown_reason
+from middleware.flows.hub import Asker
 from middleware.flows.keys import make_key, revoke_key
 from middleware.registry import lint_own_files, own_files
 from middleware.settings import Settings, SettingsError, load
@@ -284,6 +287,56 @@ def show_check(name: str, health: dict[str, Any]) -> None:
         remedy = f"  → {finding['remedy']}" if finding["remedy"] and not finding["ok"] else ""
         told = f"  {mark} {finding['name']} {finding['detail']}{remedy}"
         say(told, style)
+
+
+@connections.command("list")
+def list_connections(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """List the connections, and whether calls go out to them."""
+    table = Table(Column("name", no_wrap=True), "adapter", "calls", "since", "until", "why")
+    shown = []
+    with opened(config) as application:
+        standings = application.hub.gate.standings()
+        with application.database.read() as uow:
+            rows = uow.connections.all()
+        for row in rows:
+            standing = standings.get(row.name, Standing())
+            breaker, reason = standing.breaker, shown_reason(standing.breaker)
+            since = None if breaker.since == ALWAYS else breaker.since
+            shown.append(
+                {
+                    "name": row.name,
+                    "adapter": row.adapter,
+                    "state": breaker.state.value,
+                    "since": since.isoformat() if since else None,
+                    "until": breaker.until.isoformat() if breaker.until else None,
+                    "reason": reason,
+                    "changed_by": standing.changed_by,
+                }
+            )
+            table.add_row(
+                row.name,
+                row.adapter,
+                breaker.state.value,
+                *(m.isoformat(timespec="seconds") if m else "" for m in (since, breaker.until)),
+                reason["message"] if reason else "",
+            )
+    if as_json:
+        out.print_json(json.dumps(shown))
+    else:
+        out.print(table)
+
+
+@connections.command("resume")
+def resume_connection(
+    name: Annotated[str, typer.Argument(help="One that is stopped or rests.")],
+    config: ConfigOption = None,
+) -> None:
+    """Let calls out to a connection again; mend its credentials first."""
+    with opened(config) as application:
+        standing = application.hub.gate.resume(name, Asker(principal="cli"))
+    reason = shown_reason(standing.breaker)
+    why = f"; {reason['message']}" if reason else ""
+    say(f"{name}: {standing.breaker.state.value}{why}")
 
 
 @syncs.command("run")

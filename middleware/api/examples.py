@@ -567,7 +567,21 @@ CHECK: Json = {
     ],
 }
 
+STANDING: Json = {
+    "state": "stopped",
+    "since": SYNCED,
+    "until": None,
+    "reason": {
+        "cause": "refused",
+        "message": "the credentials are wrong or have expired",
+        "code": None,
+        "operation": "find_order",
+    },
+    "changed_by": "hub",
+}
+
 CONNECTION: Json = {
+    **STANDING,
     "name": "erp",
     "adapter": "tryton",
     "inlet": None,
@@ -579,7 +593,19 @@ CONNECTION: Json = {
 
 CONNECTION_PAGE = _page(CONNECTION)
 
+CONNECTION_RESUMED: Json = CONNECTION | {
+    "state": "closed",
+    "reason": {
+        "cause": "refused",
+        "message": "resumed after a refused login: one call goes out at a time until one is let in",
+        "code": None,
+        "operation": None,
+    },
+    "changed_by": KEY_ID,
+}
+
 HEALTH: Json = {
+    **STANDING,
     "name": "erp",
     "status": "failing",
     "last_check": CHECK,

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Header
 from pydantic import Field, create_model
 
 from middleware.api.schemas.base import Moment, RefShown, Shown
+from middleware.api.schemas.operations import CauseShown
 from middleware.contract.actions import Operation
 from middleware.domain.actions import ActionState, StepState
 
@@ -86,6 +87,17 @@ class DeliveryQuarantinedTold(Shown):
     problems: list[dict[str, str]]
 
 
+class ConnectionTold(Shown):
+    """Whether calls go out to a remote, and why not."""
+
+    connection: str
+    state: str
+    since: Moment
+    until: Moment | None
+    reason: CauseShown | None
+    changed_by: str
+
+
 ACTIONS = {
     "requested": "An action was accepted; it may wait for approval.",
     "waiting": "A remote did not answer, or asked to wait; the action goes on by itself.",
@@ -106,6 +118,16 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     "identity.review_needed": (ReviewTold, "Somebody should say who this is."),
     "sync.run.finished": (RunTold, "A run of a job ended."),
     "mapping.record_quarantined": (RecordsQuarantinedTold, "Records could not be mapped."),
+    "connection.resting": (
+        ConnectionTold,
+        "A remote does not answer, asked us to wait for long, or refused our login once: nothing "
+        "is sent until the next try.",
+    ),
+    "connection.stopped": (
+        ConnectionTold,
+        "A remote refuses our login: nothing is sent until somebody resumes the connection.",
+    ),
+    "connection.back": (ConnectionTold, "Calls go out to a remote again."),
     "inbox.quarantined": (DeliveryQuarantinedTold, "A delivery could not be read."),
 }
 """Every type of event: what its `data` holds, and what it tells."""

@@ -68,7 +68,7 @@ class Limits:
 class Standing:
     """How a connection stands, as it is shown."""
 
-    breaker: Breaker
+    breaker: Breaker = field(default_factory=Breaker)
     changed_by: str | None = None
     """`hub`, `configuration`, or who resumed it; None while nothing ever happened."""
 
@@ -715,4 +715,4 @@ def shown_reason(breaker: Breaker) -> dict[str, Any] | None:
 
 
 def _standing(row: ConnectionStateRow | None) -> Standing:
-    return Standing(Breaker()) if row is None else Standing(breaker_of(row), row.changed_by)
+    return Standing() if row is None else Standing(breaker_of(row), row.changed_by)

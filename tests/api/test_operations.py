@@ -12,6 +12,8 @@ from adapters.memory.remote import Fault
 from middleware.api.schemas import operations as schemas
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import Quarantined
+from middleware.contract.errors import Unauthorised
+from middleware.domain.turns import Urgency
 from tests.api.conftest import Api, both_databases, event
 from tests.api.test_problems import shape
 
@@ -90,6 +92,81 @@ def test_what_a_check_finds_wrong_is_no_error(declared: Api) -> None:
     assert declared.get(f"/v1/connections/{erp}/health").json()["status"] == "failing"
 
 
+def stop(declared: Api) -> str:
+    """Let the ERP refuse our login until it is stopped; answers its path."""
+    erp = declared.stage.names["erp"]
+    declared.stage.erp.script.arm(Fault.DENIED, operation="read_order", times=2)
+    remote = declared.stage.hub.gate.remote(erp, Urgency.AGENT)
+    for _ in range(2):
+        with pytest.raises(Unauthorised):
+            remote.read_order(declared.stage.order.ref)
+        declared.stage.time.pass_(seconds=30)
+    return f"/v1/connections/{erp}"
+
+
+@both_databases
+def test_a_connection_says_whether_calls_go_out(declared: Api) -> None:
+    path = f"/v1/connections/{declared.stage.names['erp']}"
+    before = schemas.ConnectionShown.model_validate(declared.get(path).json())
+    assert (before.state, before.since, before.reason) == ("closed", None, None)
+    stop(declared)
+    for shown in (
+        declared.get(path).json(),
+        declared.get(f"{path}/health").json(),
+        next(c for c in declared.get("/v1/connections").json()["data"] if c["name"] == before.name),
+    ):
+        assert (shown["state"], shown["until"], shown["changed_by"]) == ("stopped", None, "hub")
+        assert shown["reason"]["cause"] == "refused"
+        assert shown["reason"]["operation"] == "read_order"
+        assert "configuration" not in shown["reason"]
+    assert {"name": "connections", "ok": False, "detail": "1 stopped, 3 unchecked"} in (
+        declared.get("/readyz").json()["parts"]
+    )
+
+
+@both_databases
+def test_a_stopped_connection_is_resumed_by_a_person(declared: Api) -> None:
+    path = stop(declared)
+    resumed = declared.post(f"{path}/resume", scopes=("connections:check",))
+    assert resumed.status_code == 200
+    shown = schemas.ConnectionShown.model_validate(resumed.json())
+    assert shown.state == "closed"
+    assert shown.changed_by
+    assert shown.changed_by.startswith("key_")
+    assert shown.reason is not None
+    assert "one call goes out at a time" in shown.reason.message
+    remote = declared.stage.hub.gate.remote(shown.name, Urgency.AGENT)
+    assert remote.read_order(declared.stage.order.ref)
+    with declared.stage.hub.database.read() as uow:
+        audited = [row.action for row in uow.audit.about(shown.name)]
+    assert audited == ["connection.stop", "connection.resume"]
+    # Again: nothing changes, and nothing more is audited.
+    assert declared.post(f"{path}/resume").json()["state"] == "closed"
+    assert declared.stage.events()[-1] == "connection.back"
+
+
+def test_only_who_may_check_may_resume(declared: Api) -> None:
+    path = stop(declared)
+    answer = declared.post(f"{path}/resume", scopes=("connections:read",))
+    assert shape(answer)["code"] == "forbidden"
+    assert declared.get(path).json()["state"] == "stopped"
+
+
+def test_what_only_receives_is_not_resumed(declared: Api) -> None:
+    assert shape(declared.post("/v1/connections/insta/resume"))["code"] == "not-found"
+
+
+def test_a_second_check_waits_after_one_that_found_something(declared: Api) -> None:
+    erp = declared.stage.names["erp"]
+    declared.stage.erp.script.arm(Fault.DENIED, operation="check")
+    declared.post(f"/v1/connections/{erp}/check")
+    again = declared.post(f"/v1/connections/{erp}/check").json()
+    assert again["ok"] is False
+    assert again["findings"][0]["remedy"] == "Check again in 30 seconds."
+    declared.stage.time.pass_(seconds=30)
+    assert declared.post(f"/v1/connections/{erp}/check").json()["ok"] is True
+
+
 def test_a_check_that_hangs_ends_with_its_deadline(declared: Api) -> None:
     erp = declared.stage.names["erp"]
     declared.stage.erp.script.arm(Fault.SLOW, operation="check", seconds=0.19)
@@ -102,9 +179,9 @@ def test_a_connection_that_only_receives_has_nothing_to_check(declared: Api) -> 
     assert declared.post("/v1/connections/insta/check").json()["ok"] is True
 
 
-@pytest.mark.parametrize("path", ["", "/health", "/check"])
+@pytest.mark.parametrize("path", ["", "/health", "/check", "/resume"])
 def test_no_such_connection(declared: Api, path: str) -> None:
-    method = "POST" if path == "/check" else "GET"
+    method = "POST" if path in ("/check", "/resume") else "GET"
     assert shape(declared.call(method, f"/v1/connections/none{path}"))["code"] == "not-found"
 
 

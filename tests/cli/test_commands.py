@@ -7,9 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from middleware.store.database import Database
 
 CONFIG = """\
 log_level = "ERROR"
@@ -87,9 +90,37 @@ def test_connections_are_checked(folder: Path) -> None:
     assert json.loads(checked.stdout)["shop"]["ok"]
 
 
+def test_a_stopped_connection_is_listed_and_resumed(folder: Path) -> None:
+    (shop,) = json.loads(amends(folder, "connections", "list", "--json").stdout)
+    assert (shop["name"], shop["state"], shop["since"]) == ("shop", "closed", None)
+    database = Database(f"sqlite:///{folder / 'amends.db'}")
+    with database.begin() as uow:
+        row = uow.connections.locked_state("shop", at=datetime.now(UTC))
+        row.state, row.version = "stopped", 1
+        row.reason = {"cause": "refused", "message": "wrong password", "refusals": 2}
+    database.close()
+    listed = amends(folder, "connections", "list").stdout
+    assert "stopped" in listed
+    assert "wrong" in listed
+    resumed = amends(folder, "connections", "resume", "shop")
+    assert resumed.stdout.startswith("shop: closed; resumed after a refused login")
+    (shop,) = json.loads(amends(folder, "connections", "list", "--json").stdout)
+    assert (shop["state"], shop["changed_by"]) == ("closed", "cli")
+    unknown = amends(folder, "connections", "resume", "nobody")
+    assert (unknown.returncode, "nobody" in unknown.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("addition", "told"),
     [
+        ("[connections.shop.limits]\ncalls_at_once = 0\n", "connections.shop.limits.calls_at_once"),
+        ("[connections.shop.limits]\ncalls_an_hour = 9\n", "connections.shop.limits.calls_an_hour"),
+        ('[connections.shop.limits]\nrest = "soon"\n', "connections.shop.limits.rest"),
+        (
+            '[connections.shop.limits]\nrest = "1h"\n',
+            "connections.shop.limits: Value error, longest_rest is not shorter than rest",
+        ),
+        ('[connections.shop.limits]\nlogin_pause = "0s"\n', "login_pause is more than nothing"),
         ("bogus = 1\n", "jobs.sync-shop.bogus"),
         ("[connections.x]\n", "an adapter, an inlet, or both"),
         ('[connections.x]\nadapter="memory"\nsecrets={token="plain"}\n', "env:NAME or file:PATH"),

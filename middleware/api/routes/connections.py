@@ -11,14 +11,16 @@ from starlette.responses import Response
 from middleware.api import examples, paging
 from middleware.api.answers import answer
 from middleware.api.describe import operation
-from middleware.api.door import Route, TheDoor
+from middleware.api.door import Asking, Route, TheDoor
 from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import operations as schemas
 from middleware.contract.actions import Operation
 from middleware.contract.capabilities import WRITES, capabilities_of
 from middleware.contract.errors import RemoteError
+from middleware.domain.breaker import ALWAYS
 from middleware.domain.problems import NotFoundError
 from middleware.flows import check
+from middleware.flows.gate import Standing, shown_reason
 from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
@@ -44,8 +46,9 @@ def list_connections(
     with door.hub.database.read() as uow:
         rows = [row for row in uow.connections.all() if row.name > (here.text or "")]
     rows, following = paging.leaf(door.cursors, here, rows[: here.fetch], lambda row: [row.name])
+    standings = door.hub.gate.standings()
     page = schemas.ConnectionPage(
-        data=[_shown(door.hub, row) for row in rows],
+        data=[_shown(door.hub, row, standings.get(row.name, Standing())) for row in rows],
         next_cursor=following,
         has_more=following is not None,
     )
@@ -58,8 +61,26 @@ def list_connections(
     **operation(Scope.CONNECTIONS_READ, "not-found", example=examples.CONNECTION),
 )
 def get_connection(name: str, request: Request, door: TheDoor) -> Response:
-    """Show one connection: its adapter, its inlet, and what it can do."""
-    return answer(request, _shown(door.hub, _row(door.hub, name)))
+    """Show one connection: its adapter, what it can do, and whether calls go out to it."""
+    row = _row(door.hub, name)
+    return answer(request, _shown(door.hub, row, door.hub.gate.standing(name)))
+
+
+@router.post(
+    "/v1/connections/{name}/resume",
+    response_model=schemas.ConnectionShown,
+    **operation(Scope.CONNECTIONS_CHECK, "not-found", example=examples.CONNECTION_RESUMED),
+)
+def resume_connection(name: str, request: Request, door: TheDoor, asker: Asking) -> Response:
+    """Let calls out again to a connection that rests or is stopped.
+
+    One stops when its remote refuses our login twice, since a third time may lock the account:
+    mend the credentials first. After that calls go out one at a time until one is let in, and
+    another refusal stops it at once. Nothing changes for a connection that is open.
+    """
+    row = _row(door.hub, name)
+    standing = door.hub.gate.resume(name, asker)
+    return answer(request, _shown(door.hub, row, standing))
 
 
 @router.post(
@@ -77,7 +98,9 @@ def check_connection(
 ) -> Response:
     """Prove credentials and permissions without touching anything, and keep what was found.
 
-    A remote that refuses or does not answer is a finding with its remedy, not an error.
+    A remote that refuses or does not answer is a finding with its remedy, not an error. It asks
+    also where calls rest or are stopped, and ends a rest if all is well. After one that found
+    something wrong the next waits for a while: it may be a login, and too many lock an account.
     """
     health = check.check(door.hub, name, deadline=timedelta(milliseconds=deadline_ms))
     return answer(request, _check(health))
@@ -89,12 +112,13 @@ def check_connection(
     **operation(Scope.CONNECTIONS_READ, "not-found", example=examples.HEALTH),
 )
 def get_connection_health(name: str, request: Request, door: TheDoor) -> Response:
-    """Show the last check, and up to when each kind of record is known to be completely read."""
+    """Show whether calls go out, the last check, and how completely records were read."""
     row = _row(door.hub, name)
     with door.hub.database.read() as uow:
         cursors = queries.cursors_of(uow, name)
         quarantined = queries.quarantined_count(uow, name)
     shown = schemas.HealthShown(
+        **_standing(door.hub.gate.standing(name)),
         name=name,
         status=status_of(row),
         last_check=_check(row.health),
@@ -127,10 +151,24 @@ def _row(hub: Hub, name: str) -> queries.ConnectionRow:
     return row
 
 
-def _shown(hub: Hub, row: queries.ConnectionRow) -> schemas.ConnectionShown:
+def _standing(standing: Standing) -> dict[str, Any]:
+    """The members of a `StandingShown`."""
+    breaker = standing.breaker
+    reason = shown_reason(breaker)
+    return {
+        "state": breaker.state.value,
+        "since": None if breaker.since == ALWAYS else breaker.since,
+        "until": breaker.until,
+        "reason": None if reason is None else schemas.CauseShown(**reason),
+        "changed_by": standing.changed_by,
+    }
+
+
+def _shown(hub: Hub, row: queries.ConnectionRow, standing: Standing) -> schemas.ConnectionShown:
     capabilities, problem = _capabilities(hub, row.name)
     inlet = hub.options.inlets.get(row.name)
     return schemas.ConnectionShown(
+        **_standing(standing),
         name=row.name,
         adapter=None if row.adapter.startswith("inlet:") else row.adapter,
         inlet=inlet.source if inlet is not None else None,

@@ -16,6 +16,7 @@ from middleware.api.door import Route, TheDoor
 from middleware.api.routes.connections import status_of
 from middleware.api.schemas import operations as schemas
 from middleware.domain.problems import NotFoundError
+from middleware.flows.gate import Standing
 from middleware.flows.hub import Hub
 from middleware.store import queries
 
@@ -43,10 +44,11 @@ _READY: dict[str, Any] = operation(
             {"name": "database", "ok": True, "detail": "sqlite"},
             {"name": "migrations", "ok": True, "detail": "at head"},
             {"name": "worker", "ok": True, "detail": "there is one"},
-            {"name": "connections", "ok": False, "detail": "1 failing, 2 ok"},
+            {"name": "connections", "ok": False, "detail": "2 ok, 1 stopped"},
         ],
     },
-    says="The hub takes work. `degraded` means that some connections failed their last check.",
+    says="The hub takes work. `degraded` means that some connections failed their last check, or "
+    "that no calls go out to them.",
 )
 _READY["responses"][503] = {
     "description": "The hub is not ready; the parts say why.",
@@ -98,8 +100,12 @@ def _parts(hub: Hub) -> list[schemas.PartShown]:
     try:
         hub.database.ping()
         migrated = queries.migrated(hub.database)
+        standings = hub.gate.standings() if migrated else {}
         with hub.database.read() as uow:
-            states = Counter(status_of(row) for row in uow.connections.all())
+            states = Counter(
+                _how_it_is(row, standings.get(row.name, Standing()))
+                for row in uow.connections.all()
+            )
             worker = hub.engine.working or (
                 not hub.database.sqlite and queries.a_worker_is_there(uow, lease=SILENT_FOR)
             )
@@ -120,5 +126,15 @@ def _parts(hub: Hub) -> list[schemas.PartShown]:
             ok=worker,
             detail="there is one" if worker else "none; run `amends worker`",
         ),
-        part(name="connections", ok=not states["failing"], detail=told or "none declared"),
+        part(
+            name="connections",
+            ok=not any(states[bad] for bad in ("failing", "resting", "stopped")),
+            detail=told or "none declared",
+        ),
     ]
+
+
+def _how_it_is(row: queries.ConnectionRow, standing: Standing) -> str:
+    """stopped or resting where no calls go out for long, else what its last check found."""
+    breaker = standing.breaker
+    return breaker.state.value if breaker.worth_telling else str(status_of(row))

@@ -29,7 +29,34 @@ class CheckShown(Shown):
     findings: list[FindingShown]
 
 
-class ConnectionShown(Shown):
+class CauseShown(Shown):
+    """Why nothing is sent to a remote, or less than was configured."""
+
+    cause: Literal["down", "throttled", "refused"]
+    """It does not answer; it asked us to wait; it refused our login."""
+    message: str
+    code: str | None
+    """The remote's own code, where it gave one."""
+    operation: str | None
+    """What was asked when it happened."""
+
+
+class StandingShown(Shown):
+    """Whether calls go out to a remote."""
+
+    state: Literal["closed", "resting", "stopped"]
+    """As of a circuit breaker: `closed` lets calls through, `resting` none until `until`,
+    `stopped` none until somebody resumes it."""
+    since: Moment | None
+    """`null` while nothing ever happened."""
+    until: Moment | None
+    """While resting: when the next call tries whether it is back."""
+    reason: CauseShown | None
+    changed_by: str | None
+    """`hub`, `configuration`, or who resumed it."""
+
+
+class ConnectionShown(StandingShown):
     """One configured remote."""
 
     name: str
@@ -58,8 +85,8 @@ class FreshnessShown(Shown):
     run_id: str
 
 
-class HealthShown(Shown):
-    """How a connection is: its last check, and how fresh what was read from it is."""
+class HealthShown(StandingShown):
+    """How a connection is: whether calls go out, its last check, and how fresh its records are."""
 
     name: str
     status: Literal["ok", "failing", "unchecked"]
