@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from middleware.contract.capabilities import Connection, WritesNotes
 from middleware.contract.mapping import MappingSet
 from middleware.domain.breaker import Thresholds
-from middleware.domain.policy import Policy
+from middleware.domain.policy import built_in
 from middleware.domain.turns import Rate
 from middleware.flows import carry, deliver, receive, reconcile, sync
 from middleware.flows.engine import Engine
@@ -240,7 +240,7 @@ def options_of(settings: Settings) -> Options:
         limits={
             name: limits_of(connection.limits) for name, connection in settings.connections.items()
         },
-        policy=Policy(**settings.policy.model_dump()),
+        policy=built_in(**settings.policy.model_dump()),
         auto_link=AutoRules(enabled=settings.links.auto),
         cases_to=settings.actions.cases_to,
         orders_from=tuple(settings.actions.orders_from),

@@ -26,7 +26,7 @@ from middleware.contract.actions import (
     Operation,
     StoreCreditRequest,
 )
-from middleware.contract.canonical import Frozen, Money, Order
+from middleware.contract.canonical import Frozen, Money, Order, Text
 from middleware.contract.capabilities import KeyTraits
 from middleware.contract.errors import (
     Duplicated,
@@ -100,6 +100,8 @@ class Wanted(Frozen):
     case: CaseWanted | None = None
     note: str | None = None
     """Text for the conversation; empty means the hub's own sentence, None means no note."""
+    evidence: Annotated[tuple[Text, ...], Field(max_length=20)] = ()
+    """Where the proof lies: addresses of photos and documents that the asker has seen."""
 
     @model_validator(mode="before")
     @classmethod

@@ -78,3 +78,17 @@ class KeyInUseError(ProblemError):
 class StaleVersionError(ProblemError):
     status = 412
     slug = "stale-version"
+
+
+class PolicyRefusedError(ProblemError):
+    """The policy in force does not allow it; `more["rules"]` names each rule that says so."""
+
+    status = 403
+    slug = "policy-refused"
+
+
+class EvidenceMissingError(ProblemError):
+    """The policy in force asks for evidence that the request does not bring."""
+
+    status = 422
+    slug = "evidence-missing"

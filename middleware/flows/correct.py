@@ -5,6 +5,7 @@ An action is planned and stored with its keys in one transaction, which also owe
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from middleware.contract.actions import (
@@ -15,13 +16,16 @@ from middleware.domain.actions import (
     StepState,
     Wanted,
 )
+from middleware.domain.approval import Approval
 from middleware.domain.ids import new_id, step_key
+from middleware.domain.policy import Verdict
 from middleware.domain.problems import (
     ConflictError,
     ForbiddenError,
     KeyReusedError,
+    PolicyRefusedError,
 )
-from middleware.flows import life, plan
+from middleware.flows import life, plan, policies
 from middleware.flows.hub import Asker, Hub
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ActionRow, ActionStepRow
@@ -33,8 +37,12 @@ def create(hub: Hub, wanted: Wanted, asker: Asker) -> tuple[str, bool]:
     Answers the action's id and whether it is new; the same idempotency key with the same body
     answers the first one's. Raises KeyReusedError for another body.
     """
-    with hub.database.begin() as uow:
-        return create_in(hub, uow, wanted, asker)
+    try:
+        with hub.database.begin() as uow:
+            return create_in(hub, uow, wanted, asker)
+    except PolicyRefusedError as error:
+        policies.note_refusal(hub, error, asker, wanted.operation)
+        raise
 
 
 def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[str, bool]:
@@ -55,21 +63,31 @@ def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[
                 )
             assert first.answer is not None, "a committed key has its answer"
             return str(first.answer["id"]), False
-    made = plan.plan(hub, uow, wanted, lock=True)
+    made = plan.plan(hub, uow, wanted, asker, lock=True)
+    if made.judged is not None:
+        policies.hold_to(made.judged)
+    verdict = made.judged.verdict if made.judged is not None else Verdict()
+    approval = None
+    if verdict.stages:
+        approval = Approval.begun(
+            verdict.stages, rule=made.approval or "", at=now, lifetime=hub.options.action_lifetime
+        )
     action = ActionRow(
         id=new_id("act"),
         kind=wanted.operation.value,
-        state=(ActionState.AWAITING_APPROVAL if made.approval else ActionState.QUEUED).value,
+        state=(ActionState.AWAITING_APPROVAL if approval else ActionState.QUEUED).value,
         complaint_id=wanted.complaint_id,
         person_id=made.person_id,
         order_ref=str(made.order.ref) if made.order else None,
         request=wanted.model_dump(mode="json"),
         value=made.value.model_dump(mode="json") if made.value else None,
         requested_by=asker.principal,
+        role=asker.role,
         customer=made.customer,
         undoes=made.undoes.id if made.undoes else None,
-        approval={"rule": made.approval} if made.approval else None,
-        expires_at=now + hub.options.action_lifetime,
+        approval=approval.kept() if approval else None,
+        policy=made.judged.kept() if made.judged else None,
+        expires_at=(approval and approval.ends_at) or now + hub.options.action_lifetime,
         created_at=now,
         updated_at=now,
     )
@@ -117,13 +135,27 @@ def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[
         approval=made.approval,
     )
     life.tell(hub, uow, "action.requested", action, now)
-    if made.approval is None:
-        life.owe_pass(hub, uow, action, at=now)
+    if approval is None:
+        _begin(hub, uow, action, verdict.cool_off, now)
     return action.id, True
 
 
+def _begin(
+    hub: Hub, uow: UnitOfWork, action: ActionRow, cool_off: timedelta | None, now: datetime
+) -> None:
+    """Owe an accepted action its first pass, after the cooling-off where there is one."""
+    action.state = ActionState.QUEUED.value
+    action.not_before = now + cool_off if cool_off else None
+    action.expires_at = (action.not_before or now) + hub.options.action_lifetime
+    life.owe_pass(hub, uow, action, at=now, delay=cool_off)
+
+
 def approve(hub: Hub, action_id: str, asker: Asker, *, grant: bool, reason: str | None) -> None:
-    """Grant or deny an action that awaits approval. Whoever asked for it cannot."""
+    """Grant or deny the open stage of an action that awaits approval.
+
+    Whoever asked for the action cannot, nor whoever decided an earlier stage, nor somebody of
+    another role than the stage names. The action goes on once every stage is granted.
+    """
     now = hub.clock()
     with hub.database.begin() as uow:
         action = life.locked(uow, action_id)
@@ -131,17 +163,19 @@ def approve(hub: Hub, action_id: str, asker: Asker, *, grant: bool, reason: str 
             raise ConflictError(f"the action is {action.state}; there is nothing to approve")
         if action.requested_by == asker.principal:
             raise ForbiddenError("whoever asked for an action cannot approve it")
-        action.approval = {
-            **(action.approval or {}),
-            "by": asker.principal,
-            "at": now.isoformat(),
-            "granted": grant,
-            "reason": reason,
-        }
-        if grant:
-            action.state = ActionState.QUEUED.value
-            action.expires_at = now + hub.options.action_lifetime
-            life.owe_pass(hub, uow, action, at=now)
+        approval = Approval.read(action.approval).decided(
+            by=asker.principal,
+            role=asker.role,
+            grant=grant,
+            reason=reason,
+            at=now,
+            lifetime=hub.options.action_lifetime,
+        )
+        action.approval = approval.kept()
+        if approval.ends_at is not None:
+            action.expires_at = approval.ends_at
+        elif grant:
+            _begin(hub, uow, action, cool_off_of(action), now)
         else:
             life.cancel_steps(uow, action)
             life.end(hub, uow, action, ActionState.REJECTED, now)
@@ -180,14 +214,27 @@ def cancel(hub: Hub, action_id: str, asker: Asker) -> None:
         )
 
 
+def cool_off_of(action: ActionRow) -> timedelta | None:
+    """How long an action waits once it is accepted, by the verdict that it was asked for under."""
+    kept = (action.policy or {}).get("verdict")
+    return Verdict.model_validate(kept).cool_off if kept else None
+
+
 def expire_approval(hub: Hub, action_id: str) -> None:
-    """End an action that nobody approved in time."""
+    """Hand a stage that nobody decided in time to its delegates, or end the action."""
     now = hub.clock()
     with hub.database.begin() as uow:
         action = uow.actions.get(action_id, lock=True)
         if action is None or action.state != ActionState.AWAITING_APPROVAL:
             return
         if now < action.expires_at:
+            return
+        approval = Approval.read(action.approval).lapsed(now)
+        if approval is not None and approval.ends_at is not None:
+            action.approval = approval.kept()
+            action.expires_at = approval.ends_at
+            life.changed(action, now)
+            uow.audit.write(at=now, actor="hub", action="action.delegate", subject=action.id)
             return
         life.cancel_steps(uow, action)
         life.end(hub, uow, action, ActionState.EXPIRED, now)

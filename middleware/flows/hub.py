@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 
-from middleware.domain.policy import Policy
+from middleware.domain.policy import Policy, built_in
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Gate, Limits
 from middleware.registry import Registry
@@ -50,7 +50,8 @@ class Options:
 
     inlets: Mapping[str, InletOptions] = field(default_factory=dict)
     endpoints: Mapping[str, EndpointOptions] = field(default_factory=dict)
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=built_in)
+    """The configured policy; in force until one is stored."""
     auto_link: AutoRules = field(default_factory=AutoRules)
     phone_regions: tuple[str, ...] = ()
     """Where the customers live: how phone numbers without a country are read."""
@@ -80,6 +81,8 @@ class Asker:
     request_id: str | None = None
     key: str | None = None
     route: str = "POST /v1/actions"
+    role: str | None = None
+    """What the policy takes them for; None is subject to the limits of all roles."""
     body_hash: str = ""
 
 

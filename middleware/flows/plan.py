@@ -43,15 +43,17 @@ from middleware.domain.actions import (
     worth,
 )
 from middleware.domain.budget import WHOLE, Budget, NotInTheOrderError, Take, takes_of
-from middleware.domain.policy import approval_rule
+from middleware.domain.policy import GIVES_VALUE, HUB, Ask
 from middleware.domain.problems import (
     ConflictError,
     InvalidError,
     NotFoundError,
     NotOfferedError,
 )
+from middleware.flows import policies
 from middleware.flows.budget import budget_of
-from middleware.flows.hub import Hub
+from middleware.flows.hub import Asker, Hub
+from middleware.flows.policies import Judged
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
 from middleware.store.tables import ActionRow, ActionStepRow, ComplaintRow
@@ -69,6 +71,10 @@ class Plan:
     complaint: ComplaintRow | None = None
     person_id: str | None = None
     value: Money | None = None
+    owner_known: bool = True
+    """Whether the order, if there is one, is linked to the person."""
+    judged: Judged | None = None
+    """What the policy in force says; None for what the hub does by itself."""
     approval: str | None = None
     """The rule that asks for an approval."""
     budget: Budget | None = None
@@ -84,6 +90,8 @@ class Plan:
     @property
     def customer(self) -> str | None:
         """Whose actions are carried out one after another: the person's, else the account's."""
+        if self.judged is not None and self.judged.facts.customer is not None:
+            return self.judged.facts.customer
         if self.person_id is not None:
             return self.person_id
         if self.order is not None and self.order.account is not None:
@@ -95,10 +103,11 @@ class Plan:
         self.wanted_of.append(wanted)
 
 
-def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, *, lock: bool = False) -> Plan:
+def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker, *, lock: bool = False) -> Plan:
     """Work out what an action will do. Raises a ProblemError that says what is in the way.
 
-    `lock` holds the order's row, so that two actions on one order are planned one after another.
+    `lock` holds the order's row, so that two actions on one order are planned one after another,
+    and what the policy's caps count.
     """
     made = Plan(wanted)
     if isinstance(wanted.request, UndoRequest):
@@ -106,11 +115,12 @@ def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, *, lock: bool = False) -> Pl
     else:
         _about(uow, made, wanted)
         _remedy(hub, uow, made, wanted, lock=lock)
-    owner_known = made.order is None or _owns(uow, made.person_id, made.order)
-    made.approval = approval_rule(
-        hub.options.policy, wanted.operation, value=made.value, owner_known=owner_known
-    )
-    if not owner_known:
+    made.owner_known = made.order is None or _owns(uow, made.person_id, made.order)
+    if asker.principal != HUB:
+        made.judged = policies.judged(hub, uow, made, asker, lock=lock)
+        says = made.judged.verdict.asking(Ask.APPROVE)
+        made.approval = "; ".join(map(str, says)) or None
+    if not made.owner_known:
         made.warnings.append("the order is not linked to the person who complains")
     if wanted.case is not None and wanted.operation is not Operation.CASE:
         _add_case(hub, uow, made, wanted.case)
@@ -390,14 +400,14 @@ class PreviewedStep:
     preview: Preview
 
 
-def preview(hub: Hub, wanted: Wanted) -> tuple[Plan, list[PreviewedStep]]:
+def preview(hub: Hub, wanted: Wanted, asker: Asker) -> tuple[Plan, list[PreviewedStep]]:
     """What an action would do in each system. Nothing is written anywhere.
 
     The remote is asked where it can simulate; otherwise the effect is worked out here and says so
     (`exact=False`).
     """
     with hub.database.read() as uow:
-        made = plan(hub, uow, wanted)
+        made = plan(hub, uow, wanted, asker)
     previews: list[PreviewedStep] = []
     for step, details in zip(made.steps, made.wanted_of, strict=True):
         worked_out = Preview(

@@ -24,6 +24,7 @@ from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
 from middleware.store.nodes import Nodes
 from middleware.store.people import People
+from middleware.store.policies import Policies
 from middleware.store.records import Records
 
 
@@ -42,6 +43,7 @@ class UnitOfWork:
         self.keys = Keys(session)
         self.nodes = Nodes(session)
         self.people = People(session)
+        self.policies = Policies(session)
         self.records = Records(session)
 
 

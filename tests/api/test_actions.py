@@ -13,7 +13,7 @@ import pytest
 from adapters.memory.remote import Fault
 from middleware.api.schemas.actions import ActionPreviewShown, ActionShown
 from middleware.contract.actions import Operation
-from middleware.domain.policy import Policy
+from middleware.domain.policy import built_in
 from middleware.flows import correct
 from tests.api.conftest import Api, both_databases
 from tests.api.test_problems import shape
@@ -36,7 +36,7 @@ def asked(api: Api, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def nothing_needs_approval(api: Api) -> None:
-    options(api, policy=Policy(approval_of_strangers=False))
+    options(api, policy=built_in(approval_of_strangers=False))
 
 
 def options(api: Api, **changes: Any) -> None:
@@ -73,9 +73,10 @@ def test_an_action_is_carried_out_and_followed(api: Api) -> None:
     assert case.operation is Operation.CASE
     assert api.stage.erp.count(Operation.REPLACEMENT_ORDER, order.key) == 1
     assert api.stage.crm.count(Operation.CASE, case.key) == 1
-    told = [moment.what for moment in shown.timeline]
-    assert told == ["action.create", "action.requested", "action.done"]
-    assert shown.timeline[0].by == shown.requested_by
+    told = sorted(moment.what for moment in shown.timeline)
+    assert told == ["action.create", "action.done", "action.requested", "step.sent", "step.sent"]
+    asked_by = [moment.by for moment in shown.timeline if moment.what == "action.create"]
+    assert asked_by == [shown.requested_by]
 
     (listed,) = api.get(f"/v1/actions?order={api.stage.order.ref}").json()["data"]
     assert listed["id"] == shown.id
@@ -199,13 +200,16 @@ def test_two_decisions_never_take_more_than_there_is(api: Api) -> None:
 
 
 def test_an_answer_may_be_waited_for(api: Api) -> None:
+    answered = threading.Event()
+
     def carry_out() -> None:
-        time.sleep(0.3)
-        api.stage.run_all()
+        while not answered.wait(0.3):
+            api.stage.run_all()
 
     worker = threading.Thread(target=carry_out)
     worker.start()
     answer = create(api, headers={"prefer": "respond-async, wait=20"})
+    answered.set()
     worker.join()
     assert answer.status_code == 202
     assert answer.json()["state"] == "done"
@@ -220,7 +224,7 @@ def test_waiting_ends(api: Api) -> None:
 
 
 def test_an_approval_is_somebody_elses(api: Api) -> None:
-    options(api, policy=Policy(approval_over={"EUR": Decimal(20)}, approval_of_strangers=False))
+    options(api, policy=built_in(approval_over={"EUR": Decimal(20)}, approval_of_strangers=False))
     body = asked(api)
     preview = api.post("/v1/actions/preview", body).json()
     assert preview["needs_approval"].startswith("approval_over")
@@ -243,7 +247,7 @@ def test_an_approval_is_somebody_elses(api: Api) -> None:
 
 
 def test_what_is_rejected_is_not_carried_out(api: Api) -> None:
-    options(api, policy=Policy(approval_over={"EUR": Decimal(20)}, approval_of_strangers=False))
+    options(api, policy=built_in(approval_over={"EUR": Decimal(20)}, approval_of_strangers=False))
     path = create(api).headers["location"]
     rejected = api.post(f"{path}/reject", {"reason": "too dear"}, scopes=("actions:approve",))
     assert rejected.json()["state"] == "rejected"

@@ -13,7 +13,7 @@ from adapters.memory.remote import Fault, Remote
 from middleware.contract.actions import REQUESTS, CancellationRequest, Operation
 from middleware.contract.canonical import Kind
 from middleware.domain.actions import CaseWanted, Wanted
-from middleware.domain.policy import Policy
+from middleware.domain.policy import built_in
 from middleware.domain.problems import (
     ConflictError,
     ForbiddenError,
@@ -33,7 +33,7 @@ ALL_STEPS = [("replacement_order", "done"), ("case", "done")]
 @pytest.fixture
 def free(known: Stage) -> Stage:
     """No approvals asked for."""
-    return known.with_options(policy=Policy(approval_of_strangers=False))
+    return known.with_options(policy=built_in(approval_of_strangers=False))
 
 
 def only(stage: Stage, operation: Operation, remote: Remote, expected: int = 1) -> None:
@@ -363,7 +363,7 @@ def test_keys_belong_to_their_principal(free: Stage) -> None:
 
 def test_over_the_limit_waits_for_somebody_else(free: Stage, asker: Asker) -> None:
     stage = free.with_options(
-        policy=Policy(approval_of_strangers=False, approval_over={"EUR": Decimal(40)})
+        policy=built_in(approval_of_strangers=False, approval_over={"EUR": Decimal(40)})
     )
     action_id, _ = correct.create(stage.hub, stage.wanted(), asker)
     assert stage.state(action_id) == "awaiting_approval"
@@ -379,7 +379,7 @@ def test_over_the_limit_waits_for_somebody_else(free: Stage, asker: Asker) -> No
 
 def test_a_stranger_to_the_order_needs_approval(known: Stage, asker: Asker) -> None:
     with known.hub.database.read() as uow:
-        made = plan.plan(known.hub, uow, known.wanted())
+        made = plan.plan(known.hub, uow, known.wanted(), Asker("key_agent"))
     assert made.approval is not None
     assert made.approval.startswith("approval_of_strangers")
 
@@ -426,7 +426,7 @@ def test_an_order_that_the_hub_does_not_hold_is_not_found(stage: Stage, asker: A
 
 
 def test_a_preview_writes_nothing(free: Stage) -> None:
-    made, previews = plan.preview(free.hub, free.wanted())
+    made, previews = plan.preview(free.hub, free.wanted(), Asker("key_agent"))
     assert made.value is not None
     assert str(made.value) == "49.90 EUR"
     assert [p.step.operation for p in previews] == [Operation.REPLACEMENT_ORDER, Operation.CASE]
@@ -474,7 +474,7 @@ def test_a_cancellation_may_have_a_case_too(free: Stage, asker: Asker) -> None:
 def test_a_preview_does_not_wait_for_a_remote_beyond_its_deadline(free: Stage) -> None:
     stage = free.with_options(read_deadline=timedelta(milliseconds=50))
     stage.erp.script.arm(Fault.SLOW, operation="preview", seconds=0.15)
-    _made, previews = plan.preview(stage.hub, stage.wanted())
+    _made, previews = plan.preview(stage.hub, stage.wanted(), Asker("key_agent"))
     assert not previews[0].preview.exact
     assert "no answer within" in previews[0].preview.warnings[0]
 

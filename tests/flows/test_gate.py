@@ -194,6 +194,12 @@ def test_whoever_is_turned_away_learns_why_and_until_when(make: Callable[..., Li
     with pytest.raises(Transient) as turned:
         line.remote().read()
     assert (turned.value.code, turned.value.retry_after) == ("resting", timedelta(seconds=6))
+    foretold = line.hub.gate.turned_away("erp")
+    assert foretold is not None
+    assert vars(foretold) == vars(turned.value)
+    line.pass_(6)
+    assert line.hub.gate.turned_away("erp") is None
+    line.pass_(-6)
     assert turned.value.message == "erp rests: nobody listens; nothing was sent"
     assert turned.value.system == "scripted"
 

@@ -11,7 +11,7 @@ import sqlmodel
 from adapters.memory.remote import Fault
 from middleware.contract.actions import CaseRequest, Operation
 from middleware.domain.actions import Wanted
-from middleware.domain.policy import Policy
+from middleware.domain.policy import built_in
 from middleware.domain.problems import ConflictError
 from middleware.flows import correct, plan, reconcile
 from middleware.flows.hub import Asker
@@ -22,7 +22,7 @@ from tests.flows.conftest import Stage
 @pytest.fixture
 def free(known: Stage) -> Stage:
     """No approvals asked for."""
-    return known.with_options(policy=Policy(approval_of_strangers=False))
+    return known.with_options(policy=built_in(approval_of_strangers=False))
 
 
 def unknown(stage: Stage, asker: Asker, *, applied: bool) -> str:

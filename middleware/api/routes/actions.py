@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -24,7 +25,7 @@ from middleware.domain.actions import ActionState, Wanted
 from middleware.domain.budget import WHOLE, Budget
 from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.flows import correct, plan
-from middleware.flows.hub import Asker, Hub
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.flows.plan import Plan, PreviewedStep
 from middleware.store import queries
@@ -51,13 +52,15 @@ _REFS = frozenset(("order", "contact", "account", "case", "on"))
         request={"replacement": examples.ACTION_ASKED},
     ),
 )
-def preview_action(asked: schemas.ActionAsked, request: Request, door: TheDoor) -> Response:
+def preview_action(
+    asked: schemas.ActionAsked, request: Request, door: TheDoor, asker: Asking
+) -> Response:
     """Show what an action would do in each system. Nothing is written anywhere.
 
     The remote is asked where it can simulate (`exact`); otherwise the hub works it out and says so.
     """
     wanted = wanted_of(asked)
-    planned, steps = plan.preview(door.hub, wanted)
+    planned, steps = plan.preview(door.hub, wanted, asker)
     return answer(request, _preview(planned, steps))
 
 
@@ -97,12 +100,8 @@ async def create_action(
     """
     key = _key(idempotency_key)
     wanted = wanted_of(asked)
-    asker = Asker(
-        principal=asker.principal,
-        request_id=asker.request_id,
-        key=key,
-        route=ROUTE,
-        body_hash=hashlib.sha256(await request.body()).hexdigest(),
+    asker = replace(
+        asker, key=key, route=ROUTE, body_hash=hashlib.sha256(await request.body()).hexdigest()
     )
     with door.running.only(asker.principal, ROUTE, key):
         action_id, _ = await run_sync(correct.create, door.hub, wanted, asker)
