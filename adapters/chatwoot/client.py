@@ -11,6 +11,7 @@ from typing import Any
 
 from middleware.contract.errors import (
     Ambiguous,
+    Forbidden,
     Permanent,
     Rejected,
     RemoteError,
@@ -57,7 +58,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         401,
         r"authorized to do this",
-        Unauthorised,
+        Forbidden,
         "the token's user lacks the permission; make the user an agent of the conversation's inbox",
     ),
     _rule(

@@ -10,6 +10,7 @@ from adapters.memory.remote import Refusal, Remote
 from middleware.contract import wire
 from middleware.contract.errors import (
     Ambiguous,
+    Forbidden,
     Missing,
     Rejected,
     RemoteError,
@@ -26,6 +27,7 @@ ERRORS: dict[str, type[RemoteError]] = {
     "busy": Transient,
     "down": Transient,  # this vendor answers it before it begins; many others do not
     "denied": Unauthorised,
+    "forbidden": Forbidden,
     "unknown": Missing,
     "invalid": Rejected,
 }

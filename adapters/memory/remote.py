@@ -312,7 +312,7 @@ class Remote:
     ) -> tuple[Ref, Row, bool]:
         """Do it; True at the end means that the row was there already (only where `unique`)."""
         if operation not in self.permissions:
-            raise Refusal("denied", f"the token may not write a {operation}")
+            raise Refusal("forbidden", f"the token may not write a {operation}")
         rows = self._written.setdefault((operation, key), [])
         if unique and rows:
             return (*rows[0], True)

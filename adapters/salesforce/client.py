@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -28,6 +28,7 @@ from adapters.salesforce.settings import SalesforceSettings, Secrets
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Forbidden,
     Missing,
     NotOffered,
     Permanent,
@@ -71,11 +72,11 @@ RULES: Mapping[str, Rule] = {
     ),
     # The session or its user.
     "INVALID_SESSION_ID": Rule(Unauthorised, "the session is over, and logging in did not help"),
-    "INSUFFICIENT_ACCESS": Rule(Unauthorised, _ACCESS),
-    "INSUFFICIENT_ACCESS_OR_READONLY": Rule(Unauthorised, _ACCESS),
-    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": Rule(Unauthorised, _ACCESS),
+    "INSUFFICIENT_ACCESS": Rule(Forbidden, _ACCESS),
+    "INSUFFICIENT_ACCESS_OR_READONLY": Rule(Forbidden, _ACCESS),
+    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": Rule(Forbidden, _ACCESS),
     "INVALID_FIELD_FOR_INSERT_UPDATE": Rule(
-        Unauthorised, "the hub's user may not write a field, or it is read-only"
+        Forbidden, "the hub's user may not write a field, or it is read-only"
     ),
     "API_DISABLED_FOR_ORG": Rule(Unauthorised, "the hub's user or org may not use the API"),
     "FUNCTIONALITY_NOT_ENABLED": Rule(NotOffered, "the org has not enabled that"),
@@ -287,6 +288,43 @@ class Client:
 
         return self._ask(ask, write=True, operation=operation)
 
+    def update(
+        self,
+        sobject: str,
+        key: str,
+        values: Mapping[str, Any],
+        *,
+        unmodified_since: datetime,
+        operation: str,
+    ) -> None:
+        """Change a record, unless somebody else changed it since: then Transient, and no change.
+
+        Salesforce compares LastModifiedDate, by whole seconds (If-Unmodified-Since, "Conditional
+        Request Headers", REST API Developer Guide; it answers 412).
+        """
+        since = format_datetime(unmodified_since.astimezone(UTC), usegmt=True)
+        headers = {**self._advice(), "If-Unmodified-Since": since}
+
+        def ask(org: Salesforce) -> None:
+            answer = _type_of(org, sobject).update(
+                key, wire(values), raw_response=True, headers=headers
+            )
+            if answer.status_code != 204:
+                raise _Unreadable
+
+        self._ask(ask, write=True, operation=operation)
+
+    def delete(self, sobject: str, key: str, *, operation: str) -> None:
+        """Put a record into the recycle bin; raises Missing where it lies there already."""
+
+        def ask(org: Salesforce) -> None:
+            # Without the whole response, a web page with 200 would pass for success.
+            answer: Any = _type_of(org, sobject).delete(key, raw_response=True)
+            if answer.status_code != 204:
+                raise _Unreadable
+
+        self._ask(ask, write=True, operation=operation)
+
     def plant(
         self,
         sobject: str,
@@ -419,6 +457,13 @@ class Client:
         field = ", ".join(map(str, fields)) if isinstance(fields, list) and fields else None
         if code == "DUPLICATE_VALUE" and (named := _FIELD_OF_DUPLICATE.match(said)):
             field = named.group(1)
+        if status == 412:
+            return Transient(
+                "somebody changed the record at that moment; look at it again",
+                system=SYSTEM,
+                operation=operation,
+                code="412",
+            )
         rule = RULES.get(code or "")
         if code == "REQUEST_LIMIT_EXCEEDED" and "Concurrent" in said:
             rule = _BUSY

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from middleware.contract.errors import (
     Ambiguous,
+    Forbidden,
     Missing,
     NotOffered,
     Rejected,
@@ -78,7 +79,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "UserError",
         r"^You are not allowed to|^Calling button .* is not allowed",
-        Unauthorised,
+        Forbidden,
         "the hub's user lacks a permission",
     ),
     _rule("UserError", r"that don't exist\.?$", Missing, "the record does not exist in Tryton"),
@@ -518,7 +519,7 @@ def _said(rule: Rule, text: str) -> str:
     """Tryton's own words, where they tell more than the rule."""
     if rule.kind != "UserError" or "field" in rule.text.groupindex or rule.error is Missing:
         return ""
-    if rule.error is Unauthorised:
+    if issubclass(rule.error, Unauthorised):
         named = _FORBIDDEN.search(text)
         return named["what"] if named else ""
     return _without_values(text)

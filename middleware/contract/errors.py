@@ -64,6 +64,10 @@ class Unauthorised(Permanent):
     """The credentials are wrong, expired, or lack a permission; the message names which."""
 
 
+class Forbidden(Unauthorised):
+    """The credentials are right, but may not do this: no login was refused, no account locks."""
+
+
 class Missing(Permanent):
     """The record that the request refers to does not exist in the remote."""
 

@@ -17,7 +17,8 @@ and for statuses:
 
 | Status | on a read | on a write |
 |---|---|---|
-| 401, 403, 407 | Unauthorised | Unauthorised |
+| 401, 407 | Unauthorised | Unauthorised |
+| 403 | Forbidden | Forbidden |
 | 404, 410 | Missing | Missing |
 | 425, 429 | Transient | Transient |
 | 501 | NotOffered | NotOffered |
@@ -47,6 +48,7 @@ from middleware.contract.address import AddressRefused
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Forbidden,
     Missing,
     NotOffered,
     Permanent,
@@ -242,8 +244,10 @@ def classify_status(
     def error(kind: type[RemoteError], text: str = text) -> RemoteError:
         return kind(text, system=system, operation=operation, code=code, field=field)
 
-    if status in (401, 403, 407):
+    if status in (401, 407):
         return error(Unauthorised)
+    if status == 403:
+        return error(Forbidden)
     if status in (404, 410):
         return error(Missing)
     if status == 501:

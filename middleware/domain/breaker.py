@@ -25,6 +25,7 @@ from enum import StrEnum
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Forbidden,
     Missing,
     NotOffered,
     Rejected,
@@ -40,7 +41,7 @@ LONGEST_TRY = timedelta(seconds=60)
 """For how long the call that tries keeps the others out; its process may die meanwhile."""
 TRY_AGAIN_IN = timedelta(seconds=2)
 """When to ask again while another call is trying."""
-STOPPED_AGAIN_IN = timedelta(minutes=10)
+STOPPED_AGAIN_IN = timedelta(minutes=5)
 """When to ask again about a stopped connection: a person must come first."""
 QUIET = timedelta(minutes=1)
 """Waits that a system asked for and that are no longer than this are nobody's business."""
@@ -147,7 +148,7 @@ def met(error: BaseException | None) -> Met:
     down.
     """
     match error:
-        case None | Rejected() | Missing() | NotOffered() | Duplicated():
+        case None | Rejected() | Missing() | NotOffered() | Duplicated() | Forbidden():
             return Met.ANSWER
         case Unauthorised():
             return Met.REFUSED

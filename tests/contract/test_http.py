@@ -16,6 +16,7 @@ import pytest
 from middleware.contract import http, wire
 from middleware.contract.errors import (
     Ambiguous,
+    Forbidden,
     Missing,
     NotOffered,
     Permanent,
@@ -159,7 +160,7 @@ ANSWERED: list[tuple[int, type[RemoteError] | None, type[RemoteError] | None]] =
     (204, None, None),
     (400, Rejected, Rejected),
     (401, Unauthorised, Unauthorised),
-    (403, Unauthorised, Unauthorised),
+    (403, Forbidden, Forbidden),
     (404, Missing, Missing),
     (405, Rejected, Rejected),
     (408, Transient, Ambiguous),

@@ -29,6 +29,7 @@ from middleware.contract.capabilities import Clue, Connection, Finding, KeyTrait
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Forbidden,
     Missing,
     NotOffered,
     Permanent,
@@ -284,7 +285,7 @@ def scripted(peer: CrmPeer) -> Scripted:
         ("400 Bad Request", [], Rejected, Rejected),
         ("400 Bad Request", {"weird": 1}, Rejected, Rejected),
         ("403 Forbidden", [{"errorCode": "SOMETHING_NEW", "message": "x"}],
-         Unauthorised, Unauthorised),
+         Forbidden, Forbidden),
         ("400 Bad Request",
          [{"errorCode": "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "message": "UNABLE_TO_LOCK_ROW"}],
          Transient, None),

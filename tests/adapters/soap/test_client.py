@@ -20,6 +20,7 @@ from middleware.contract.canonical import Kind, Money, Ref
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Forbidden,
     Missing,
     NotOffered,
     Permanent,
@@ -372,7 +373,7 @@ def test_a_fault_on_a_write(code: str, kind: type, adapter: Any, remote: Canned)
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [("401 No", Unauthorised), ("403 No", Unauthorised), ("429 Slow", Transient),
+    [("401 No", Unauthorised), ("403 No", Forbidden), ("429 Slow", Transient),
      ("404 No", Ambiguous), ("503 No", Ambiguous), ("400 No", Ambiguous)],
 )  # fmt: skip
 def test_the_status_of_an_unknown_fault_on_a_write(
