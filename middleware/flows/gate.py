@@ -110,6 +110,13 @@ class Gate:
         waiting = WITHIN[Urgency.AGENT] if within is None else within
         return self._line(connection).check(adapter.check, waiting)
 
+    def turned_away(self, connection: str) -> Transient | None:
+        """What a call would be told now instead of being sent; None if it would go out.
+
+        For whoever has something to write down before a call, and need not where none is made.
+        """
+        return self._line(connection).turned_away()
+
     def standing(self, connection: str) -> Standing:
         """How a connection stands, read now."""
         with self._hub.database.read() as uow:
@@ -269,7 +276,7 @@ class _Line:
         refused = self._breaker.since if self._breaker.refusals else None
         last = max((at for at in (self.checked_at, refused) if at is not None), default=None)
         if last is not None and now < last + pause:
-            raise self._turned_away(
+            raise self._transient(
                 "busy",
                 "the last try was turned down; the next one waits, so that the account is not"
                 " locked",
@@ -312,11 +319,21 @@ class _Line:
             self._note(operation, None, began)
         return result
 
+    def turned_away(self) -> Transient | None:
+        self._refresh()
+        return self._closed()
+
     def _refuse_if_closed(self) -> None:
+        turned = self._closed()
+        if turned is not None:
+            raise turned
+
+    def _closed(self) -> Transient | None:
         breaker = self._breaker
         wait = self._wait()
-        if wait is not None:
-            raise self._turned_away(breaker.state.value, told(breaker), wait)
+        if wait is None:
+            return None
+        return self._transient(breaker.state.value, told(breaker), wait)
 
     def _wait(self) -> timedelta | None:
         """How long nothing goes out; None if calls may."""
@@ -340,7 +357,7 @@ class _Line:
             # Another process was quicker, or it is open again.
             self._refuse_if_closed()
 
-    def _turned_away(self, code: str, why: str, wait: timedelta) -> Transient:
+    def _transient(self, code: str, why: str, wait: timedelta) -> Transient:
         return Transient(
             f"{self.name} {why}; nothing was sent",
             retry_after=wait,
@@ -372,7 +389,7 @@ class _Line:
                 asking.look.clear()
             asking.look.wait(min(until - now, wait))
         self._refuse_if_closed()
-        raise self._turned_away(
+        raise self._transient(
             "busy",
             f"is busy: no turn came within {within.total_seconds():g} s",
             BUSY_AGAIN_IN,
