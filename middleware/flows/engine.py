@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 
 APPLICATION = "amends"
 VERSION = "1"
-"""Pinned: the engine hands work only to nodes of the same version, and ours can do each other's."""
+"""Pinned: the engine hands work only to nodes of the same version, and ours can do each other's.
+
+It changes only with the form of what is enqueued. What another release has owed is then owed anew
+in this one's name, once nobody of that release takes it up; see `Engine._adopt`.
+"""
 
 
 class Queue(NamedTuple):
@@ -49,6 +53,9 @@ QUEUES = {
     "sync": Queue(2, polls=4),
     "reconcile": Queue(1, polls=4),
 }
+
+MOST_ADOPTED = 1000
+"""How many flows of another release are looked at in one go."""
 
 GUARDED_SHARE = 0.6
 """The share of its lease in which a node may still begin a write that is not repeatable."""
@@ -103,6 +110,8 @@ class Engine:
         self._stopping = threading.Event()
         self._heart: threading.Thread | None = None
         self._deadline: float | None = None
+        self._others: set[str] = set()
+        """Versions of other releases that were met in this database."""
         self._held = 0
         """Which lease in a row this is: another one begins when a beat comes too late."""
         self.node = "" if database.sqlite else _node_name()
@@ -165,9 +174,8 @@ class Engine:
                 polling_interval_sec=self._poll.total_seconds() * queue.polls,
             )
         self.working = True
-        if not self._database.sqlite:
-            self._heart = threading.Thread(target=self._keep_alive, name="lease", daemon=True)
-            self._heart.start()
+        self._heart = threading.Thread(target=self._keep_alive, name="lease", daemon=True)
+        self._heart.start()
 
     @property
     def stopping(self) -> bool:
@@ -200,6 +208,10 @@ class Engine:
             if not self._database.sqlite:
                 with self._database.begin() as uow:
                     uow.nodes.leave(self.node)
+        if self._heart is not None:
+            # It may be talking to the database, which whoever stops us closes next.
+            self._heart.join(timeout=grace.total_seconds() + 1)
+            self._heart = None
         if self._client is not None:
             self._client.destroy()
             self._client = None
@@ -246,13 +258,18 @@ class Engine:
         return self._client
 
     def _keep_alive(self) -> None:
-        """Take over from nodes that lost their lease, and renew ours, for as long as we live."""
+        """Take over from lost nodes and other releases, and renew our lease, while we live."""
+        first = True
         while True:
             try:
-                self._take_over()
+                if not self._database.sqlite:
+                    self._take_over()
+                self._adopt(look_around=first)
+                first = False
                 if self._stopping.wait(self._lease.total_seconds() / 3):
                     return
-                self._beat()
+                if not self._database.sqlite:
+                    self._beat()
             except Exception:
                 # The database may be away for a while; the guard stops our writes meanwhile.
                 log.exception("lease not renewed")
@@ -284,12 +301,77 @@ class Engine:
         with self._database.read() as uow:
             alive = uow.nodes.alive(lease=self._lease)
         running = self._ready().list_workflows(
-            status="PENDING", load_input=False, load_output=False
+            status="PENDING", app_version=VERSION, load_input=False, load_output=False
         )
         orphans = [w.workflow_id for w in running if w.executor_id not in alive]
         if orphans:
             log.warning("taking over work of lost nodes", extra={"count": len(orphans)})
             self._ready().resume_workflows(orphans)
+
+    def _adopt(self, *, look_around: bool = False) -> None:
+        """Owe anew, in this release's name, what another release has owed and nobody carries.
+
+        The engine would leave that lying for ever: it hands work to nodes of the same version
+        only. A flow is adopted when its node is lost, or when it has been due for a lease without
+        being begun, so that nodes of that release, while they are being replaced, keep their own;
+        on SQLite there is no other worker, and it is adopted at once. Whatever a flow did before,
+        our own rows know, so that it may begin again; see the module's first words.
+
+        To `look_around` is to look at all that is owed, whatever its version: once, at the start.
+        """
+        client = self._ready()
+        versions = None if look_around else self._other_versions()
+        if versions == []:
+            return
+        owed = client.list_workflows(
+            status=["ENQUEUED", "DELAYED", "PENDING"],
+            app_version=versions,
+            limit=MOST_ADOPTED,
+            load_output=False,
+        )
+        self._others |= {w.app_version for w in owed if w.app_version not in (None, VERSION)}
+        late = (time.time() - self._lease.total_seconds()) * 1000
+        alive: set[str] = set()
+        if not self._database.sqlite:
+            with self._database.read() as uow:
+                alive = uow.nodes.alive(lease=self._lease)
+        adopted: list[str] = []
+        with self._database.begin() as uow:
+            for workflow in owed:
+                if workflow.app_version not in self._others or workflow.status == "DELAYED":
+                    continue
+                if workflow.status == "PENDING":
+                    waits = workflow.executor_id in alive
+                else:
+                    waits = not self._database.sqlite and (workflow.updated_at or 0) > late
+                if waits:
+                    continue
+                what = _flow_of(workflow)
+                if what is None:
+                    log.error("flow of another release", extra={"name": workflow.workflow_id})
+                    continue
+                flow, arguments = what
+                # The same name for whoever else adopts it, or does it again after a crash here.
+                name = f"{workflow.workflow_id}@{VERSION}"
+                self.enqueue(uow, flow, *arguments, name=name)
+                adopted.append(workflow.workflow_id)
+        if adopted:
+            log.warning("adopted work of another release", extra={"count": len(adopted)})
+            client.cancel_workflows(adopted)
+
+    def _other_versions(self) -> list[str]:
+        """The versions that have worked here, or that something was owed in."""
+        known = {v["version_name"] for v in self._ready().list_application_versions()}
+        self._others |= known - {VERSION}
+        return sorted(self._others)
+
+
+def _flow_of(workflow: Any) -> tuple[str, list[str]] | None:
+    """Which flow a workflow of the engine's stands for, and with what; None if we don't know it."""
+    match workflow.name, workflow.input:
+        case "flow", {"args": [str(flow), [*arguments]]} if flow in _handlers:
+            return flow, [str(argument) for argument in arguments]
+    return None
 
 
 def _only_worker(database: Database) -> IO[str]:

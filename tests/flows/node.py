@@ -1,7 +1,8 @@
 """A worker in a process of its own, for tests that kill, freeze and restart it.
 
-`python -m tests.flows.node URL DIARY LEASE_S`. What its flows do is written to the diary, one JSON
-object a line; the flow `correct` waits for the file `DIARY.go`, so that it can be caught at work.
+`python -m tests.flows.node URL DIARY LEASE_S VERSION`. What its flows do is written to the diary,
+one JSON object a line; the flow `correct` waits for the file `DIARY.go`, so that it can be caught
+at work. VERSION is that of the release which it stands for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from middleware.flows.engine import Engine, LeaseLostError, WorkerRunningError
+from middleware.flows import engine as engine_module
+from middleware.flows.engine import VERSION, Engine, LeaseLostError, WorkerRunningError
 from middleware.store.database import Database
 
 T = TypeVar("T")
@@ -28,7 +30,8 @@ REFUSED = 3
 """The exit status of a node that was refused because another one works on its database."""
 
 
-def main(url: str, diary: str, lease_s: str) -> int:
+def main(url: str, diary: str, lease_s: str, version: str) -> int:
+    engine_module.VERSION = version
     database = Database(url)
     engine = Engine(database, lease=timedelta(seconds=float(lease_s)))
     lock = threading.Lock()
@@ -111,9 +114,10 @@ def until(
 class Node:
     """A node process: started, and ended with the test whatever happens."""
 
-    def __init__(self, url: str, diary: Diary, *, lease: float) -> None:
+    def __init__(self, url: str, diary: Diary, *, lease: float, version: str = VERSION) -> None:
+        arguments = [url, str(diary.path), str(lease), version]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.node", url, str(diary.path), str(lease)],
+            [sys.executable, "-m", "tests.flows.node", *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
         )
