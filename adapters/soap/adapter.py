@@ -28,6 +28,7 @@ from adapters.soap.client import AlreadyDone, Answer, Client, matches
 from adapters.soap.settings import Secrets, SoapSettings
 from adapters.soap.wsdl import Documents, Library
 from middleware.contract.actions import (
+    CallBackRequest,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
@@ -38,6 +39,8 @@ from middleware.contract.actions import (
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
+    StoreCreditRequest,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import (
     Account,
@@ -64,6 +67,7 @@ from middleware.contract.capabilities import (
     FindsAccounts,
     FindsContacts,
     IssuesCredits,
+    IssuesStoreCredits,
     KeyTraits,
     LintsOwnFiles,
     ListsChanges,
@@ -76,6 +80,8 @@ from middleware.contract.capabilities import (
     ReadsInvoices,
     ReadsOrders,
     ReadsShipments,
+    SchedulesCallBacks,
+    WithdrawsActions,
     WritesNotes,
 )
 from middleware.contract.errors import (
@@ -245,9 +251,15 @@ class SoapAdapter(Adapter, LintsOwnFiles):
         wire = self._wire()
         bindings, interface = self._bindings, wire.interface
         objects: dict[str, ObjectInfo] = {}
-        for operation in bindings.writes:
-            name = bindings.writes[operation].call.operation
-            objects[name] = ObjectInfo(name=name, fields=interface.input_fields(name))
+        for write in bindings.every_write():
+            name = write.call.operation
+            # What the bindings give, the mapping need not.
+            given = {".".join(argument.path) for argument in write.call.arguments}
+            fields = tuple(
+                field.model_copy(update={"required": field.required and field.name not in given})
+                for field in interface.input_fields(name)
+            )
+            objects[name] = ObjectInfo(name=name, fields=fields)
         for kind, call in self._listings():
             mapping = self._mappings.pull(kind)
             within = bindings.manner(call.operation).within
@@ -275,8 +287,15 @@ class SoapAdapter(Adapter, LintsOwnFiles):
             yield kind, changes.call
 
     def key_traits(self, operation: Operation) -> KeyTraits:
-        write = self._bound(operation)
-        return KeyTraits(native=write.native, settle=write.settle)
+        writes = [self._bindings.writes[operation]] if operation in self._bindings.writes else []
+        if operation is Operation.WITHDRAWAL:
+            writes = list(self._bindings.withdrawals.values())
+        if not writes:
+            raise self._not_bound(operation)
+        return KeyTraits(
+            native=all(write.native for write in writes),
+            settle=max(write.settle for write in writes),
+        )
 
     # --- the wire ---------------------------------------------------------------------------------
 
@@ -359,7 +378,7 @@ class SoapAdapter(Adapter, LintsOwnFiles):
         rows = collect(answer.body, result)
         kept = [row for row in rows if matches(row, call.only)] if call.only else rows
         following = None if paging is None else at.after(paging, answer.body, len(rows))
-        return _Part(kept, answer, following)
+        return _Part(kept, answer, following, len(rows))
 
     def _record(self, kind: Kind, row: Tree, call: Call) -> Record:
         """The canonical record of a row; raises MappingError."""
@@ -405,27 +424,35 @@ class SoapAdapter(Adapter, LintsOwnFiles):
 
     # --- writes -----------------------------------------------------------------------------------
 
-    def _bound(self, operation: Operation) -> Write:
+    def _bound(self, operation: Operation, request: Frozen) -> Write:
+        """How a write is made; a withdrawal by what made the record. Raises NotOffered."""
         write = self._bindings.writes.get(operation)
+        if operation is Operation.WITHDRAWAL and isinstance(request, WithdrawalRequest):
+            write = self._bindings.withdrawals.get(request.made_by)
+            if write is None:
+                raise self._not_bound(f"withdrawal of a {request.made_by}", operation)
         if write is None:
-            raise NotOffered(
-                f"the bindings of this connection offer no {operation}",
-                system=SYSTEM,
-                operation=operation,
-            )
+            raise self._not_bound(operation)
         return write
+
+    def _not_bound(self, what: str, operation: str = "") -> NotOffered:
+        return NotOffered(
+            f"the bindings of this connection offer no {what}",
+            system=SYSTEM,
+            operation=operation or what,
+        )
 
     def _payload(self, write: Write, request: Frozen, key: str, call: Call) -> dict[str, Any]:
         """What is sent: what the mapping writes, and the bindings' own arguments."""
-        mapping = self._mappings.push(write.operation)
+        mapping = self._mappings.push(write.mapping)
         with _named(call.operation):
             payload = mapping.write({**request.model_dump(mode="python"), "key": key})
         own = self._arguments(call, {"key": key, "request": request})
         return _merged(payload, own)
 
     def _create(self, operation: Operation, request: Frozen, key: str) -> Receipt:
-        write = self._bound(operation)
-        mapping = self._mappings.push(operation)
+        write = self._bound(operation, request)
+        mapping = self._mappings.push(write.mapping)
         payload = self._payload(write, request, key, write.call)
         duplicate = False
         try:
@@ -449,6 +476,8 @@ class SoapAdapter(Adapter, LintsOwnFiles):
             parts = mapping.read_answer(row)
         existed = write.existed is not None and text(row, write.existed[0]) == write.existed[1]
         made = _text(parts.get("external_id"))
+        if made is None and isinstance(request, WithdrawalRequest):
+            made = request.of.id
         receipt = None
         if made is not None:
             receipt = self._receipt(
@@ -468,11 +497,13 @@ class SoapAdapter(Adapter, LintsOwnFiles):
         return receipt
 
     def _find(self, operation: Operation, request: Frozen, key: str) -> Receipt | None:
-        write = self._bound(operation)
+        write = self._bound(operation, request)
         call = write.find
         rows: dict[str, Tree] = {}
+        seen = 0
         try:
             for part in self._parts(call, {"key": key, "request": request}):
+                seen += part.seen
                 for row in part.rows:
                     if write.key and text(row, write.key) != key:
                         self._refuse_keyless(write, row)
@@ -487,7 +518,10 @@ class SoapAdapter(Adapter, LintsOwnFiles):
                         )
                     rows[row_id] = row
         except Missing:
-            return None
+            if not write.gone:
+                return None
+        if write.gone and not seen and isinstance(request, WithdrawalRequest):
+            return Receipt(ref=request.of, key=key, status="deleted", already_existed=True)
         if len(rows) > 1:
             raise Duplicated(
                 f"{len(rows)} records bear the key {key}; keep one and cancel the others",
@@ -729,7 +763,7 @@ class _ListsChanges(SoapAdapter, ListsChanges, MapsAgain):
 
 class _PreviewsActions(SoapAdapter, PreviewsActions):
     def preview(self, operation: Operation, request: Frozen) -> Preview:
-        write = self._bound(operation)
+        write = self._bound(operation, request)
         rule = write.preview
         if rule is None:
             raise NotOffered(
@@ -737,16 +771,20 @@ class _PreviewsActions(SoapAdapter, PreviewsActions):
                 system=SYSTEM,
                 operation=operation,
             )
-        mapping = self._mappings.push(operation)
-        payload = self._payload(write, request, _PREVIEW_KEY, rule.call)
-        answer = self._wire().call(rule.call.operation, payload, write=False, rule=mapping.fault)
+        mapping = self._mappings.push(write.mapping)
+        payload = self._payload(write, request, _PREVIEW_KEY, write.call)
+        if rule.mapped:
+            asked = self._payload(write, request, _PREVIEW_KEY, rule.call)
+        else:
+            asked = self._arguments(rule.call, {"key": _PREVIEW_KEY, "request": request})
+        answer = self._wire().call(rule.call.operation, asked, write=False, rule=mapping.fault)
         effects = [effect for line in rule.effects for effect in _effects(line, answer.body)]
         warnings = [effect for line in rule.warnings for effect in _effects(line, answer.body)]
         secret = {path for path, field in fit.pushed(mapping.fields, mapping) if field.pii}
         return Preview(
             effects=tuple(effects),
             warnings=tuple(warning.what for warning in warnings),
-            exact=True,
+            exact=rule.mapped,
             payload=_masked(payload, secret),
         )
 
@@ -777,6 +815,14 @@ class _IssuesCredits(SoapAdapter, IssuesCredits):
         return self._find(Operation.CREDIT, request, key)
 
 
+class _IssuesStoreCredits(SoapAdapter, IssuesStoreCredits):
+    def create_store_credit(self, request: StoreCreditRequest, *, key: str) -> Receipt:
+        return self._create(Operation.STORE_CREDIT, request, key)
+
+    def find_store_credit(self, request: StoreCreditRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.STORE_CREDIT, request, key)
+
+
 class _CancelsOrders(SoapAdapter, CancelsOrders):
     def create_cancellation(self, request: CancellationRequest, *, key: str) -> Receipt:
         return self._create(Operation.CANCELLATION, request, key)
@@ -793,6 +839,27 @@ class _OpensCases(SoapAdapter, OpensCases):
         return self._find(Operation.CASE, request, key)
 
 
+class _SchedulesCallBacks(SoapAdapter, SchedulesCallBacks):
+    def create_call_back(self, request: CallBackRequest, *, key: str) -> Receipt:
+        return self._create(Operation.CALL_BACK, request, key)
+
+    def find_call_back(self, request: CallBackRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.CALL_BACK, request, key)
+
+
+class _WithdrawsActions(SoapAdapter, WithdrawsActions):
+    """What was taken back before, by whomever, is found; the fault tables say which codes mean so
+    (`already_done`)."""
+
+    withdrawable: ClassVar[frozenset[Operation]] = frozenset()
+
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        return self._create(Operation.WITHDRAWAL, request, key)
+
+    def find_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt | None:
+        return self._find(Operation.WITHDRAWAL, request, key)
+
+
 class _WritesNotes(SoapAdapter, WritesNotes):
     def create_note(self, request: NoteRequest, *, key: str) -> Receipt:
         return self._create(Operation.NOTE, request, key)
@@ -805,8 +872,10 @@ _WRITES: dict[Operation, type[SoapAdapter]] = {
     Operation.REPLACEMENT_ORDER: _CreatesReplacementOrders,
     Operation.RETURN: _AuthorisesReturns,
     Operation.CREDIT: _IssuesCredits,
+    Operation.STORE_CREDIT: _IssuesStoreCredits,
     Operation.CANCELLATION: _CancelsOrders,
     Operation.CASE: _OpensCases,
+    Operation.CALL_BACK: _SchedulesCallBacks,
     Operation.NOTE: _WritesNotes,
 }
 
@@ -823,17 +892,20 @@ def class_for(bindings: Bindings) -> type[SoapAdapter]:
         (bindings.shipments, _ReadsShipments),
         (bindings.invoices, _ReadsInvoices),
         (bindings.changes, _ListsChanges),
-        ([w for w in bindings.writes.values() if w.preview is not None], _PreviewsActions),
+        ([w for w in bindings.every_write() if w.preview is not None], _PreviewsActions),
+        (bindings.withdrawals, _WithdrawsActions),
     ):
         if bound:
             parts.append(part)
     parts += [_WRITES[operation] for operation in Operation if operation in bindings.writes]
-    kinds = tuple(bindings.changes)
-    key = (*parts, kinds)
+    kinds, withdrawable = tuple(bindings.changes), frozenset(bindings.withdrawals)
+    key = (*parts, kinds, withdrawable)
     if key not in _classes:
         members: dict[str, Any] = {"__module__": __name__, "__doc__": SoapAdapter.__doc__}
         if kinds:
             members["change_kinds"] = kinds
+        if withdrawable:
+            members["withdrawable"] = withdrawable
         _classes[key] = type("SoapAdapter", tuple(parts), members)
     return _classes[key]
 
@@ -912,6 +984,8 @@ class _Part:
     rows: list[Tree]
     answer: Answer
     next: _Position | None
+    seen: int
+    """How many rows there were, with those that `only` passes over."""
 
 
 class _Window:

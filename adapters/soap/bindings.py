@@ -104,6 +104,8 @@ class EffectRule:
 @dataclass(frozen=True, slots=True)
 class PreviewRule:
     call: Call
+    mapped: bool
+    """Whether the operation takes what the mapping writes, and so simulates the write itself."""
     effects: tuple[EffectRule, ...]
     warnings: tuple[EffectRule, ...]
 
@@ -113,6 +115,8 @@ class Write:
     """A write and how it is found again."""
 
     operation: Operation
+    mapping: str
+    """What the push mapping that writes the request is for."""
     place: Place
     call: Call
     find: Call
@@ -124,6 +128,8 @@ class Write:
     native: bool
     settle: timedelta
     receipt: Mapping[str, str]
+    gone: bool
+    """Whether a record that is not there any more is proof too, for a withdrawal."""
     existed: tuple[str, str] | None
     preview: PreviewRule | None
 
@@ -207,6 +213,12 @@ class Bindings:
     invoices: Call | None = None
     changes: Mapping[Kind, Changes] = field(default_factory=dict)
     writes: Mapping[Operation, Write] = field(default_factory=dict)
+    withdrawals: Mapping[Operation, Write] = field(default_factory=dict)
+    """How a write is taken back, by the operation that made it."""
+
+    def every_write(self) -> Iterator[Write]:
+        yield from self.writes.values()
+        yield from self.withdrawals.values()
 
     def manner(self, operation: str) -> Manner:
         return self.manners.get(operation, self.usual)
@@ -214,7 +226,7 @@ class Bindings:
     def calls(self) -> Iterator[Call]:
         """Every bound call."""
         yield from _reads(self)
-        for write in self.writes.values():
+        for write in self.every_write():
             yield write.call
             yield write.find
             if write.preview is not None:

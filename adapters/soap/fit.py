@@ -41,15 +41,15 @@ def against(bindings: Bindings, mappings: MappingSet, wsdl: Interface) -> list[I
     if report.errors:
         return report.issues
     written: dict[int, MappingFile] = {}
-    for operation, write in bindings.writes.items():
-        mapping = mappings.push(operation)
+    for write in bindings.every_write():
+        mapping = mappings.push(write.mapping)
         written[id(write.call)] = mapping
-        if write.preview is not None:
+        if write.preview is not None and write.preview.mapped:
             written[id(write.preview.call)] = mapping
     for call in bindings.calls():
         _check_input(report, bindings, call, written.get(id(call)), wsdl)
         _check_answer(report, bindings, call, wsdl)
-    for write in bindings.writes.values():
+    for write in bindings.every_write():
         _check_rows(report, bindings, write.find, [write.key, *write.receipt.values()], wsdl)
     for changes in bindings.changes.values():
         _check_paths(report, bindings, changes.call, [changes.deleted, changes.as_of], wsdl)

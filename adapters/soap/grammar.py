@@ -37,7 +37,7 @@ from adapters.soap.bindings import (
     PreviewRule,
     Write,
 )
-from middleware.contract.actions import REQUESTS, Operation
+from middleware.contract.actions import COMPOSED, REQUESTS, Operation
 from middleware.contract.canonical import CANONICAL, Kind
 from middleware.contract.mapping import Mapping as MappingFile
 from middleware.contract.mapping import MappingInvalid, MappingSet, document
@@ -77,10 +77,15 @@ RECEIPT_KINDS: Mapping[Operation, Kind] = {
     Operation.REPLACEMENT_ORDER: Kind.ORDER,
     Operation.RETURN: Kind.RETURN,
     Operation.CREDIT: Kind.INVOICE,
+    Operation.STORE_CREDIT: Kind.INVOICE,
     Operation.CANCELLATION: Kind.ORDER,
     Operation.CASE: Kind.CASE,
+    Operation.CALL_BACK: Kind.TASK,
     Operation.NOTE: Kind.NOTE,
 }
+"""What a write makes, unless the file says otherwise; a withdrawal changes what was made."""
+
+_WORDS = tuple(operation.value for operation in Operation if operation not in COMPOSED)
 
 
 # What it may look like.
@@ -223,41 +228,53 @@ _PREVIEW = Keys(
     {
         "operation": Key(_OPERATION, "the operation that simulates"),
         "arguments": Key(_ARGUMENTS, "what it takes beside what the mapping writes"),
+        "mapped": Key(Flag(), "false where it takes its arguments only, such as one that reads"),
         "effects": Key(Many(_EFFECT, "effects"), "what would change"),
         "warnings": Key(Many(_EFFECT, "warnings"), "what stands against it"),
     },
     required=("operation", "effects"),
 )
 _FIND = Keys(
-    {**_CALL_KEYS, "key": Key(_PATH, "our key in a row; rows with another are passed over")},
+    {
+        **_CALL_KEYS,
+        "key": Key(_PATH, "our key in a row; rows with another are passed over"),
+        "gone": Key(Flag(), "a record that is not there any more counts as taken back"),
+    },
     required=("operation", "arguments", "result", "id"),
 )
+_WRITE_KEYS = {
+    "operation": Key(_OPERATION, "the operation, if the mapping file names none"),
+    "arguments": Key(_ARGUMENTS, "what it takes beside what the mapping writes"),
+    "result": Key(_PATH, "where the mapping's `response` begins in the answer"),
+    "kind": Key(Words(tuple(k.value for k in Kind)), "the kind of record that is made"),
+    "native": Key(Flag(), "the remote itself refuses or merges a second write with our key"),
+    "settle_s": Key(
+        Whole(0, 86_400), "seconds in which a write may still happen after its answer was lost"
+    ),
+    "find": Key(_FIND, "how the write is found again by our key"),
+    "receipt": Key(
+        Named(_PATH, "parts of a receipt"), "number, status, at and url in a row of `find`"
+    ),
+    "existed": Key(
+        Keys(
+            {
+                "path": Key(_PATH, "an element of the answer"),
+                "is": Key(Value(), "its value when the record was there before"),
+            },
+            required=("path", "is"),
+        ),
+        "how the answer says that the record was there before",
+    ),
+    "preview": Key(_PREVIEW, "the operation that says what the write would do"),
+}
 _WRITE = Keys(
     {
-        "operation": Key(_OPERATION, "the operation, if the mapping file names none"),
-        "arguments": Key(_ARGUMENTS, "what it takes beside what the mapping writes"),
-        "result": Key(_PATH, "where the mapping's `response` begins in the answer"),
-        "kind": Key(Words(tuple(k.value for k in Kind)), "the kind of record that is made"),
-        "native": Key(Flag(), "the remote itself refuses or merges a second write with our key"),
-        "settle_s": Key(
-            Whole(0, 86_400), "seconds in which a write may still happen after its answer was lost"
+        **_WRITE_KEYS,
+        "of": Key(
+            Named(Keys(_WRITE_KEYS), "operations"),
+            "of a withdrawal: how it is taken back, by the operation that made it",
         ),
-        "find": Key(_FIND, "how the write is found again by our key"),
-        "receipt": Key(
-            Named(_PATH, "parts of a receipt"), "number, status, at and url in a row of `find`"
-        ),
-        "existed": Key(
-            Keys(
-                {
-                    "path": Key(_PATH, "an element of the answer"),
-                    "is": Key(Value(), "its value when the record was there before"),
-                },
-                required=("path", "is"),
-            ),
-            "how the answer says that the record was there before",
-        ),
-        "preview": Key(_PREVIEW, "the operation that says what the write would do"),
-    },
+    }
 )
 _LIST_KEYS = {
     **_CALL_KEYS,
@@ -390,10 +407,11 @@ class _Reader:
             invoices=self._part("read_invoices", Kind.INVOICE),
             changes=self._changes(),
             writes=self._writes(),
+            withdrawals=self._withdrawals(),
         )
         if not any(
             (bound.contacts, bound.accounts, bound.orders, bound.shipments, bound.invoices,
-             bound.changes, bound.writes)
+             bound.changes, bound.writes, bound.withdrawals)
         ):  # fmt: skip
             self._report.error("B007", "the file binds nothing", root.place)
         return bound
@@ -710,36 +728,89 @@ class _Reader:
 
     def _writes(self) -> dict[Operation, Write]:
         made: dict[Operation, Write] = {}
-        for name, entry in _block(self._root, "writes").entries.items():
-            words = [operation.value for operation in Operation]
+        for operation, place, block in self._by_operation(_block(self._root, "writes"), _WORDS):
+            if operation is Operation.WITHDRAWAL:
+                continue
+            if "of" in block.entries:
+                self._report.error(
+                    "M015", f"`of` goes with a withdrawal, not a {operation}", block.place_of("of")
+                )
+            write = self._write(operation, operation, place, block)
+            if write is not None:
+                made[operation] = write
+        return made
+
+    def _withdrawals(self) -> dict[Operation, Write]:
+        """How writes are taken back; each has its own operation and its own proof."""
+        name = Operation.WITHDRAWAL.value
+        entry = _block(self._root, "writes").entries.get(name)
+        if entry is None or not isinstance(entry.node, Block):
+            return {}
+        for other in entry.node.entries:
+            if other != "of":
+                self._report.error(
+                    "M015",
+                    f"a withdrawal has `of` only; put {other!r} below the operation that is taken "
+                    "back",
+                    entry.node.place_of(other),
+                )
+        if "of" not in entry.node.entries:
+            self._report.error(
+                "M012", "key 'of' is missing: say by operation how it is taken back",
+                entry.key.place,
+            )  # fmt: skip
+        made: dict[Operation, Write] = {}
+        words = tuple(word for word in _WORDS if word != name)
+        for operation, place, block in self._by_operation(_block(entry.node, "of"), words):
+            own = f"{name}_of_{operation}"
+            mapping = own if self._mappings.has_push(own) else name
+            write = self._write(Operation.WITHDRAWAL, mapping, place, block, made_by=operation)
+            if write is not None:
+                made[operation] = write
+        return made
+
+    def _by_operation(
+        self, block: Block, words: tuple[str, ...]
+    ) -> Iterator[tuple[Operation, Place, Block]]:
+        for name, entry in block.entries.items():
             if name not in words:
                 self._report.error(
                     "B007", f"{name!r} is no operation{did_you_mean(name, words)}", entry.key.place
                 )
-                continue
-            if isinstance(entry.node, Block):
-                write = self._write(Operation(name), entry.key.place, entry.node)
-                if write is not None:
-                    made[Operation(name)] = write
-        return made
+            elif isinstance(entry.node, Block):
+                yield Operation(name), entry.key.place, entry.node
 
-    def _write(self, operation: Operation, place: Place, block: Block) -> Write | None:
+    def _write(
+        self,
+        operation: Operation,
+        canonical: str,
+        place: Place,
+        block: Block,
+        *,
+        made_by: Operation | None = None,
+    ) -> Write | None:
+        what = operation if made_by is None else f"withdrawal of a {made_by}"
         if "find" not in block.entries:
             self._report.error(
                 "B001",
-                f"{operation} has no `find`: a write that cannot be looked up by its key cannot be "
+                f"{what} has no `find`: a write that cannot be looked up by its key cannot be "
                 "offered, because nobody could tell whether it happened",
                 place,
             )
             return None
-        if not self._mappings.has_push(operation):
+        find_block = _block(block, "find")
+        find = self._call(find_block, "found", request=operation)
+        by_key = any("key" in (a.source[:1] + a.texts[1::2]) for a in find.arguments)
+        gone = _flag(find_block, "gone")
+        self._proves(find_block, operation, by_key=by_key, only=bool(find.only), gone=gone)
+        if not self._mappings.has_push(canonical):
             self._report.error(
                 "B002", f"no mapping file says how a {operation} becomes their request", place
             )
             return None
-        mapping = self._mappings.push(operation)
+        mapping = self._mappings.push(canonical)
         stated = _text(block, "kind")
-        kind = Kind(stated) if stated else RECEIPT_KINDS[operation]
+        kind = Kind(stated) if stated else RECEIPT_KINDS[made_by or operation]
         receipt = {n: str(v) for n, v in _plain(block, "receipt").items()}
         for part in receipt:
             if part not in ("number", "status", "at", "url"):
@@ -748,23 +819,13 @@ class _Reader:
                     f"unknown key {part!r}; a receipt has number, status, at and url",
                     _block(block, "receipt").place_of(part),
                 )
-        find_block = _block(block, "find")
-        find = self._call(find_block, "found", request=operation)
-        by_key = any("key" in (a.source[:1] + a.texts[1::2]) for a in find.arguments)
-        if not by_key and operation is not Operation.CANCELLATION:
-            self._report.error(
-                "B001", "`find` does not look by our key; give an argument `key`", find_block.place
-            )
-        if not by_key and not _text(find_block, "key") and not find.only:
-            self._report.error(
-                "B001",
-                "`find` takes any row for proof; say which with `key` or `only`",
-                find_block.place,
-            )
-        self._answers(mapping)
+        if made_by is None:
+            # What is taken back has an identifier already.
+            self._answers(mapping)
         existed = _block(block, "existed")
         return Write(
             operation=operation,
+            mapping=canonical,
             place=place,
             call=self._call(block, "write", request=operation, operation=mapping.operation or ""),
             find=find,
@@ -774,11 +835,40 @@ class _Reader:
             native=_flag(block, "native"),
             settle=timedelta(seconds=_number(block, "settle_s", 60)),
             receipt=receipt,
+            gone=gone,
             existed=(_text(existed, "path"), str(_value(existed, "is")))
             if existed.entries
             else None,
             preview=self._preview(_block(block, "preview"), operation),
         )
+
+    def _proves(
+        self, find: Block, operation: Operation, *, by_key: bool, only: bool, gone: bool
+    ) -> None:
+        """B001: what `find` answers must be proof that the write happened, and was ours."""
+        if gone and operation is not Operation.WITHDRAWAL:
+            self._report.error("M015", "gone goes with a withdrawal", find.place_of("gone"))
+        if by_key:
+            return
+        if operation is Operation.WITHDRAWAL:
+            if not (only or gone):
+                self._report.error(
+                    "B001",
+                    "`find` takes any row for proof; say with `only` in which state a record was "
+                    "taken back, whoever did it",
+                    find.place,
+                )
+            return
+        if operation is not Operation.CANCELLATION:
+            self._report.error(
+                "B001", "`find` does not look by our key; give an argument `key`", find.place
+            )
+        if not _text(find, "key") and not only:
+            self._report.error(
+                "B001",
+                "`find` takes any row for proof; say which with `key` or `only`",
+                find.place,
+            )
 
     def _answers(self, mapping: MappingFile) -> None:
         if "external_id" not in {rule.key for rule in mapping.file.answer}:
@@ -794,6 +884,7 @@ class _Reader:
             return None
         return PreviewRule(
             call=self._call(block, "write", request=operation),
+            mapped=_value(block, "mapped") is not False,
             effects=self._effects(block.get("effects")),
             warnings=self._effects(block.get("warnings")),
         )

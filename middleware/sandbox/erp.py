@@ -318,6 +318,7 @@ class Created(_Model):
     Ref = Unicode
     Status = Unicode
     CreatedAt = DateTime
+    Repeated = Boolean
     Error = Error
 
 
@@ -595,6 +596,7 @@ def _created(create: Callable[[], Row]) -> Created:
         Ref=row["ref"],
         Status=status.get(row["status"], "PEND"),
         CreatedAt=_moment(row["changed_at"]),
+        Repeated=row.get("repeated"),
     )
 
 

@@ -624,19 +624,21 @@ class Ledger:
         return self.invoice(new_id)
 
     def cancel(self, order_id: int, reason: str, ref: str) -> Row:
-        """Stop an order that has not shipped; asking again under the same reference is fine."""
+        """Stop an order that has not shipped; asking again under the same reference is fine, and
+        the row then says `repeated`."""
         with self._changing() as now:
             order = self.order(order_id)
             too_late = ("ALREADY_SHIPPED", "the order has left the warehouse")
             gone = {"SHIPPED": too_late, "DELIVERED": too_late}
-            if self._stop("orders", order, gone, "order", reason, ref, now):
+            stopped = self._stop("orders", order, gone, "order", reason, ref, now)
+            if stopped:
                 self._db.execute(
                     "UPDATE shipments SET status = 'CANCELLED', changed_at = ? WHERE order_id = ?",
                     (now, order_id),
                 )
                 if order["type"] == "REPLACEMENT":
                     self._put_back(order["lines"])
-            return self.order(order_id)
+            return {**self.order(order_id), "repeated": not stopped}
 
     def cancel_return(self, return_id: int, reason: str, ref: str) -> Row:
         """Call off a return of which nothing has come in."""
@@ -644,8 +646,8 @@ class Ledger:
             row = self.goods_return(return_id)
             too_late = ("ALREADY_RECEIVED", "the goods are back")
             gone = {"RECEIVED": too_late, "CLOSED": too_late}
-            self._stop("returns", row, gone, "rma", reason, ref, now)
-            return self.goods_return(return_id)
+            stopped = self._stop("returns", row, gone, "rma", reason, ref, now)
+            return {**self.goods_return(return_id), "repeated": not stopped}
 
     def void(self, kind: str, invoice_id: int, reason: str, ref: str) -> Row:
         """Take back a credit note that is not paid out, or a voucher that is not spent."""
@@ -656,8 +658,8 @@ class Ledger:
             gone = {"PAID": ("ALREADY_PAID", "the money has been paid out")}
             if kind == "VOUCHER":
                 gone = {"PAID": ("ALREADY_SPENT", "the voucher has been spent")}
-            self._stop("invoices", row, gone, kind.lower(), reason, ref, now)
-            return self.invoice(invoice_id)
+            stopped = self._stop("invoices", row, gone, kind.lower(), reason, ref, now)
+            return {**self.invoice(invoice_id), "repeated": not stopped}
 
     def _stop(
         self,

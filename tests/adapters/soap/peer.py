@@ -21,7 +21,10 @@ from middleware.contract.actions import (
     ReplacementOrderRequest,
     ReturnRequest,
     Speed,
+    StoreCreditRequest,
+    Then,
     WantedLine,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import Kind, Money, Ref
 from middleware.contract.capabilities import Clue, Connection
@@ -54,13 +57,22 @@ _FAULTS = {
     Fault.DUPLICATE: "masked:duplicate",
 }
 _READS = ("Get", "Find", "List", "Simulate")
-_WRITES = ("Create", "Cancel")
+_WRITES = ("Create", "Cancel", "Void")
 _ROWS = {
     Operation.REPLACEMENT_ORDER: "orders",
     Operation.RETURN: "returns",
     Operation.CREDIT: "credits",
+    Operation.STORE_CREDIT: "vouchers",
     Operation.CANCELLATION: "cancellations",
 }
+_NEXT = {
+    Operation.REPLACEMENT_ORDER: "order",
+    Operation.RETURN: "return",
+    Operation.CREDIT: "credit",
+    Operation.STORE_CREDIT: "voucher",
+}
+"""What the ERP calls what a write makes, where it goes on by itself."""
+_TABLES = {Kind.ORDER: "orders", Kind.RETURN: "returns", Kind.INVOICE: "invoices"}
 
 
 class _Once(FaultScript):
@@ -136,6 +148,18 @@ class ErpPeer(Peer):
         )
         return int(made["id"])
 
+    def colleague(self, kind: str, lines: tuple[WantedLine, ...] = (), **more: Any) -> int:
+        """What somebody makes for the known order without asking the hub."""
+        assert self.order is not None
+        units = {"piece": "EA", "box": "BX", "kg": "KG"}
+        wanted = tuple(
+            ledger.WantedLine(int(one.line), one.sku, one.quantity, units[one.unit or "piece"])
+            for one in lines
+        )
+        order: int = self.order["id"]
+        asked = ledger.Request(f"desk-{uuid.uuid4().hex}", order, None, "R99", None, wanted, **more)
+        return int(self.erp.ledger.book(kind, asked)["id"])
+
     def samples(self) -> Samples:
         assert self.order is not None
         order = self.ref(Kind.ORDER, self.order["id"])
@@ -157,11 +181,24 @@ class ErpPeer(Peer):
                     reason=reason,
                     note="Arrived broken.",
                 ),
-                Operation.RETURN: ReturnRequest(order=order, lines=(self.line(),), reason=reason),
+                Operation.RETURN: ReturnRequest(
+                    order=order, lines=(self.line(),), reason=reason, then=Then.NOTHING
+                ),
                 Operation.CREDIT: CreditRequest(
                     order=order, amount=Money(amount=Decimal("0.01"), currency="EUR"), reason=reason
                 ),
+                Operation.STORE_CREDIT: StoreCreditRequest(
+                    order=order,
+                    account=account,
+                    amount=Money(amount=Decimal("0.01"), currency="EUR"),
+                    reason=reason,
+                ),
                 Operation.CANCELLATION: CancellationRequest(order=cancellable),
+                Operation.WITHDRAWAL: WithdrawalRequest(
+                    of=self.ref(Kind.ORDER, self.open_order()),
+                    made_by=Operation.REPLACEMENT_ORDER,
+                    made_under="amends-replaced",
+                ),
             },
             impossible={
                 Operation.REPLACEMENT_ORDER: ReplacementOrderRequest(
@@ -174,12 +211,27 @@ class ErpPeer(Peer):
                 Operation.CREDIT: CreditRequest(
                     order=order, amount=Money(amount=Decimal(100_000), currency="EUR")
                 ),
+                Operation.STORE_CREDIT: StoreCreditRequest(
+                    order=order, amount=Money(amount=Decimal(100_000), currency="EUR")
+                ),
                 Operation.CANCELLATION: CancellationRequest(order=order),
+                Operation.WITHDRAWAL: WithdrawalRequest(
+                    of=order, made_by=Operation.REPLACEMENT_ORDER, made_under="amends-replaced"
+                ),
             },
         )
 
     def count(self, operation: Operation, key: str) -> int:
         return self.erp.ledger.rows_by_ref(key)[_ROWS[operation]]
+
+    def withdrawn(self, of: Ref) -> int:
+        counting = f"SELECT count(*) AS n FROM {_TABLES[of.kind]} WHERE id = ? AND status = ?"
+        return int(self.erp.ledger._all(counting, of.id, "CANCELLED")[0]["n"])
+
+    def too_late(self, made_by: Operation, of: Ref) -> bool:
+        if made_by in _NEXT:
+            self.erp.ledger.advance(_NEXT[made_by], int(of.id))
+        return made_by in _NEXT
 
     def arm(self, fault: Fault, *, write: bool) -> AbstractContextManager[None]:
         """The lie about a write is an error after it was booked; about a read, a login page."""
@@ -198,6 +250,8 @@ class ErpPeer(Peer):
 
     def touch(self, kind: Kind) -> Ref:
         theirs = "customer" if kind in (Kind.ACCOUNT, Kind.CONTACT) else kind.value
+        if kind is Kind.RETURN:
+            self.colleague("return", (self.line(),))
         return self.ref(kind, self.erp.ledger.touch(theirs))
 
     def close(self) -> None:

@@ -81,6 +81,50 @@ WRONG: dict[str, tuple[str, str, str, str, str]] = {
         "{text: key}", "{text: request.order.id}", "{operation: Find, arguments: {text: request",
         "B001", "`find` does not look by our key",
     ),
+    "a withdrawal that says nothing of what": (
+        "  return:", "  withdrawal: {}\n  return:", "withdrawal:", "M012", "key 'of' is missing",
+    ),
+    "a withdrawal that is not told by what was made": (
+        "  return:",
+        "  withdrawal: {operation: Create, of: {return: {operation: Create}}}\n  return:",
+        "operation: Create,", "M015", "put 'operation' below the operation that is taken back",
+    ),
+    "a withdrawal without find": (
+        "  return:", "  withdrawal: {of: {credit: {operation: Create}}}\n  return:",
+        "credit:", "B001", "withdrawal of a credit has no `find`",
+    ),
+    "a withdrawal of what nobody makes": (
+        "  return:", "  withdrawal: {of: {credt: {operation: Create}}}\n  return:",
+        "credt:", "B007", "'credt' is no operation (did you mean 'credit'?)",
+    ),
+    "a withdrawal of a withdrawal": (
+        "  return:", "  withdrawal: {of: {withdrawal: {operation: Create}}}\n  return:",
+        "withdrawal: {operation", "B007", "'withdrawal' is no operation",
+    ),
+    "a withdrawal of which any state is proof": (
+        "  return:",
+        "  withdrawal:\n    of:\n      return:\n        operation: Create\n"
+        "        find: {operation: Find, arguments: {text: request.of.id}, result: Order, id: Id}\n"
+        "  return:",
+        "{operation: Find, arguments: {text: request.of", "B001", "say with `only` in which state",
+    ),
+    "a withdrawal that no mapping file writes": (
+        "  return:",
+        "  withdrawal:\n    of:\n      return:\n        operation: Create\n"
+        "        find: {operation: Find, arguments: {text: request.of.id}, result: Order, id: Id,"
+        " only: {Total: 0}}\n  return:",
+        "return:\n        operation: Create", "B002", "how a withdrawal becomes their request",
+    ),
+    "something of a write that is no withdrawal": (
+        "settle_s: 7", "settle_s: 7\n    of: {credit: {operation: Create}}", "of: {credit", "M015",
+        "`of` goes with a withdrawal, not a return",
+    ),
+    "a deleted record as proof of a write": (
+        "key: Ref}", "key: Ref, gone: true}", "gone", "M015", "gone goes with a withdrawal",
+    ),
+    "an operation that no remote knows": (
+        "  return:", "  undo:", "undo:", "B007", "'undo' is no operation",
+    ),
     "an unknown operation of ours": (
         "  return:", "  retrun:", "retrun:", "B007", "'retrun' is no operation (did you mean",
     ),

@@ -15,7 +15,16 @@ import pytest
 from pydantic import SecretStr
 
 from adapters.soap.adapter import SoapAdapter
-from middleware.contract.actions import Operation, ReplacementOrderRequest, Speed
+from middleware.contract.actions import (
+    CreditRequest,
+    Operation,
+    ReplacementOrderRequest,
+    ReturnRequest,
+    Speed,
+    StoreCreditRequest,
+    Then,
+    WithdrawalRequest,
+)
 from middleware.contract.canonical import (
     Address,
     Handle,
@@ -30,6 +39,7 @@ from middleware.contract.capabilities import (
     Clue,
     Connection,
     OpensCases,
+    SchedulesCallBacks,
     WritesNotes,
     capabilities_of,
 )
@@ -44,6 +54,7 @@ from middleware.contract.errors import (
 )
 from middleware.contract.mapping import Severity
 from middleware.contract.mapping.lint import lint_paths
+from middleware.sandbox import ledger
 from middleware.sandbox.erp import PATH_12, build_erp
 from middleware.sandbox.server import SandboxServer
 from tests.adapters.soap.peer import MAPPINGS, NAME, PASSWORD, ErpPeer
@@ -79,7 +90,7 @@ def request(peer: ErpPeer, **changes: Any) -> ReplacementOrderRequest:
 
 
 def test_it_can_do_what_the_erp_can(adapter: Any) -> None:
-    missing = {OpensCases, WritesNotes}
+    missing = {OpensCases, SchedulesCallBacks, WritesNotes}
     assert set(capabilities_of(type(adapter))) == set(CAPABILITIES) - missing
     with pytest.raises(NotOffered):
         adapter.key_traits(Operation.CASE)
@@ -130,6 +141,143 @@ def test_an_order_as_it_was_placed(peer: ErpPeer, adapter: Any) -> None:
     assert shipment.status is ShipmentStatus.DELIVERED
     (invoice,) = adapter.invoices_of(order.ref)
     assert (invoice.type, invoice.total) == (InvoiceType.INVOICE, order.total)
+
+
+def credit(peer: ErpPeer, number: str = "", **what: Any) -> CreditRequest:
+    """A credit for the known order, or for the one with this number."""
+    row = peer.erp.ledger.order_by_number(number) if number else peer.order
+    assert row is not None
+    return CreditRequest(order=peer.ref(Kind.ORDER, row["id"]), **what)
+
+
+def euros(amount: str) -> Money:
+    return Money(amount=Decimal(amount), currency="EUR")
+
+
+def test_shipping_is_read_and_given_back(peer: ErpPeer, adapter: Any) -> None:
+    theirs = next(o for o in peer.world.orders if o.status == "delivered" and o.shipping)
+    order = adapter.find_order(theirs.number)
+    assert order.shipping == Money(amount=theirs.shipping, currency="EUR")
+    asked = credit(peer, theirs.number, shipping=True)
+    adapter.create_credit(asked, key=key())
+    assert adapter.invoices_of(order.ref)[-1].total == order.shipping
+    with pytest.raises(Rejected) as caught:
+        adapter.create_credit(asked, key=key())
+    assert caught.value.code == "OVER_CREDIT"
+
+
+def test_all_of_an_order_is_given_back(peer: ErpPeer, adapter: Any) -> None:
+    number = peer.world.orders_of("C-1003", status="delivered")[0].number
+    order = adapter.find_order(number)
+    adapter.create_credit(credit(peer, number, full=True), key=key())
+    (given,) = [one for one in adapter.invoices_of(order.ref) if one.type is InvoiceType.CREDIT]
+    assert given.total == order.total
+
+
+def test_a_part_of_what_a_line_cost_is_given_back(peer: ErpPeer, adapter: Any) -> None:
+    theirs = peer.world.orders_of("C-1004", status="delivered")[0]
+    order = adapter.find_order(theirs.number)
+    line = peer.line(sku=order.lines[0].sku, unit=order.lines[0].unit).model_copy(
+        update={"line": order.lines[0].id}
+    )
+    our_key = key()
+    adapter.create_credit(
+        credit(peer, theirs.number, lines=(line,), amount=euros("1.50")), key=our_key
+    )
+    given = adapter.invoices_of(order.ref)[-1]
+    assert (given.total, given.extra["key"]) == (euros("1.50"), our_key)
+    (row,) = peer.erp.ledger.credits_by_ref(our_key)
+    assert [(p["origin"], p["amount"]) for p in row["pieces"]] == [(int(line.line), "1.50")]
+
+
+def test_a_voucher_is_seen_as_a_credit_of_its_order(peer: ErpPeer, adapter: Any) -> None:
+    asked = StoreCreditRequest(
+        order=credit(peer, full=True).order, amount=euros("3"), expires_on=date(2099, 1, 1)
+    )
+    receipt = adapter.create_store_credit(asked, key=key())
+    assert receipt.number.startswith("GV-")
+    (seen,) = [one for one in adapter.invoices_of(asked.order) if one.ref == receipt.ref]
+    assert (seen.type, seen.total) == (InvoiceType.CREDIT, euros("3.00"))
+    assert (seen.extra["document"], seen.extra["expires_on"]) == ("voucher", "2099-01-01")
+    with pytest.raises(Rejected):
+        expired = asked.model_copy(update={"expires_on": date(2020, 1, 1)})
+        adapter.create_store_credit(expired, key=key())
+
+
+def test_what_colleagues_made_is_listed_with_its_order_and_line(
+    peer: ErpPeer, adapter: Any
+) -> None:
+    assert peer.order is not None
+    order = peer.ref(Kind.ORDER, peer.order["id"])
+    line = peer.line()
+    cursors = {}
+    for kind in (Kind.RETURN, Kind.ORDER, Kind.INVOICE):
+        page = adapter.changed_since(kind, None)
+        while page.more:
+            page = adapter.changed_since(kind, page.cursor)
+        cursors[kind] = page.cursor
+    made = {
+        Kind.RETURN: peer.colleague("return", (line,), then="NOTHING"),
+        Kind.ORDER: peer.colleague("replacement", (line,)),
+        Kind.INVOICE: peer.colleague("credit", amount=Decimal("0.50"), currency="EUR"),
+    }
+    found = {
+        kind: next(
+            record
+            for record in adapter.changed_since(kind, cursors[kind]).records
+            if record.ref == peer.ref(kind, row)
+        )
+        for kind, row in made.items()
+    }
+    returned, replaced, given = (found[k] for k in (Kind.RETURN, Kind.ORDER, Kind.INVOICE))
+    assert (returned.order, [one.origin for one in returned.lines]) == (order, [line.line])
+    assert (replaced.origin, [one.origin for one in replaced.lines]) == (order, [line.line])
+    assert (given.order, given.type, given.total) == (order, InvoiceType.CREDIT, euros("0.50"))
+
+
+def test_a_return_says_what_comes_then(peer: ErpPeer, adapter: Any) -> None:
+    assert peer.order is not None
+    order = peer.ref(Kind.ORDER, peer.order["id"])
+    asked = ReturnRequest(order=order, lines=(peer.line(),), then=Then.REPLACEMENT)
+    receipt = adapter.create_return(asked, key=key())
+    assert peer.erp.ledger.goods_return(int(receipt.ref.id))["next"] == "REPLACEMENT"
+
+
+def test_a_day_that_cannot_be_kept_is_foreseen_and_refused(peer: ErpPeer, adapter: Any) -> None:
+    rush = ledger.delivery_date(datetime.now(UTC), "RUSH", "DE")
+    slow = request(peer, speed=Speed.STANDARD, deliver_by=rush)
+    (warning,) = adapter.preview(Operation.REPLACEMENT_ORDER, slow).warnings
+    assert f"not by {rush}; a rush arrives on {rush}" in warning
+    with pytest.raises(Rejected) as caught:
+        adapter.create_replacement_order(slow, key=key())
+    assert caught.value.code == "TOO_LATE"
+    fast = request(peer, speed=Speed.RUSH, deliver_by=rush)
+    assert adapter.preview(Operation.REPLACEMENT_ORDER, fast).warnings == ()
+    assert adapter.create_replacement_order(fast, key=key()).status == "accepted"
+
+
+def test_taking_back_is_seen_beforehand(peer: ErpPeer, adapter: Any) -> None:
+    made = adapter.create_store_credit(
+        StoreCreditRequest(order=credit(peer, full=True).order, amount=euros("2")), key=key()
+    )
+    back = WithdrawalRequest(
+        of=made.ref, made_by=Operation.STORE_CREDIT, made_under=made.key, note="asked to"
+    )
+    preview = adapter.preview(Operation.WITHDRAWAL, back)
+    assert [(one.what, one.amount) for one in preview.effects] == [
+        (f"{made.number} is void", euros("2.00"))
+    ]
+    assert (preview.warnings, preview.exact) == ((), False)
+    assert preview.payload["voucher"] == made.ref.id
+    assert adapter.find_withdrawal(back, key=key()) is None, "nothing was done"
+    peer.erp.ledger.advance("voucher", int(made.ref.id))
+    assert "the ERP will refuse" in adapter.preview(Operation.WITHDRAWAL, back).warnings[0]
+    with pytest.raises(Rejected) as caught:
+        adapter.create_withdrawal(back, key=key())
+    assert (caught.value.code, "spent" in caught.value.message) == ("ALREADY_SPENT", True)
+    other = back.model_copy(update={"made_by": Operation.CASE})
+    with pytest.raises(NotOffered, match="no withdrawal of a case"):
+        adapter.preview(Operation.WITHDRAWAL, other)
 
 
 def test_a_long_history_comes_in_pages(peer: ErpPeer, adapter: Any) -> None:
