@@ -9,6 +9,7 @@ import pytest
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Forbidden,
     Missing,
     NotOffered,
     Permanent,
@@ -170,6 +171,7 @@ def test_what_becomes_of_it(
         (Missing("not there"), Met.ANSWER),
         (NotOffered("no such thing"), Met.ANSWER),
         (Duplicated("twice"), Met.ANSWER),
+        (Forbidden("not you"), Met.ANSWER),
         (Transient("nobody listens"), Met.DOWN),
         (Transient("later", retry_after=timedelta(seconds=3)), Met.ASKED_TO_WAIT),
         (Ambiguous("no answer came"), Met.DOWN),
