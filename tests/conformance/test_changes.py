@@ -119,5 +119,5 @@ def test_what_was_kept_aside_is_taken_once_it_maps(
         with pytest.raises(Missing):
             adapter.read_record(nowhere(peer, kind))
     else:
-        assert isinstance(adapter, MapsAgain)
+        assert isinstance(adapter, MapsAgain), "offer ReadsRecords, or MapsAgain"
         assert adapter.map_again(record.ref, kept[record.ref.id]) == record

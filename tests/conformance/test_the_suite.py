@@ -205,6 +205,19 @@ class TakesBackAnything(MemoryAdapter):
         pass
 
 
+class ReadsAnotherState(MemoryAdapter):
+    def read_record(self, ref: Ref) -> Record:
+        return super().read_record(ref).model_copy(update={"extra": {"read": "alone"}})
+
+
+class FindsWhatIsGone(MemoryAdapter):
+    def read_record(self, ref: Ref) -> Record:
+        try:
+            return super().read_record(ref)
+        except Missing:
+            return Contact(ref=ref)
+
+
 class SkipsTheLastOfAPage(MemoryAdapter):
     def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
         page = super().changed_since(kind, cursor, limit=limit)
@@ -375,6 +388,16 @@ LIARS: list[tuple[type[MemoryAdapter], Callable[..., None], dict[str, Any]]] = [
         MADE_A_CASE,
     ),
     (TakesBackAnything, test_withdrawals.test_what_it_cannot_take_back_is_not_offered, {}),
+    (
+        ReadsAnotherState,
+        test_changes.test_what_was_kept_aside_is_taken_once_it_maps,
+        {"kind": Kind.CONTACT},
+    ),
+    (
+        FindsWhatIsGone,
+        test_changes.test_what_was_kept_aside_is_taken_once_it_maps,
+        {"kind": Kind.CONTACT},
+    ),
     (SkipsTheLastOfAPage, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),
     (StandsStill, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),
     (CountsFromNow, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),
@@ -421,6 +444,7 @@ def test_a_liar_is_caught(
         "adapter": peer.adapter.open(peer.connection()),
         "samples": peer.samples(),
         "caplog": caplog,
+        "monkeypatch": pytest.MonkeyPatch(),
     }
     arguments = {name: fixtures[name] for name in names if name in fixtures} | given
     if honest:
