@@ -17,9 +17,10 @@ from pydantic import SecretStr
 from middleware.contract.capabilities import Connection, WritesNotes
 from middleware.contract.mapping import MappingSet
 from middleware.domain.breaker import Thresholds
-from middleware.domain.policy import built_in
+from middleware.domain.policy import Policy, built_in
+from middleware.domain.policy_file import PolicyUnreadableError, read_policy
 from middleware.domain.turns import Rate
-from middleware.flows import carry, deliver, receive, reconcile, sync
+from middleware.flows import carry, correct, deliver, policies, receive, reconcile, sync
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Limits
 from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options
@@ -98,6 +99,7 @@ class Application:
                 {n: (e.url, list(e.types)) for n, e in self.hub.options.endpoints.items()}, at=now
             )
             uow.jobs.declare(_declared_jobs(self.settings), at=now)
+        policies.declare(self.hub, self.hub.options.policy)
 
     def warm(self) -> list[tuple[str, str]]:
         """Open every adapter, so that no request has to; answers those that failed, and why.
@@ -163,6 +165,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.enrich, hub),
         "correct": partial(carry.run, hub),
+        "correct.story": partial(correct.tell_story, hub),
         "sync": partial(sync.run, hub),
         "deliver": partial(deliver.run, hub),
         "reconcile": partial(reconcile.run, hub),
@@ -240,7 +243,7 @@ def options_of(settings: Settings) -> Options:
         limits={
             name: limits_of(connection.limits) for name, connection in settings.connections.items()
         },
-        policy=built_in(**settings.policy.model_dump()),
+        policy=policy_of(settings),
         auto_link=AutoRules(enabled=settings.links.auto),
         cases_to=settings.actions.cases_to,
         orders_from=tuple(settings.actions.orders_from),
@@ -268,6 +271,17 @@ def limits_of(declared: LimitSettings) -> Limits:
             pause=declared.login_pause,
         ),
     )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The configured policy: its file, or the built-in one. Raises SettingsError with places."""
+    chosen = settings.policy
+    if chosen.file is None:
+        return built_in(**chosen.model_dump(exclude={"file"}))
+    try:
+        return read_policy(settings.folder / chosen.file, str(chosen.file))
+    except PolicyUnreadableError as error:
+        raise SettingsError(f"the policy is wrong:\n{error}") from None
 
 
 def _patterns(name: str, patterns: list[str]) -> tuple[str, ...]:

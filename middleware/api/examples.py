@@ -446,12 +446,22 @@ ACTION_ASKED: Json = {
     "note": "",
 }
 
+_JUDGED: Json = {
+    "version": 4,
+    "outcome": "allow",
+    "stages": [],
+    "missing": [],
+    "cool_off": None,
+    "says": [],
+}
+
 ACTION_PREVIEW: Json = {
     "operation": "replacement_order",
     "order": "erp:order:1001",
     "person_id": PERSON_ID,
     "value": _MONEY,
     "needs_approval": None,
+    "policy": _JUDGED,
     "takes": {"1": "1"},
     "budget": [
         {
@@ -517,8 +527,16 @@ _ACTION_COMMON: Json = {
 ACTION: Json = {
     **_ACTION_COMMON,
     "settled": True,
+    "role": "agent",
     "approval": None,
+    "policy": _JUDGED,
     "request": ACTION_ASKED,
+    "choices": ["undo"],
+    "undoes": None,
+    "undone_by": None,
+    "handed_over": None,
+    "not_before": None,
+    "next_try_at": None,
     "steps": [
         {
             "id": STEP_ID,
@@ -540,14 +558,71 @@ ACTION: Json = {
                 "url": None,
             },
             "error": None,
+            "stays": None,
         }
     ],
     "timeline": [
-        {"at": "2026-11-21T10:03:00Z", "what": "action.create", "by": KEY_ID},
-        {"at": "2026-11-21T10:03:01Z", "what": "action.done", "by": None},
+        {
+            "at": "2026-11-21T10:03:00Z",
+            "what": "action.create",
+            "by": KEY_ID,
+            "request_id": "req_019c9d6f3a5e7c41b1d0a2f4c6e88a50",
+            "step": None,
+            "detail": {"kind": "replacement_order", "order": "erp:order:1001"},
+        },
+        {
+            "at": "2026-11-21T10:03:01Z",
+            "what": "step.sent",
+            "by": "hub",
+            "request_id": None,
+            "step": STEP_ID,
+            "detail": {
+                "connection": "erp",
+                "operation": "replacement_order",
+                "attempt": 1,
+                "outcome": "done",
+                "ref": "erp:order:1077",
+                "number": "SO-10077",
+            },
+        },
+        {
+            "at": "2026-11-21T10:03:01Z",
+            "what": "action.done",
+            "by": None,
+            "request_id": None,
+            "step": None,
+            "detail": {},
+        },
     ],
     "expires_at": "2026-11-22T10:03:00Z",
     "version": 3,
+}
+
+UNDO: Json = {
+    **ACTION,
+    "id": "act_019c9d8a5b2c7f10a4d3e2c1b0a99887",
+    "operation": "undo",
+    "state": "queued",
+    "settled": False,
+    "request": {"operation": "undo", "request": {"action": ACTION["id"]}, "note": ""},
+    "choices": ["cancel"],
+    "undoes": ACTION["id"],
+    "next_try_at": "2026-11-21T10:09:00Z",
+    "steps": [
+        {
+            **ACTION["steps"][0],
+            "id": "stp_019c9d8a5b2c7f10a4d3e2c1b0a99888",
+            "operation": "withdrawal",
+            "state": "planned",
+            "key": "am-7d20c9be51f34a0e9b8c7d6e5f4a3b2c",
+            "attempts": 0,
+            "sent_at": None,
+            "settled_at": None,
+            "receipt": None,
+        }
+    ],
+    "timeline": [],
+    "version": 1,
 }
 
 ACTION_PAGE = _page(_ACTION_COMMON)
@@ -711,6 +786,7 @@ _KEY: Json = {
     "id": OTHER_KEY_ID,
     "name": "helpdesk panel",
     "scopes": ["complaints:read", "people:read", "actions:create", "actions:read"],
+    "role": "agent",
     "created_at": RECEIVED,
     "expires_at": None,
     "revoked_at": None,
@@ -719,3 +795,93 @@ _KEY: Json = {
 
 KEY_MADE: Json = {"key": _KEY, "secret": "amends_live_019c9d…_shown-once"}
 KEY_PAGE = _page(_KEY)
+
+POLICY_BODY: Json = {
+    "roles": ["agent", "lead", "manager"],
+    "rules": [
+        {
+            "name": "big-remedies",
+            "when": {"operations": ["credit", "replacement_order"], "over": {"EUR": "200"}},
+            "then": {
+                "approve": [
+                    {"role": "lead", "within": "4h", "delegates": ["manager"]},
+                ]
+            },
+        },
+        {
+            "name": "photo-of-damage",
+            "when": {"reasons": ["damaged"], "over": {"EUR": "50"}},
+            "then": {"need": {"attachment": True}},
+            "in_doubt": "allow",
+        },
+    ],
+    "caps": [
+        {
+            "name": "credits-per-customer",
+            "when": {"operations": ["credit"]},
+            "per": "customer",
+            "window": "30d",
+            "count": 3,
+        }
+    ],
+}
+_POLICY_LISTED: Json = {
+    "version": 4,
+    "source": "api",
+    "author": KEY_ID,
+    "reason": "Photos before replacements.",
+    "created_at": "2026-11-21T09:00:00Z",
+}
+POLICY: Json = {**_POLICY_LISTED, "policy": POLICY_BODY}
+POLICY_PAGE = _page(_POLICY_LISTED)
+
+
+def _tally(outcome: str, was: int, would: int, *, worth: tuple[str | None, str | None]) -> Json:
+    return {
+        "outcome": outcome,
+        "was": was,
+        "would": would,
+        "was_worth": [{"amount": worth[0], "currency": "EUR"}] if worth[0] else [],
+        "would_be_worth": [{"amount": worth[1], "currency": "EUR"}] if worth[1] else [],
+    }
+
+
+BACKTEST: Json = {
+    "since": "2026-10-22T00:00:00Z",
+    "until": "2026-11-21T00:00:00Z",
+    "judged": 41,
+    "without_facts": 12,
+    "differing": 1,
+    "outcomes": [
+        _tally("allow", 41, 40, worth=("2011.40", "1771.40")),
+        _tally("approve", 0, 1, worth=(None, "240.00")),
+        _tally("evidence", 0, 0, worth=(None, None)),
+        _tally("refuse", 0, 0, worth=(None, None)),
+    ],
+    "differences": [
+        {
+            "action_id": ACTION_ID,
+            "created_at": "2026-11-20T10:03:00Z",
+            "operation": "credit",
+            "value": {"amount": "240.00", "currency": "EUR"},
+            "version": 3,
+            "was": {"outcome": "allow", "stages": [], "missing": [], "cool_off": None, "says": []},
+            "would": {
+                "outcome": "approve",
+                "stages": [{"role": "lead", "within": "4h", "delegates": ["manager"]}],
+                "missing": [],
+                "cool_off": None,
+                "says": [
+                    {
+                        "rule": "big-remedies",
+                        "asks": ["approve"],
+                        "why": "worth 240.00 EUR, over the limit of 200 EUR",
+                        "because": None,
+                    }
+                ],
+            },
+        }
+    ],
+    "complete": True,
+    "next_cursor": None,
+}

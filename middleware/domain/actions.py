@@ -222,10 +222,58 @@ def look_from(*, sent_at: datetime | None, in_doubt: bool, traits: KeyTraits) ->
     return sent_at + traits.settle
 
 
-def state_after(steps: Sequence[StepState]) -> ActionState | None:
-    """The action's state that its steps add up to; None while there is work left."""
+class Choice(StrEnum):
+    """What a person may do with an action as it stands."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    FINISH = "finish"
+    """Try the steps that are left again."""
+    UNDO = "undo"
+    HAND_OVER = "hand_over"
+    """Take it out of the hub's hands: somebody sees to it in the remotes."""
+    SETTLE = "settle"
+    """Say what became of a step whose outcome is unknown."""
+
+
+def choices(
+    state: ActionState, *, sent: bool, done: bool, is_undo: bool, undone: bool, handed_over: bool
+) -> tuple[Choice, ...]:
+    """What may be done next.
+
+    `sent` says whether a step is done, under way or in doubt; `done` whether one is done.
+    """
+    match state:
+        case ActionState.AWAITING_APPROVAL:
+            return (Choice.APPROVE, Choice.REJECT, Choice.CANCEL)
+        case ActionState.QUEUED | ActionState.RUNNING | ActionState.WAITING:
+            return () if sent else (Choice.CANCEL,)
+        case ActionState.UNKNOWN:
+            return (Choice.SETTLE,) if handed_over else (Choice.SETTLE, Choice.HAND_OVER)
+        case ActionState.PARTIAL if not undone:
+            offered = [Choice.FINISH]
+            if done and not is_undo:
+                offered.append(Choice.UNDO)
+            if not handed_over:
+                offered.append(Choice.HAND_OVER)
+            return tuple(offered)
+        case ActionState.DONE if not undone and not is_undo:
+            return (Choice.UNDO,)
+    return ()
+
+
+def state_after(steps: Sequence[StepState], *, independent: bool = False) -> ActionState | None:
+    """The action's state that its steps add up to; None while there is work left.
+
+    A refused step ends the action, unless the steps are `independent` of each other: then the rest
+    is tried as well.
+    """
     if any(s is StepState.UNKNOWN for s in steps):
         return ActionState.UNKNOWN
+    left = any(s in (StepState.PLANNED, StepState.SENDING, StepState.WAITING) for s in steps)
+    if independent and left:
+        return None
     if any(s is StepState.REFUSED for s in steps):
         done = any(s is StepState.DONE for s in steps)
         return ActionState.PARTIAL if done else ActionState.REFUSED

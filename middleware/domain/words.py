@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from middleware.contract.actions import (
+    CallBackRequest,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
+    InvitationRequest,
     Operation,
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
     Speed,
+    StoreCreditRequest,
+    UndoRequest,
 )
 from middleware.contract.canonical import Order
-from middleware.domain.actions import PlannedStep, Wanted
+from middleware.domain.actions import ActionState, PlannedStep, StepState, Wanted
 from middleware.domain.identity import Decision, Outcome
 from middleware.domain.orders import OrderMatch
 from middleware.domain.understanding import Understanding
@@ -26,9 +30,14 @@ NAMES = {
     Operation.REPLACEMENT_ORDER: "replacement order",
     Operation.RETURN: "return",
     Operation.CREDIT: "credit",
+    Operation.STORE_CREDIT: "store credit",
     Operation.CANCELLATION: "cancellation",
     Operation.CASE: "case",
+    Operation.CALL_BACK: "call-back",
     Operation.NOTE: "note",
+    Operation.WITHDRAWAL: "withdrawal",
+    Operation.INVITATION: "invitation",
+    Operation.UNDO: "undo",
 }
 
 LONGEST_SUBJECT = 255
@@ -55,11 +64,22 @@ def what(wanted: Wanted) -> str:
         case ReturnRequest():
             return f"return of {goods}"
         case CreditRequest():
-            return f"credit of {request.amount}" if request.amount else f"credit for {goods}"
+            parts = [goods] if goods else []
+            parts += ["the shipping"] if request.shipping else []
+            of = "all of the order" if request.full else " and ".join(parts)
+            return f"credit of {request.amount}" if request.amount else f"credit for {of}"
+        case StoreCreditRequest():
+            return f"store credit of {request.amount}"
         case CancellationRequest():
             return "cancellation of the order"
         case CaseRequest():
             return f"case: {request.subject}"
+        case CallBackRequest():
+            return f"call-back: {request.subject}"
+        case InvitationRequest():
+            return "invitation to a private channel"
+        case UndoRequest():
+            return f"undo of {request.action}"
         case _:
             return "note"
 
@@ -84,6 +104,44 @@ def note(wanted: Wanted, done: Sequence[Done]) -> str:
     """The note that agents find on the conversation when an action is done."""
     lines = [f"Put right: {what(wanted)}."]
     lines += [f"- {sentence(item)}" for item in done if item.operation is not Operation.NOTE]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A step as it stands when its action has ended."""
+
+    operation: Operation
+    connection: str
+    state: StepState
+    receipt: Receipt | None = None
+    problem: str | None = None
+
+
+ENDINGS = {
+    ActionState.REFUSED: "Not put right, refused",
+    ActionState.PARTIAL: "Only partly put right",
+    ActionState.UNKNOWN: "Nobody knows whether this was put right",
+    ActionState.REJECTED: "Not put right, not approved",
+    ActionState.EXPIRED: "Not put right in time",
+}
+
+
+def ended(
+    wanted: Wanted, state: ActionState, parts: Sequence[Part], *, rule: str | None = None
+) -> str:
+    """The note that agents find when an action ended otherwise than it was meant to."""
+    lines = [f"{ENDINGS[state]}: {what(wanted)}."]
+    if state is ActionState.REJECTED and rule:
+        lines.append(f"- {rule}")
+    for part in parts:
+        if part.operation is Operation.NOTE:
+            continue
+        if part.receipt is not None:
+            lines.append(f"- {sentence(Done(part.operation, part.connection, part.receipt))}")
+            continue
+        why = f": {part.problem}" if part.problem else ""
+        lines.append(f"- {NAMES[part.operation]} in {part.connection}: {part.state}{why}")
     return "\n".join(lines)
 
 

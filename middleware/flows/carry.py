@@ -16,8 +16,9 @@ from middleware.contract.actions import (
     Operation,
     Receipt,
 )
-from middleware.contract.capabilities import KeyTraits
-from middleware.contract.errors import Ambiguous, RemoteError
+from middleware.contract.canonical import Ref
+from middleware.contract.capabilities import KeyTraits, ReadsOrders
+from middleware.contract.errors import Ambiguous, Missing, RemoteError, Transient
 from middleware.domain.actions import (
     ActionState,
     StepState,
@@ -27,14 +28,19 @@ from middleware.domain.actions import (
     describe_error,
     look_from,
 )
+from middleware.domain.turns import Urgency
 from middleware.flows import life, plan
 from middleware.flows.engine import LeaseLostError
 from middleware.flows.hub import Hub
+from middleware.resolution.identifiers import identifiers_of
 from middleware.store.actions import StaleStepError
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ActionRow, ActionStepRow
 
 log = logging.getLogger(__name__)
+
+BEHIND_ANOTHER = timedelta(seconds=5)
+"""How long a pass waits for an earlier action of the customer; its end wakes the next at once."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,10 @@ def run(hub: Hub, action_id: str, pass_no: str) -> None:
         if sending is None:
             return
         try:
+            if isinstance(sending, Reading):
+                if not _read_anew(hub, action_id, number, sending.order):
+                    return
+                continue
             try:
                 sent = _send(hub, action_id, number, sending)
             except LeaseLostError:
@@ -72,7 +82,14 @@ def run(hub: Hub, action_id: str, pass_no: str) -> None:
             return
 
 
-def _announce(hub: Hub, action_id: str, number: int) -> Sending | None:
+@dataclass(frozen=True)
+class Reading:
+    """The order must be read anew before anything of the action is sent."""
+
+    order: Ref
+
+
+def _announce(hub: Hub, action_id: str, number: int) -> Sending | Reading | None:
     """Commit the intent to send the next step; None when this pass has nothing more to do."""
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -80,12 +97,26 @@ def _announce(hub: Hub, action_id: str, number: int) -> Sending | None:
         if action is None or action.pass_no != number or ActionState(action.state).ended:
             return None
         steps = uow.actions.steps_of(action_id)
-        step = next((s for s in steps if s.state != StepState.DONE), None)
+        over = (StepState.DONE, StepState.REFUSED) if life.is_undo(action) else (StepState.DONE,)
+        step = next((s for s in steps if s.state not in over), None)
         if step is None or step.state in (StepState.UNKNOWN, StepState.REFUSED):
             return None
         if now >= action.expires_at:
             _expire(hub, uow, action, steps, step, now)
             return None
+        if step.sent_at is None:
+            later = _not_yet(uow, action, step, now)
+            if later is not None:
+                life.owe_pass(hub, uow, action, at=now, delay=later)
+                return None
+            if step.position == 1:
+                ref = _out_of_date(hub, uow, action, now)
+                if ref is not None:
+                    return Reading(ref)
+                why = plan.no_longer(hub, uow, action)
+                if why is not None:
+                    _refuse(hub, uow, action, step, why, now)
+                    return None
         operation = Operation(step.operation)
         try:
             traits = hub.registry.adapter(step.connection).key_traits(operation)
@@ -125,6 +156,75 @@ def _announce(hub: Hub, action_id: str, number: int) -> Sending | None:
         )
 
 
+def _not_yet(
+    uow: UnitOfWork, action: ActionRow, step: ActionStepRow, now: datetime
+) -> timedelta | None:
+    """How long a step that was never sent has to wait: cooling off, or for an earlier action."""
+    if action.not_before is not None and now < action.not_before:
+        return action.not_before - now
+    if uow.actions.before(action, step.connection) is not None:
+        return BEHIND_ANOTHER
+    return None
+
+
+def _out_of_date(hub: Hub, uow: UnitOfWork, action: ActionRow, now: datetime) -> Ref | None:
+    """The order, if the action waited so long that it may have changed since it was read."""
+    if action.order_ref is None or now - action.created_at < hub.options.recheck_after:
+        return None
+    ref = Ref.parse(action.order_ref)
+    stored = uow.records.get(ref)
+    if stored is None or now - stored.as_of < hub.options.recheck_after:
+        return None
+    return ref if hub.registry.offers(ref.connection, ReadsOrders) else None
+
+
+def _read_anew(hub: Hub, action_id: str, number: int, ref: Ref) -> bool:
+    """Read an order from its remote and store it; False when the pass ends here."""
+    now = hub.clock()
+    try:
+        order = hub.gate.remote(ref.connection, Urgency.WORK).read_order(ref)
+    except Missing:
+        with hub.database.begin() as uow:
+            uow.records.delete([ref], as_of=now)
+        return True
+    except RemoteError as error:
+        with hub.database.begin() as uow:
+            action, step = _next_of(uow, action_id, number)
+            uow.actions.move(step, error=describe_error(error), attempts=step.attempts + 1)
+            asked = error.retry_after if isinstance(error, Transient) else None
+            wait = max(backoff(step.attempts), asked or timedelta(0))
+            _wait(hub, uow, action, step, until=now + wait, now=now)
+        return False
+    with hub.database.begin() as uow:
+        uow.records.store([(order, identifiers_of(order))], as_of=now)
+    return True
+
+
+def _next_of(uow: UnitOfWork, action_id: str, number: int) -> tuple[ActionRow, ActionStepRow]:
+    """The action and the step that is its next, locked, if it is still this pass's."""
+    action = uow.actions.get(action_id, lock=True)
+    step = next((s for s in uow.actions.steps_of(action_id) if s.state != StepState.DONE), None)
+    if action is None or step is None or action.pass_no != number:
+        raise StaleStepError(action_id)
+    return action, step
+
+
+def _refuse(
+    hub: Hub, uow: UnitOfWork, action: ActionRow, step: ActionStepRow, why: str, now: datetime
+) -> None:
+    """End an action that waited until it was no longer right."""
+    error = {
+        "class": "NoLongerEligible",
+        "system": "hub",
+        "operation": step.operation,
+        "code": None,
+        "field": None,
+        "message": why,
+    }
+    uow.actions.move(step, state=StepState.REFUSED.value, error=error, settled_at=now)
+    life.finish(hub, uow, action, now)
+
+
 @dataclass(frozen=True)
 class Sent:
     """What came of a send, or of the look-up before it."""
@@ -136,7 +236,7 @@ class Sent:
 
 def _send(hub: Hub, action_id: str, number: int, sending: Sending) -> Sent:
     """Look the step up if it was ever sent before, then send it; never raises RemoteError."""
-    adapter = hub.registry.adapter(sending.connection)
+    adapter = hub.gate.remote(sending.connection, Urgency.WORK)
     looking = sending.look_first
     try:
         if looking:
@@ -196,6 +296,7 @@ def _settle(hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent)
     now = hub.clock()
     with hub.database.begin() as uow:
         action, step = _mine(uow, action_id, number, sending.step_id)
+        _note_down(uow, action, step, sent, now)
         if isinstance(sent.outcome, Receipt):
             uow.actions.move(
                 step,
@@ -226,8 +327,31 @@ def _settle(hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent)
             uow.actions.move(
                 step, state=state.value, error=error, in_doubt=in_doubt, settled_at=now
             )
-            life.finish(hub, uow, action, now)
+            ended = life.finish(hub, uow, action, now)
+            return ended is None and state is StepState.REFUSED
         return False
+
+
+def _note_down(
+    uow: UnitOfWork, action: ActionRow, step: ActionStepRow, sent: Sent, now: datetime
+) -> None:
+    """One entry in the action's history for each answer, or silence, of a remote."""
+    receipt = sent.outcome if isinstance(sent.outcome, Receipt) else None
+    error = sent.outcome if isinstance(sent.outcome, RemoteError) else None
+    uow.audit.write(
+        at=now,
+        actor="hub",
+        action="step.looked_up" if sent.looking else "step.sent",
+        subject=action.id,
+        step=step.id,
+        connection=step.connection,
+        operation=step.operation,
+        attempt=step.attempts,
+        outcome=type(error).__name__ if error else "existed" if sent.looking else "done",
+        ref=str(receipt.ref) if receipt else None,
+        number=receipt.number if receipt else None,
+        code=error.code if error else None,
+    )
 
 
 def _mine(

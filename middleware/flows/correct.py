@@ -5,16 +5,19 @@ An action is planned and stored with its keys in one transaction, which also owe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from middleware.contract.actions import (
-    Receipt,
-)
+from middleware.contract.actions import NoteRequest, Operation, Receipt
+from middleware.contract.canonical import Ref
+from middleware.domain import words
 from middleware.domain.actions import (
     ActionState,
+    Choice,
     StepState,
     Wanted,
+    choices,
 )
 from middleware.domain.approval import Approval
 from middleware.domain.ids import new_id, step_key
@@ -22,7 +25,9 @@ from middleware.domain.policy import Verdict
 from middleware.domain.problems import (
     ConflictError,
     ForbiddenError,
+    InvalidError,
     KeyReusedError,
+    NotFoundError,
     PolicyRefusedError,
 )
 from middleware.flows import life, plan, policies
@@ -107,6 +112,9 @@ def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[
         )
     ]
     uow.actions.add(action, steps)
+    if made.undoes is not None:
+        made.undoes.undone_by = action.id
+        life.changed(made.undoes, now)
     if made.order is not None:
         assert made.budget is not None or not made.takes
         uow.actions.hold(
@@ -198,7 +206,7 @@ def cancel(hub: Hub, action_id: str, asker: Asker) -> None:
         if action.state == ActionState.CANCELLED:
             return
         steps = uow.actions.steps_of(action.id)
-        if ActionState(action.state).ended or any(s.sent_at is not None for s in steps):
+        if ActionState(action.state).ended or under_way(steps):
             raise ConflictError(
                 f"the action is {action.state} and was sent already; it can't be called off",
                 state=action.state,
@@ -240,6 +248,92 @@ def expire_approval(hub: Hub, action_id: str) -> None:
         life.end(hub, uow, action, ActionState.EXPIRED, now)
 
 
+def finish(hub: Hub, action_id: str, asker: Asker, *, reason: str | None = None) -> None:
+    """Try the steps again that a partly done action has left; those that are done stay done.
+
+    Each keeps its key and is looked up before it is sent again.
+    """
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action = life.locked(uow, action_id)
+        _offered(uow, action, Choice.FINISH)
+        for step in uow.actions.steps_of(action.id):
+            if step.state in (StepState.REFUSED, StepState.CANCELLED):
+                state = StepState.PLANNED if step.sent_at is None else StepState.WAITING
+                uow.actions.move(step, state=state.value, attempts=0, settled_at=None)
+        action.state = ActionState.QUEUED.value
+        action.expires_at = now + hub.options.action_lifetime
+        action.handed_over = None
+        life.changed(action, now)
+        life.owe_pass(hub, uow, action, at=now)
+        life.tell(hub, uow, "action.resumed", action, now)
+        _audit(uow, action, asker, "action.finish", now, reason=reason)
+
+
+def hand_over(hub: Hub, action_id: str, asker: Asker, *, reason: str | None) -> None:
+    """Take an action out of the hub's hands: a person sees to what is left in the remotes."""
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action = life.locked(uow, action_id)
+        _offered(uow, action, Choice.HAND_OVER)
+        action.handed_over = {"by": asker.principal, "at": now.isoformat(), "reason": reason}
+        life.changed(action, now)
+        life.tell(hub, uow, "action.handed_over", action, now)
+        _audit(uow, action, asker, "action.hand_over", now, reason=reason)
+
+
+def settle(
+    hub: Hub,
+    action_id: str,
+    step_id: str,
+    asker: Asker,
+    *,
+    made: Ref | None,
+    number: str | None,
+    reason: str,
+) -> None:
+    """Say what became of a step whose outcome is unknown: which record it made, or none (`made`).
+
+    What a person says counts like a look-up. Should it be wrong, nothing is made twice: a step that
+    was ever sent is looked up by its key before it is sent again.
+    """
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action = life.locked(uow, action_id)
+        step = next((s for s in uow.actions.steps_of(action_id) if s.id == step_id), None)
+        if step is None:
+            raise NotFoundError(f"the action has no step {step_id}")
+        if step.state != StepState.UNKNOWN:
+            raise ConflictError(f"the step is {step.state}; only an unknown one can be settled")
+        if made is not None and made.connection != step.connection:
+            raise InvalidError(
+                f"the step went to {step.connection!r}",
+                errors=[
+                    {
+                        "pointer": "/made",
+                        "code": "other_connection",
+                        "detail": f"must be a record of {step.connection}",
+                    }
+                ],
+            )
+        found = None
+        if made is not None:
+            found = Receipt(
+                ref=made, key=step.key, number=number, status="settled_by_person", at=now
+            )
+        _audit(
+            uow,
+            action,
+            asker,
+            "step.settle",
+            now,
+            step=step.id,
+            made=str(made) if made else None,
+            reason=reason,
+        )
+        _resolve(hub, uow, action, step, found=found, now=now)
+
+
 def resolve_unknown(
     hub: Hub,
     action_id: str,
@@ -256,27 +350,11 @@ def resolve_unknown(
         step = next((s for s in uow.actions.steps_of(action_id) if s.id == step_id), None)
         if action is None or step is None or step.state != StepState.UNKNOWN:
             return
-        life.changed(action, now)
-        if found is not None:
-            uow.actions.move(
-                step,
-                state=StepState.DONE.value,
-                receipt=found.model_dump(mode="json"),
-                in_doubt=False,
-                settled_at=now,
-                error=None,
-            )
-            if life.finish(hub, uow, action, now) is None:
-                action.state = ActionState.QUEUED.value
-                action.expires_at = now + hub.options.action_lifetime
-                life.owe_pass(hub, uow, action, at=now)
-        elif absent:
-            uow.actions.move(step, state=StepState.PLANNED.value, in_doubt=False, settled_at=now)
-            life.cancel_steps(uow, action)
-            done = any(s.state == StepState.DONE for s in uow.actions.steps_of(action_id))
-            life.end(hub, uow, action, ActionState.PARTIAL if done else ActionState.EXPIRED, now)
+        if found is not None or absent:
+            _resolve(hub, uow, action, step, found=found, now=now)
         else:
             uow.actions.move(step, error=error or step.error)
+            life.changed(action, now)
         uow.audit.write(
             at=now,
             actor="hub",
@@ -286,3 +364,117 @@ def resolve_unknown(
             found=found is not None,
             absent=absent,
         )
+
+
+def _resolve(
+    hub: Hub,
+    uow: UnitOfWork,
+    action: ActionRow,
+    step: ActionStepRow,
+    *,
+    found: Receipt | None,
+    now: datetime,
+) -> None:
+    """An unknown step is known: done, and the action goes on; or not, and it ends here."""
+    life.changed(action, now)
+    if found is not None:
+        uow.actions.move(
+            step,
+            state=StepState.DONE.value,
+            receipt=found.model_dump(mode="json"),
+            in_doubt=False,
+            settled_at=now,
+            error=None,
+        )
+        if life.finish(hub, uow, action, now) is None:
+            action.state = ActionState.QUEUED.value
+            action.expires_at = now + hub.options.action_lifetime
+            life.owe_pass(hub, uow, action, at=now)
+        return
+    uow.actions.move(step, state=StepState.CANCELLED.value, in_doubt=False, settled_at=now)
+    life.cancel_steps(uow, action)
+    done = any(s.state == StepState.DONE for s in uow.actions.steps_of(action.id))
+    life.end(hub, uow, action, ActionState.PARTIAL if done else ActionState.EXPIRED, now)
+
+
+def tell_story(hub: Hub, action_id: str, state: str) -> None:
+    """Write into the conversation how an action ended whose own note was never written."""
+    with hub.database.begin() as uow:
+        action = uow.actions.get(action_id)
+        if action is None or action.complaint_id is None or action.state != state:
+            return
+        steps = uow.actions.steps_of(action_id)
+        if any(s.operation == Operation.NOTE and s.state == StepState.DONE for s in steps):
+            return
+        complaint = uow.complaints.get(action.complaint_id)
+        place = plan.conversation_of(hub, complaint)
+        if place is None:
+            return
+        text = words.ended(
+            Wanted.model_validate(action.request),
+            ActionState(state),
+            [
+                words.Part(
+                    Operation(s.operation),
+                    s.connection,
+                    StepState(s.state),
+                    Receipt.model_validate(s.receipt) if s.receipt else None,
+                    (s.error or {}).get("message"),
+                )
+                for s in steps
+            ],
+            rule=(action.approval or {}).get("reason"),
+        )
+        create_in(
+            hub,
+            uow,
+            Wanted(
+                operation=Operation.NOTE,
+                request=NoteRequest(on=place, text=text),
+                complaint_id=action.complaint_id,
+                person_id=action.person_id,
+            ),
+            Asker("hub", key=f"story:{action_id}:{state}", route="story"),
+        )
+
+
+def under_way(steps: Sequence[ActionStepRow]) -> bool:
+    """Whether a remote has, or may have, something of it. A send that was refused left nothing."""
+    moving = (StepState.DONE, StepState.SENDING, StepState.UNKNOWN)
+    return any(step.in_doubt or step.state in moving for step in steps)
+
+
+def choices_of(action: ActionRow, steps: Sequence[ActionStepRow]) -> tuple[Choice, ...]:
+    """What a person may do with an action now."""
+    return choices(
+        ActionState(action.state),
+        sent=under_way(steps),
+        done=any(step.state == StepState.DONE for step in steps),
+        is_undo=life.is_undo(action),
+        undone=action.undone_by is not None,
+        handed_over=action.handed_over is not None,
+    )
+
+
+def _offered(uow: UnitOfWork, action: ActionRow, choice: Choice) -> None:
+    offered = choices_of(action, uow.actions.steps_of(action.id))
+    if choice not in offered:
+        others = ", ".join(offered) or "nothing"
+        raise ConflictError(
+            f"the action is {action.state}; what can be done with it now: {others}",
+            state=action.state,
+            choices=[str(offer) for offer in offered],
+        )
+
+
+def _audit(
+    uow: UnitOfWork, action: ActionRow, asker: Asker, what: str, now: datetime, **detail: Any
+) -> None:
+    uow.audit.write(
+        at=now,
+        actor=asker.principal,
+        action=what,
+        subject=action.id,
+        request_id=asker.request_id,
+        **detail,
+    )

@@ -67,6 +67,8 @@ class Options:
     """How long an accepted action may wait for its remote."""
     read_deadline: timedelta = timedelta(seconds=3)
     """How long an answer to an agent waits for a remote."""
+    recheck_after: timedelta = timedelta(minutes=2)
+    """After how long an action that waited is looked at once more before anything is sent."""
     call_margin: timedelta = timedelta(seconds=90)
     """After how long a pass that was not heard of is owed anew; longer than any remote call."""
     finished_kept: timedelta = timedelta(days=2)
@@ -79,10 +81,10 @@ class Asker:
 
     principal: str
     request_id: str | None = None
-    key: str | None = None
-    route: str = "POST /v1/actions"
     role: str | None = None
     """What the policy takes them for; None is subject to the limits of all roles."""
+    key: str | None = None
+    route: str = "POST /v1/actions"
     body_hash: str = ""
 
 

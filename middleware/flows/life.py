@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from middleware.contract.actions import Operation
+from middleware.contract.canonical import Ref
 from middleware.domain.actions import (
     ActionState,
     StepState,
+    Wanted,
     state_after,
 )
+from middleware.domain.policy import GIVES_VALUE
 from middleware.domain.problems import (
     NotFoundError,
 )
@@ -44,7 +48,8 @@ def owe_pass(
 
 def finish(hub: Hub, uow: UnitOfWork, action: ActionRow, now: datetime) -> ActionState | None:
     """End the action if its steps add up to an end; answers that state."""
-    state = state_after([StepState(s.state) for s in uow.actions.steps_of(action.id)])
+    steps = [StepState(step.state) for step in uow.actions.steps_of(action.id)]
+    state = state_after(steps, independent=is_undo(action))
     if state is not None:
         if state in (ActionState.REFUSED, ActionState.PARTIAL):
             cancel_steps(uow, action)
@@ -58,7 +63,49 @@ def end(hub: Hub, uow: UnitOfWork, action: ActionRow, state: ActionState, now: d
     changed(action, now)
     if state.changed_nothing:
         uow.actions.release(action.id, at=now)
+    if action.undoes is not None:
+        _end_undo(hub, uow, action, state, now)
     tell(hub, uow, f"action.{state.value}", action, now)
+    if state in TOLD_IN_A_NOTE and Wanted.model_validate(action.request).note is not None:
+        name = f"correct.story:{action.id}:{action.version}"
+        hub.engine.enqueue(uow, "correct.story", action.id, state.value, name=name)
+    for waiting in uow.actions.held_up_by(action):
+        owe_pass(hub, uow, waiting, at=now)
+
+
+def is_undo(action: ActionRow) -> bool:
+    """Whether it takes another one back: then its steps do not depend on each other."""
+    return action.undoes is not None
+
+
+def _end_undo(
+    hub: Hub, uow: UnitOfWork, undo: ActionRow, state: ActionState, now: datetime
+) -> None:
+    """What the end of an undo means for the action that it takes back."""
+    assert undo.undoes is not None
+    original = locked(uow, undo.undoes)
+    if state.changed_nothing:
+        original.undone_by = None
+        changed(original, now)
+        return
+    if state not in (ActionState.DONE, ActionState.PARTIAL):
+        return
+    withdrawn = {
+        str(Ref.model_validate(step.request["of"]))
+        for step in uow.actions.steps_of(undo.id)
+        if step.operation == Operation.WITHDRAWAL
+        and step.state == StepState.DONE
+        and step.request is not None
+    }
+    remedies = [
+        str(Ref.model_validate(step.receipt["ref"]))
+        for step in uow.actions.steps_of(original.id)
+        if Operation(step.operation) in GIVES_VALUE and step.receipt is not None
+    ]
+    if remedies and all(remedy in withdrawn for remedy in remedies):
+        uow.actions.release(original.id, at=now)
+    changed(original, now)
+    tell(hub, uow, "action.undone", original, now)
 
 
 def cancel_steps(uow: UnitOfWork, action: ActionRow) -> None:
@@ -76,6 +123,18 @@ def tell(hub: Hub, uow: UnitOfWork, type_: str, action: ActionRow, now: datetime
     deliver.tell(hub, uow, type_, subject=action.id, data=summary(uow, action), at=now)
 
 
+TOLD_IN_A_NOTE = frozenset(
+    {
+        ActionState.REFUSED,
+        ActionState.PARTIAL,
+        ActionState.UNKNOWN,
+        ActionState.REJECTED,
+        ActionState.EXPIRED,
+    }
+)
+"""How an action may end without its own note: the conversation gets one that says so."""
+
+
 def summary(uow: UnitOfWork, action: ActionRow) -> dict[str, Any]:
     """An action in an event: ids, states and numbers, nobody's name."""
     return {
@@ -85,6 +144,8 @@ def summary(uow: UnitOfWork, action: ActionRow) -> dict[str, Any]:
         "complaint_id": action.complaint_id,
         "person_id": action.person_id,
         "order": action.order_ref,
+        "undoes": action.undoes,
+        "undone_by": action.undone_by,
         "steps": [
             {
                 "connection": step.connection,

@@ -30,7 +30,7 @@ from middleware.contract.actions import (
     UndoRequest,
     WithdrawalRequest,
 )
-from middleware.contract.canonical import Kind, Money, Order, Ref
+from middleware.contract.canonical import Kind, Money, Order, OrderStatus, Ref
 from middleware.contract.capabilities import PreviewsActions
 from middleware.contract.errors import NotOffered, RemoteError
 from middleware.domain import words
@@ -76,7 +76,7 @@ class Plan:
     judged: Judged | None = None
     """What the policy in force says; None for what the hub does by itself."""
     approval: str | None = None
-    """The rule that asks for an approval."""
+    """The rules that ask for an approval, in words."""
     budget: Budget | None = None
     """The order's budget as it stands before this action."""
     takes: tuple[Take, ...] = ()
@@ -274,6 +274,31 @@ def _undo(hub: Hub, uow: UnitOfWork, made: Plan, request: UndoRequest, *, lock: 
     if not made.steps:
         raise NotOfferedError(f"nothing of it can be taken back ({'; '.join(made.stays)})")
     made.warnings += [f"stays as it is: {stays}" for stays in made.stays]
+
+
+def no_longer(hub: Hub, uow: UnitOfWork, action: ActionRow) -> str | None:
+    """Why an action that had to wait is no longer right; None when it still is.
+
+    Looked at once more before anything of it is sent, if it waited longer than `recheck_after`.
+    """
+    if action.order_ref is None or hub.clock() - action.created_at < hub.options.recheck_after:
+        return None
+    stored = uow.records.get(Ref.parse(action.order_ref), lock=True)
+    if stored is None or not isinstance(stored.record, Order):
+        return "the order is gone"
+    order = stored.record
+    if action.kind == Operation.CANCELLATION:
+        over = (OrderStatus.SHIPPED, OrderStatus.DELIVERED)
+        return f"the order is {order.status} meanwhile" if order.status in over else None
+    if order.status is OrderStatus.CANCELLED and Operation(action.kind) in GIVES_VALUE:
+        return "the order is cancelled meanwhile"
+    budget = budget_of(uow, order, lock=True)
+    own = [take for take in budget.takes if take.by == action.id]
+    others = Budget(order, tuple(take for take in budget.takes if take.by != action.id))
+    over_ = others.exceeded(own)
+    if over_ is None:
+        return None
+    return f"it was put right meanwhile by {', '.join(over_.by)}"
 
 
 def why_it_stays(hub: Hub, step: ActionStepRow) -> str | None:

@@ -100,7 +100,7 @@ def _look_up_unknown(hub: Hub, now: datetime) -> None:
     with hub.database.read() as uow:
         unknown = uow.actions.page(before=None, limit=AT_ONCE, state=ActionState.UNKNOWN.value)
     for action in unknown:
-        if now - action.updated_at >= UNKNOWN_ASKED_EVERY:
+        if action.handed_over is None and now - action.updated_at >= UNKNOWN_ASKED_EVERY:
             look_up(hub, action.id)
 
 

@@ -101,6 +101,41 @@ class Actions:
         )
         return list(self._session.exec(query))
 
+    def before(self, action: ActionRow, connection: str) -> str | None:
+        """An earlier action of the same customer that still has to do with this connection."""
+        if action.customer is None:
+            return None
+        return self._session.exec(
+            select(ActionRow.id)
+            .join(ActionStepRow, col(ActionStepRow.action_id) == col(ActionRow.id))
+            .where(
+                ActionRow.customer == action.customer,
+                col(ActionRow.id) < action.id,
+                col(ActionRow.state).in_(("queued", "running", "waiting")),
+                ActionStepRow.connection == connection,
+                col(ActionStepRow.state).in_(("planned", "sending", "waiting")),
+            )
+            .limit(1)
+        ).first()
+
+    def held_up_by(self, action: ActionRow) -> list[ActionRow]:
+        """The later actions of the same customer that may have waited for this one, locked."""
+        if action.customer is None:
+            return []
+        query = (
+            select(ActionRow)
+            .where(
+                ActionRow.customer == action.customer,
+                col(ActionRow.id) > action.id,
+                ActionRow.state == "queued",
+                col(ActionRow.pass_no) > 0,
+            )
+            .order_by(ActionRow.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        return list(self._session.exec(query))
+
     def awaiting_approval(self, *, expired_by: datetime, limit: int) -> list[ActionRow]:
         """Actions that nobody approved in time."""
         query = select(ActionRow).where(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlmodel import col, select
 
 from adapters.memory.remote import Remote
 from middleware.app import handlers
@@ -40,10 +41,12 @@ from middleware.contract.canonical import (
 from middleware.contract.capabilities import Connection
 from middleware.contract.mapping import MappingSet
 from middleware.domain.actions import CaseWanted, Wanted
+from middleware.domain.ids import new_id
 from middleware.flows.hub import Asker, Hub, InletOptions, Options
 from middleware.registry import Configured, Registry
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store.database import Database, UnitOfWork
+from middleware.store.tables import ActionStepRow, ComplaintRow
 from middleware.understanding import Rules
 
 
@@ -164,6 +167,32 @@ class Stage:
     def steps(self, action_id: str) -> list[tuple[str, str]]:
         with self.hub.database.read() as uow:
             return [(s.operation, s.state) for s in uow.actions.steps_of(action_id)]
+
+    def complaint(self) -> str:
+        """A complaint in the desk's conversation 7, from nobody who is known."""
+        row = ComplaintRow(
+            id=new_id("cmp"),
+            connection=self.names["desk"],
+            conversation="7",
+            network="x",
+            state="open",
+            opened_at=self.time.now,
+            updated_at=self.time.now,
+        )
+        with self.hub.database.begin() as uow:
+            uow.session.add(row)
+        return row.id
+
+    def notes(self) -> list[str]:
+        """What stands in that conversation, in the desk's own books."""
+        with self.hub.database.read() as uow:
+            steps = uow.session.exec(
+                select(ActionStepRow)
+                .where(ActionStepRow.operation == Operation.NOTE.value)
+                .order_by(col(ActionStepRow.settled_at))
+            ).all()
+        written = [self.desk.written(Operation.NOTE, step.key) for step in steps]
+        return [note.text for rows in written for _, note in rows]
 
     def events(self) -> list[str]:
         with self.hub.database.read() as uow:

@@ -17,15 +17,19 @@ from middleware.api.answers import answer
 from middleware.api.describe import IdempotencyKey, IfNoneMatch, Prefer, operation
 from middleware.api.door import Asking, Door, Route, TheDoor, seconds_to_wait
 from middleware.api.paging import Cursor, Limit
+from middleware.api.routes.policy import shown_verdict
 from middleware.api.schemas import actions as schemas
 from middleware.api.schemas.base import MoneyShown, RefText, number
-from middleware.contract.actions import REQUESTS
+from middleware.api.schemas.policy import JudgedShown
+from middleware.contract.actions import REQUESTS, Operation, UndoRequest
 from middleware.contract.canonical import Money, Ref
-from middleware.domain.actions import ActionState, Wanted
+from middleware.domain.actions import ActionState, StepState, Wanted
+from middleware.domain.approval import Approval
 from middleware.domain.budget import WHOLE, Budget
+from middleware.domain.policy import Verdict
 from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.flows import correct, plan
-from middleware.flows.hub import Hub
+from middleware.flows.hub import Asker, Hub
 from middleware.flows.keys import Scope
 from middleware.flows.plan import Plan, PreviewedStep
 from middleware.store import queries
@@ -73,6 +77,8 @@ def preview_action(
         "body-too-large",
         "not-found",
         "conflict",
+        "policy-refused",
+        "evidence-missing",
         "not-offered",
         "idempotency-key-missing",
         "idempotency-key-reused",
@@ -98,12 +104,21 @@ async def create_action(
     done, as refused with the remote's reason, or in sight of people, in spite of restarts. The same
     `Idempotency-Key` with the same body answers with the same action.
     """
+    return await _create(door, request, asker, wanted_of(asked), idempotency_key, ROUTE)
+
+
+async def _create(
+    door: Door,
+    request: Request,
+    asker: Asker,
+    wanted: Wanted,
+    idempotency_key: str | None,
+    route: str,
+) -> Response:
     key = _key(idempotency_key)
-    wanted = wanted_of(asked)
-    asker = replace(
-        asker, key=key, route=ROUTE, body_hash=hashlib.sha256(await request.body()).hexdigest()
-    )
-    with door.running.only(asker.principal, ROUTE, key):
+    body_hash = hashlib.sha256(await request.body()).hexdigest()
+    asker = replace(asker, key=key, route=route, body_hash=body_hash)
+    with door.running.only(asker.principal, route, key):
         action_id, _ = await run_sync(correct.create, door.hub, wanted, asker)
     shown = await _settled(door, action_id, seconds_to_wait(request))
     return _action_answer(request, shown, status=202)
@@ -231,6 +246,125 @@ def cancel_action(action_id: str, request: Request, door: TheDoor, asker: Asking
     return _action_answer(request, shown_action(door.hub, action_id))
 
 
+@router.post(
+    "/v1/actions/{action_id}/undo",
+    response_model=schemas.ActionShown,
+    **operation(
+        Scope.ACTIONS_CREATE,
+        "malformed-body",
+        "body-too-large",
+        "not-found",
+        "conflict",
+        "not-offered",
+        "idempotency-key-missing",
+        "idempotency-key-reused",
+        "idempotency-in-progress",
+        status=202,
+        says="The undo, an action of its own.",
+        headers={"Location": "The undo.", "ETag": "Its version."},
+        example=examples.UNDO,
+        request={"undo": {"reason": "It turned up after all.", "note": ""}},
+    ),
+)
+async def undo_action(
+    action_id: str,
+    asked: schemas.UndoWanted,
+    request: Request,
+    door: TheDoor,
+    asker: Asking,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Take a done action back, step by step from the last, as far as each remote lets us.
+
+    Short for an action with the operation `undo`. What can't be taken back stays, and is named by
+    the preview of an undo and by each step (`stays`).
+    """
+    wanted = Wanted(
+        operation=Operation.UNDO,
+        request=UndoRequest(action=action_id, note=asked.reason),
+        note=asked.note,
+    )
+    route = f"POST /v1/actions/{action_id}/undo"
+    return await _create(door, request, asker, wanted, idempotency_key, route)
+
+
+_TURNED: dict[str, Any] = operation(
+    Scope.ACTIONS_CREATE,
+    "malformed-body",
+    "body-too-large",
+    "not-found",
+    "conflict",
+    headers={"ETag": "Its new version."},
+    example=examples.ACTION,
+    request={"reason": {"reason": "The warehouse sends it by hand."}},
+)
+
+
+@router.post("/v1/actions/{action_id}/finish", response_model=schemas.ActionShown, **_TURNED)
+def finish_action(
+    action_id: str, decision: schemas.Decision, request: Request, door: TheDoor, asker: Asking
+) -> Response:
+    """Try the steps again that a partly done action has left, each looked up before it is sent."""
+    correct.finish(door.hub, action_id, asker, reason=decision.reason)
+    return _action_answer(request, shown_action(door.hub, action_id))
+
+
+@router.post("/v1/actions/{action_id}/hand-over", response_model=schemas.ActionShown, **_TURNED)
+def hand_over_action(
+    action_id: str, decision: schemas.Decision, request: Request, door: TheDoor, asker: Asking
+) -> Response:
+    """Take an action out of the hub's hands: somebody sees to what is left in the remotes."""
+    correct.hand_over(door.hub, action_id, asker, reason=decision.reason)
+    return _action_answer(request, shown_action(door.hub, action_id))
+
+
+@router.post(
+    "/v1/actions/{action_id}/steps/{step_id}/settle",
+    response_model=schemas.ActionShown,
+    **operation(
+        Scope.ACTIONS_APPROVE,
+        "malformed-body",
+        "body-too-large",
+        "not-found",
+        "conflict",
+        headers={"ETag": "Its new version."},
+        example=examples.ACTION,
+        request={
+            "made": {
+                "made": "erp:order:1077",
+                "number": "SO-10077",
+                "reason": "Two bear the key; 1078 was cancelled in the ERP.",
+            },
+            "not_made": {"made": None, "reason": "The ERP's log shows that it was rolled back."},
+        },
+    ),
+)
+def settle_step(
+    action_id: str,
+    step_id: str,
+    settlement: schemas.Settlement,
+    request: Request,
+    door: TheDoor,
+    asker: Asking,
+) -> Response:
+    """Say what became of a step whose outcome is unknown, once somebody has looked.
+
+    With the record that counts, the action goes on. With `null` nothing was made, and what is left
+    can be finished or given up.
+    """
+    correct.settle(
+        door.hub,
+        action_id,
+        step_id,
+        asker,
+        made=Ref.parse(settlement.made) if settlement.made else None,
+        number=settlement.number,
+        reason=settlement.reason,
+    )
+    return _action_answer(request, shown_action(door.hub, action_id))
+
+
 # --- what is asked -----------------------------------------------------------------------------
 
 
@@ -263,6 +397,7 @@ def wanted_of(asked: Any) -> Wanted:
         "person_id": asked.person_id,
         "case": _plain(asked.case) if asked.case is not None else None,
         "note": asked.note,
+        "evidence": tuple(asked.evidence),
     }
     try:
         model = REQUESTS[asked.operation]
@@ -308,15 +443,39 @@ def shown_action(hub: Hub, action_id: str) -> schemas.ActionShown:
         events = queries.events_about(uow, action_id)
     state = ActionState(row.state)
     timeline = [
-        schemas.MomentShown(at=entry.at, what=entry.action, by=entry.actor) for entry in audit
+        schemas.MomentShown(
+            at=entry.at,
+            what=entry.action,
+            by=entry.actor,
+            request_id=entry.request_id,
+            step=entry.detail.get("step"),
+            detail={k: v for k, v in entry.detail.items() if k != "step" and v is not None},
+        )
+        for entry in audit
     ]
-    timeline += [schemas.MomentShown(at=event.at, what=event.type, by=None) for event in events]
+    timeline += [
+        schemas.MomentShown(
+            at=event.at, what=event.type, by=None, request_id=None, step=None, detail={}
+        )
+        for event in events
+    ]
+    tries = state in (ActionState.QUEUED, ActionState.WAITING) and row.due_at is not None
     return schemas.ActionShown(
         **_common(row),
         settled=state.ended or state in (ActionState.UNKNOWN, ActionState.AWAITING_APPROVAL),
+        role=row.role,
         approval=_approval(row.approval),
+        policy=_judged(row.policy),
         request=_request(row.request),
-        steps=[_step(step) for step in steps],
+        choices=list(correct.choices_of(row, steps)),
+        undoes=row.undoes,
+        undone_by=row.undone_by,
+        handed_over=schemas.HandedOver.model_validate(row.handed_over, strict=False)
+        if row.handed_over
+        else None,
+        not_before=row.not_before,
+        next_try_at=row.due_at - hub.options.call_margin if tries and row.due_at else None,
+        steps=[_step(hub, step) for step in steps],
         timeline=sorted(timeline, key=lambda moment: moment.at),
         expires_at=row.expires_at,
         version=row.version,
@@ -359,17 +518,40 @@ def _request(kept: dict[str, Any]) -> dict[str, Any]:
 def _approval(kept: dict[str, Any] | None) -> schemas.ApprovalShown | None:
     if kept is None:
         return None
+    approval = Approval.read(kept)
     return schemas.ApprovalShown(
-        rule=kept.get("rule"),
-        by=kept.get("by"),
-        at=kept.get("at"),
-        granted=kept.get("granted"),
-        reason=kept.get("reason"),
+        rule=approval.rule,
+        by=approval.by,
+        at=approval.at,
+        granted=approval.granted,
+        reason=approval.reason,
+        stages=[
+            schemas.SignatureShown(
+                role=stage.role,
+                delegates=list(stage.delegates),
+                opened_at=stage.opened_at,
+                ends_at=stage.ends_at,
+                delegated_at=stage.delegated_at,
+                by=stage.by,
+                at=stage.at,
+                granted=stage.granted,
+                reason=stage.reason,
+            )
+            for stage in approval.stages
+        ],
     )
 
 
-def _step(row: queries.ActionStepRow) -> schemas.StepShown:
+def _judged(kept: dict[str, Any] | None) -> JudgedShown | None:
+    if kept is None:
+        return None
+    shown = shown_verdict(Verdict.model_validate(kept["verdict"]))
+    return JudgedShown(version=kept["version"], **dict(shown))
+
+
+def _step(hub: Hub, row: queries.ActionStepRow) -> schemas.StepShown:
     receipt, error = row.receipt, row.error
+    done = row.state == StepState.DONE and row.operation != Operation.WITHDRAWAL
     return schemas.StepShown.model_validate(
         {
             "id": row.id,
@@ -382,6 +564,7 @@ def _step(row: queries.ActionStepRow) -> schemas.StepShown:
             "in_doubt": row.in_doubt,
             "sent_at": row.sent_at,
             "settled_at": row.settled_at,
+            "stays": plan.why_it_stays(hub, row) if done else None,
             "receipt": {
                 "ref": queries.ref_text(receipt["ref"]),
                 "number": receipt["number"],
@@ -449,6 +632,7 @@ def _preview(plan: Plan, steps: list[PreviewedStep]) -> schemas.ActionPreviewSho
         person_id=plan.person_id,
         value=_money(plan.value),
         needs_approval=plan.approval,
+        policy=_judged(plan.judged.kept()) if plan.judged else None,
         takes={take.line: number(take.quantity) for take in plan.takes if take.quantity},
         budget=_budget(plan),
         stays=plan.stays,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, StringConstraints, model_validator
@@ -18,14 +19,21 @@ from middleware.api.schemas.base import (
     RefText,
     Short,
     Shown,
+    When,
 )
-from middleware.contract.actions import Operation, Reason, Speed
-from middleware.domain.actions import ActionState, StepState
+from middleware.api.schemas.policy import JudgedShown
+from middleware.contract.actions import Operation, Reason, Speed, Then
+from middleware.domain.actions import ActionState, Choice, StepState
 
 MOST_LINES = 200
 
 SpeedAsked = Annotated[Speed, Strict(False)]
 ReasonAsked = Annotated[Reason, Strict(False)]
+EvidenceAsked = Annotated[
+    str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x20]+$")
+]
+ThenAsked = Annotated[Then, Strict(False)]
+DayAsked = Annotated[date, Strict(False)]
 
 
 class LineAsked(Asked):
@@ -62,6 +70,8 @@ class ReplacementOrderAsked(Asked):
     order: RefText
     lines: Lines
     speed: SpeedAsked = Speed.STANDARD
+    deliver_by: DayAsked | None = None
+    """The day by which it is promised; `null` means as the speed has it."""
     reason: ReasonAsked = Reason.OTHER
     ship_to: AddressAsked | None = None
     """`null` means the order's own address."""
@@ -74,24 +84,39 @@ class ReturnAsked(Asked):
 
     order: RefText
     lines: Lines
+    then: ThenAsked = Then.REFUND
+    """What they get for it: a refund when the goods are in, a replacement at once, or nothing."""
     reason: ReasonAsked = Reason.OTHER
     note: Long | None = None
 
 
 class CreditAsked(Asked):
-    """Give money back: for lines of the order, or a fixed amount."""
+    """Give money back: for lines of the order, its shipping, all of it, or a fixed amount."""
 
     order: RefText
     lines: Annotated[list[LineAsked], Field(max_length=MOST_LINES, default_factory=list)]
     amount: MoneyAsked | None = None
+    """By itself for the order, or with one line for a part of what that line cost."""
+    shipping: bool = False
+    full: bool = False
     reason: ReasonAsked = Reason.OTHER
     note: Long | None = None
 
     @model_validator(mode="after")
     def _for_something(self) -> Self:
-        if not self.lines and self.amount is None:
-            raise ValueError("needs lines or an amount")
+        if not (self.lines or self.amount or self.shipping or self.full):
+            raise ValueError("needs lines, an amount, shipping or full")
         return self
+
+
+class StoreCreditAsked(Asked):
+    """Give a voucher to spend later."""
+
+    order: RefText
+    amount: MoneyAsked
+    expires_on: DayAsked | None = None
+    reason: ReasonAsked = Reason.OTHER
+    note: Long | None = None
 
 
 class CancellationAsked(Asked):
@@ -113,6 +138,38 @@ class CaseAsked(Asked):
     account: RefText | None = None
     order: RefText | None = None
     origin: Short | None = None
+
+
+class CallBackAsked(Asked):
+    """Have somebody call the customer within a time slot."""
+
+    subject: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+    slot_from: When
+    slot_to: When
+    phone: Short | None = None
+    """E.164; `null` means the number on file."""
+    description: Long | None = None
+    reason: ReasonAsked = Reason.OTHER
+    priority: Literal["low", "normal", "high", "urgent"] = "normal"
+    contact: RefText | None = None
+    account: RefText | None = None
+    order: RefText | None = None
+    case: RefText | None = None
+
+
+class InvitationAsked(Asked):
+    """Give the customer a signed link to a private channel."""
+
+    valid_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 72
+    on: RefText | None = None
+    """The conversation whose agents get the link; `null` means the complaint's."""
+
+
+class UndoAsked(Asked):
+    """Take an action back, as far as each remote lets us."""
+
+    action: HubId
+    note: Long | None = None
 
 
 class NoteAsked(Asked):
@@ -138,6 +195,8 @@ class _ActionAsked(Asked):
     """Open a case beside it, in the CRM."""
     note: Long | None = None
     """Text for the conversation; empty means the hub's own sentence, `null` means no note."""
+    evidence: Annotated[list[EvidenceAsked], Field(max_length=20, default_factory=list)]
+    """Where the proof lies: addresses of photos and documents that the agent has seen."""
 
 
 class ReplacementOrderAction(_ActionAsked):
@@ -159,6 +218,34 @@ class CreditAction(_ActionAsked):
 
     operation: Literal[Operation.CREDIT]
     request: CreditAsked
+
+
+class StoreCreditAction(_ActionAsked):
+    """A voucher."""
+
+    operation: Literal[Operation.STORE_CREDIT]
+    request: StoreCreditAsked
+
+
+class CallBackAction(_ActionAsked):
+    """A call-back."""
+
+    operation: Literal[Operation.CALL_BACK]
+    request: CallBackAsked
+
+
+class InvitationAction(_ActionAsked):
+    """An invitation."""
+
+    operation: Literal[Operation.INVITATION]
+    request: InvitationAsked
+
+
+class UndoAction(_ActionAsked):
+    """An undo."""
+
+    operation: Literal[Operation.UNDO]
+    request: UndoAsked
 
 
 class CancellationAction(_ActionAsked):
@@ -186,12 +273,34 @@ ActionAsked = Annotated[
     ReplacementOrderAction
     | ReturnAction
     | CreditAction
+    | StoreCreditAction
     | CancellationAction
     | CaseAction
-    | NoteAction,
+    | CallBackAction
+    | NoteAction
+    | InvitationAction
+    | UndoAction,
     Field(discriminator="operation"),
 ]
 """What an agent asks for: one remedy, and what is to be written down beside it."""
+
+
+class UndoWanted(Asked):
+    """Why an action is taken back, and what the conversation is told."""
+
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+    note: Long | None = None
+    """Text for the conversation; empty means the hub's own sentence, `null` means no note."""
+
+
+class Settlement(Asked):
+    """What became of a step whose outcome was unknown, and how that is known."""
+
+    made: RefText | None
+    """The record that it made, as `connection:kind:id`; `null` when it made none."""
+    number: Short | None = None
+    """What people call that record."""
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000)]
 
 
 class Decision(Asked):
@@ -248,7 +357,9 @@ class ActionPreviewShown(Shown):
     value: MoneyShown | None
     """What it is worth at the order's prices, where they are known."""
     needs_approval: str | None
-    """The rule that asks for somebody else's approval."""
+    """The rules that ask for somebody else's approval."""
+    policy: JudgedShown | None
+    """What the policy in force says to it."""
     takes: dict[str, str]
     """How many pieces of each line of the order it makes good."""
     budget: list[BudgetShown]
@@ -300,16 +411,38 @@ class StepShown(Shown):
     settled_at: Moment | None
     receipt: ReceiptShown | None
     error: StepErrorShown | None
+    stays: str | None
+    """Why what it made can't be taken back; `null` when it can, or made nothing."""
+
+
+class SignatureShown(Shown):
+    """One stage of an approval: who may decide until when, and who did."""
+
+    role: str | None
+    """`null` means anyone who may approve."""
+    delegates: list[str]
+    """Roles that may decide instead once the time is over."""
+    opened_at: Moment | None
+    """When its turn came."""
+    ends_at: Moment | None
+    delegated_at: Moment | None
+    """Since when the delegates may decide."""
+    by: str | None
+    at: Moment | None
+    granted: bool | None
+    reason: str | None
 
 
 class ApprovalShown(Shown):
-    """Which rule asks for an approval; then who decided, when, and why."""
+    """Which rules ask for an approval; then who had the last word, when, and why."""
 
     rule: str | None
     by: str | None
     at: Moment | None
     granted: bool | None
     reason: str | None
+    stages: list[SignatureShown]
+    """In order, each by somebody else; the first that is not decided is the open one."""
 
 
 class MomentShown(Shown):
@@ -319,6 +452,19 @@ class MomentShown(Shown):
     what: str
     by: str | None
     """Who did it; `null` for what the hub says of itself."""
+    request_id: str | None
+    """The request that it was done with, as in its answer and the log."""
+    step: str | None
+    detail: dict[str, Any]
+    """Ids and figures: the connection, the attempt, the outcome, the remote's reference …"""
+
+
+class HandedOver(Shown):
+    """Who took it out of the hub's hands, when, and why."""
+
+    by: str
+    at: Moment
+    reason: str | None
 
 
 class ActionListed(Shown):
@@ -349,9 +495,24 @@ class ActionShown(Shown):
     order: RefShown | None
     value: MoneyShown | None
     requested_by: str
+    role: str | None
+    """What whoever asked is to the policy."""
     approval: ApprovalShown | None
+    policy: JudgedShown | None
+    """What the policy said to it; `null` for what the hub did by itself."""
     request: dict[str, Any]
     """What was asked for."""
+    choices: list[Choice]
+    """What a person may do with it now."""
+    undoes: str | None
+    """The action that it takes back."""
+    undone_by: str | None
+    """The action that takes it back."""
+    handed_over: HandedOver | None
+    not_before: Moment | None
+    """The end of a cooling-off: until then it can be called off."""
+    next_try_at: Moment | None
+    """When it is tried again, of one that waits."""
     steps: list[StepShown]
     timeline: list[MomentShown]
     expires_at: Moment
