@@ -1,4 +1,9 @@
-"""Salesforce: contacts, accounts, orders and cases to read; cases, comments and orders to write."""
+"""Salesforce: contacts, accounts, orders and cases to read; what it writes can be taken back.
+
+A call-back is an Event, which has a start and an end, while a Task has a day only (Object
+Reference: Event.StartDateTime and EndDateTime; Task.ActivityDate, whose time means nothing).
+Custom fields of events belong to Activity and may be Unique external ids there.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +21,13 @@ from adapters.salesforce.settings import Configured, SalesforceSettings, Secrets
 from adapters.salesforce.soql import Children, Clause
 from adapters.salesforce.text import ends_with_marker, marker, shortened
 from middleware.contract.actions import (
+    CallBackRequest,
     CaseRequest,
     NoteRequest,
     Operation,
     Receipt,
     ReplacementOrderRequest,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import Account, Contact, Frozen, Kind, Order, Record, Ref
 from middleware.contract.capabilities import (
@@ -42,6 +49,8 @@ from middleware.contract.capabilities import (
     Quarantined,
     ReadsOrders,
     ReadsRecords,
+    SchedulesCallBacks,
+    WithdrawsActions,
     WritesNotes,
 )
 from middleware.contract.errors import (
@@ -59,7 +68,16 @@ from middleware.contract.mapping import AnswerUnreadable, Mapping, MappingError,
 KEY_LENGTH = 64
 """The longest key that the hub mints; the field that bears it must hold as much."""
 
-_NATIVE = (Operation.CASE, Operation.REPLACEMENT_ORDER)
+_NATIVE = (Operation.CASE, Operation.CALL_BACK, Operation.REPLACEMENT_ORDER)
+_KINDS = {
+    Operation.CASE: Kind.CASE,
+    Operation.CALL_BACK: Kind.TASK,
+    Operation.REPLACEMENT_ORDER: Kind.ORDER,
+}
+_WITHDRAW = "withdraw_"
+"""A mapping of this name and an operation's takes back what the operation made."""
+_CHANGED = "LastModifiedDate"
+_LONGEST_BECAUSE = 255
 _LONGEST_COMMENT = 4000
 """Bytes of CaseComment.CommentBody (Object Reference)."""
 _MOST_PER_PAGE = 2000
@@ -74,7 +92,9 @@ class SalesforceAdapter(
     ReadsRecords,
     CreatesReplacementOrders,
     OpensCases,
+    SchedulesCallBacks,
     WritesNotes,
+    WithdrawsActions,
 ):
     """Speaks Salesforce's REST API as one user of one org."""
 
@@ -87,6 +107,7 @@ class SalesforceAdapter(
         Kind.ORDER,
         Kind.CASE,
     )
+    withdrawable: ClassVar[frozenset[Operation]] = frozenset(_NATIVE)
 
     def __init__(self, connection: Connection, configured: Configured) -> None:
         self._connection = connection
@@ -278,7 +299,15 @@ class SalesforceAdapter(
     # Writes.
 
     def key_traits(self, operation: Operation) -> KeyTraits:
-        """Cases and orders bear the key in a unique field; a comment bears it in its text."""
+        """Cases, events and orders bear the key in a unique field; a comment in its text.
+
+        Taking back sets a state or deletes, so that a second time changes nothing; and nothing that
+        comes late overwrites what people did meanwhile (see `Client.update`).
+        """
+        if operation is Operation.WITHDRAWAL and any(
+            self._connection.mappings.has_push(_withdrawing(made_by)) for made_by in _NATIVE
+        ):
+            return KeyTraits(native=True)
         if operation not in (*_NATIVE, Operation.NOTE):
             raise NotOffered(
                 f"Salesforce takes no {operation}", system=SYSTEM, operation=str(operation)
@@ -290,20 +319,30 @@ class SalesforceAdapter(
 
     def create_case(self, request: CaseRequest, *, key: str) -> Receipt:
         def create(mapping: Mapping) -> str:
-            ours = {**self._ours(request), "key": key}
-            values = mapping.write(ours)
-            if mapping.binding.get("write", "create") == "upsert":
-                field = _key_field(mapping)
-                values.pop(field, None)
-                return self._client.upsert(
-                    mapping.object, field, key, values, operation="create_case"
-                )
-            return self._client.create(mapping.object, values, operation="create_case")
+            return self._insert(mapping, self._ours(request), key, operation="create_case")
 
         return self._once(Operation.CASE, key, create)
 
     def find_case(self, request: CaseRequest, *, key: str) -> Receipt | None:
         return self._by_key(Operation.CASE, key, "find_case")
+
+    def create_call_back(self, request: CallBackRequest, *, key: str) -> Receipt:
+        """An event in the calendar of whoever owns the contact, or the account."""
+        name = "create_call_back"
+
+        def create(mapping: Mapping) -> str:
+            if request.slot_to <= self._client.now():
+                raise Rejected("the slot has passed", system=SYSTEM, operation=name,
+                               field="slot_to")  # fmt: skip
+            ours = self._ours(request)
+            if _reads(mapping, "owner"):
+                ours["owner"] = self._owner(ours, operation=name)
+            return self._insert(mapping, ours, key, operation=name)
+
+        return self._once(Operation.CALL_BACK, key, create)
+
+    def find_call_back(self, request: CallBackRequest, *, key: str) -> Receipt | None:
+        return self._by_key(Operation.CALL_BACK, key, "find_call_back")
 
     def create_replacement_order(self, request: ReplacementOrderRequest, *, key: str) -> Receipt:
         """A draft order with its products, made in one transaction; somebody activates it there."""
@@ -358,6 +397,139 @@ class SalesforceAdapter(
         rows = self._client.query(query, operation="find_note", deleted=True)
         hits = [row for row in rows if ends_with_marker(row.get(field), key)]
         return self._receipt(Kind.NOTE, mapping, hits, key, operation="find_note")
+
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        """Close the case, cancel the event or delete the draft order, as the mapping says.
+
+        What is taken back already is found and left as it is. What somebody changed between our
+        look and our write stays too: it is looked at again (Transient).
+        """
+        name = "create_withdrawal"
+        mapping, kind = self._withdrawal(request, name)
+        row = self._made(mapping, kind, request, name)
+        found = self._taken_back(mapping, kind, row, key, name)
+        if found is not None:
+            return found
+        self._in_time(mapping, row, name)
+        because = shortened(": ".join(filter(None, (request.reason, request.note))),
+                            _LONGEST_BECAUSE)  # fmt: skip
+        values = mapping.write(
+            {**request.model_dump(mode="python"), "key": key, "because": because}
+        )
+        deletes = mapping.binding.get("write") == "delete"
+        send = self._client.discard if deletes else self._client.update
+        try:
+            send(
+                mapping.object,
+                request.of.id,
+                values,
+                unmodified_since=_instant_of(row, _CHANGED),
+                operation=name,
+            )
+        except Missing:  # somebody else was faster
+            found = self.find_withdrawal(request, key=key)
+            if found is None:
+                raise
+            return found
+        try:
+            told = self.find_withdrawal(request, key=key)
+        except RemoteError:
+            told = None
+        if told is not None:
+            return told.model_copy(update={"already_existed": False})
+        return Receipt(ref=request.of, key=key, url=self._client.url_of(request.of.id))
+
+    def find_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt | None:
+        """The record's own state is the proof, or that it lies in the recycle bin.
+
+        A record that is nowhere is none: the hub's user may have lost the right to see it.
+        """
+        name = "find_withdrawal"
+        mapping, kind = self._withdrawal(request, name)
+        row = self._made(mapping, kind, request, name)
+        return self._taken_back(mapping, kind, row, key, name)
+
+    def _withdrawal(self, request: WithdrawalRequest, name: str) -> tuple[Mapping, Kind]:
+        if request.made_by not in self.withdrawable:
+            raise NotOffered(
+                f"Salesforce cannot take back a {request.made_by}", system=SYSTEM, operation=name
+            )
+        return (
+            self._connection.mappings.push(_withdrawing(request.made_by)),
+            _KINDS[request.made_by],
+        )
+
+    def _made(
+        self, mapping: Mapping, kind: Kind, request: WithdrawalRequest, name: str
+    ) -> dict[str, Any]:
+        """The row that was made, which must bear the key that it was made under."""
+        key_field = _key_field(self._push(request.made_by))
+        columns = (*_proofs(mapping), *_answer_paths(mapping))
+        query = soql.select(
+            ("Id", "IsDeleted", _CHANGED, key_field, *columns),
+            mapping.object,
+            soql.equal("Id", self._own_id(request.of, name, kind)),
+        )
+        rows = self._client.query(query, operation=name, deleted=True)
+        if not rows:
+            raise Missing(
+                f"there is no such {mapping.object} in Salesforce, not in its recycle bin either, "
+                "or the hub's user may not see it",
+                system=SYSTEM,
+                operation=name,
+            )
+        if rows[0].get(key_field) != request.made_under:
+            raise Rejected(
+                f"this {mapping.object} does not bear the key that it is said to be made under",
+                system=SYSTEM,
+                operation=name,
+                field=key_field,
+            )
+        return rows[0]
+
+    def _taken_back(
+        self, mapping: Mapping, kind: Kind, row: dict[str, Any], key: str, name: str
+    ) -> Receipt | None:
+        proven = _states(mapping, "withdrawn")
+        if row.get("IsDeleted") is True or any(row.get(f) in vs for f, vs in proven.items()):
+            return self._receipt(kind, mapping, [row], key, operation=name)
+        return None
+
+    def _in_time(self, mapping: Mapping, row: dict[str, Any], name: str) -> None:
+        for field, values in _states(mapping, "only_while").items():
+            if row.get(field) not in values:
+                raise Rejected(
+                    f"its {field} is {row.get(field)}; it can be taken back only while it is "
+                    f"{' or '.join(map(str, values))}",
+                    system=SYSTEM,
+                    operation=name,
+                    field=field,
+                )
+        until = mapping.binding.get("until")
+        ends = _instant_of(row, str(until)) if until and row.get(str(until)) is not None else None
+        if ends is not None and ends <= self._client.now():
+            raise Rejected(f"its {until} has passed", system=SYSTEM, operation=name,
+                           field=str(until))  # fmt: skip
+
+    def _insert(self, mapping: Mapping, ours: dict[str, Any], key: str, *, operation: str) -> str:
+        """A new record under the key, or by the mapping's wish over the one that bears it."""
+        values = mapping.write({**ours, "key": key})
+        if mapping.binding.get("write", "create") == "upsert":
+            field = _key_field(mapping)
+            values.pop(field, None)
+            return self._client.upsert(mapping.object, field, key, values, operation=operation)
+        return self._client.create(mapping.object, values, operation=operation)
+
+    def _owner(self, ours: dict[str, Any], *, operation: str) -> str | None:
+        """Who looks after the customer there: the owner of the contact, else of the account."""
+        for name, sobject in (("contact", "Contact"), ("account", "Account")):
+            if ours.get(name) is None:
+                continue
+            query = soql.select(("Id", "OwnerId"), sobject, soql.equal("Id", ours[name]["id"]))
+            for row in self._client.query(query, operation=operation):
+                owner = row.get("OwnerId")
+                return owner if isinstance(owner, str) and is_id(owner) else None
+        return None
 
     def _once(self, operation: Operation, key: str, create: Callable[[Mapping], str]) -> Receipt:
         """Find the record that bears the key, else create it; Salesforce refuses a second one."""
@@ -635,8 +807,35 @@ class SalesforceAdapter(
             else "Create the fields, give the permission set read access to them, or take their "
             "lines out of the mapping.",
         )
-        if mapping.pushes:
+        if mapping.pushes and mapping.canonical.startswith(_WITHDRAW):
+            yield self._check_withdrawal(mapping, about)
+        elif mapping.pushes:
             yield from self._check_writes(mapping, about, described)
+
+    def _check_withdrawal(self, mapping: Mapping, about: dict[str, Any]) -> Finding:
+        fields = {field["name"]: field for field in about["fields"]}
+        locked = [
+            rule.key for rule in mapping.fields
+            if rule.key in fields and not fields[rule.key].get("updateable")
+        ]  # fmt: skip
+        deletes = mapping.binding.get("write") == "delete"
+        verb = "delete" if deletes else "change"
+        may = bool(about.get("updateable")) and (not deletes or bool(about.get("deletable")))
+        detail = (
+            f"the hub's user may not {verb} it"
+            if not may
+            else f"the hub's user may not write {', '.join(locked)}"
+        )
+        ok = may and not locked
+        return Finding(
+            name=f"{verb} {mapping.object}",
+            ok=ok,
+            detail="" if ok else detail,
+            remedy=""
+            if ok
+            else f"Give the user's permission set access to {verb} it, or take "
+            f"{mapping.path.name} away: then it is not taken back.",
+        )
 
     def _check_writes(
         self,
@@ -919,6 +1118,7 @@ def _needed(mapping: Mapping) -> list[str]:
             paths += inner if rule.origin == "each" else [rule.key]
         paths += _answer_paths(mapping)
         paths += _taken_over(mapping)
+        paths += _proofs(mapping)
     return list(dict.fromkeys(paths))
 
 
@@ -938,7 +1138,34 @@ def _key_field(mapping: Mapping) -> str:
 
 
 def _kind_of(operation: Operation) -> Kind:
-    return Kind.CASE if operation is Operation.CASE else Kind.ORDER
+    return _KINDS[operation]
+
+
+def _withdrawing(made_by: Operation) -> str:
+    """What the mapping is called that takes back what an operation made."""
+    return f"{_WITHDRAW}{made_by}"
+
+
+def _states(mapping: Mapping, name: str) -> dict[str, list[Any]]:
+    """A binding's field → values block, such as `withdrawn: {Status: [Cancelled]}`."""
+    said = mapping.binding.get(name) or {}
+    if not isinstance(said, dict):
+        raise Permanent(f"{mapping.path.name}: {name} is a block of lists", system=SYSTEM)
+    return {
+        str(field): values if isinstance(values, list) else [values]
+        for field, values in said.items()
+    }
+
+
+def _proofs(mapping: Mapping) -> list[str]:
+    """The fields that say whether a record is taken back, or can be."""
+    fields = [*_states(mapping, "withdrawn"), *_states(mapping, "only_while")]
+    until = mapping.binding.get("until")
+    return [*fields, str(until)] if until else fields
+
+
+def _reads(mapping: Mapping, key: str) -> bool:
+    return any(path.key == key for rule in mapping.fields for path in rule.read_paths())
 
 
 def _sku_of(row: dict[str, Any]) -> str | None:
@@ -955,12 +1182,16 @@ def _id_of(row: dict[str, Any]) -> str:
 
 
 def _stamp_of(row: dict[str, Any]) -> datetime:
+    return _instant_of(row, STAMP)
+
+
+def _instant_of(row: dict[str, Any], field: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(str(row.get(STAMP)))
+        moment = datetime.fromisoformat(str(row.get(field)))
     except ValueError:
-        raise Transient(f"a row of the answer has no {STAMP}", system=SYSTEM) from None
+        raise Transient(f"a row of the answer has no {field}", system=SYSTEM) from None
     if moment.tzinfo is None:
-        raise Transient(f"a row's {STAMP} has no zone", system=SYSTEM)
+        raise Transient(f"a row's {field} has no zone", system=SYSTEM)
     return moment
 
 

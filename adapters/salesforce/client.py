@@ -314,14 +314,52 @@ class Client:
 
         self._ask(ask, write=True, operation=operation)
 
-    def delete(self, sobject: str, key: str, *, operation: str) -> None:
-        """Put a record into the recycle bin; raises Missing where it lies there already."""
+    def discard(
+        self,
+        sobject: str,
+        key: str,
+        values: Mapping[str, Any],
+        *,
+        unmodified_since: datetime,
+        operation: str,
+    ) -> None:
+        """Change a record and put it into the recycle bin, unless somebody else changed it since.
+
+        A deletion takes no condition, so the change before it bears it, in one transaction with it
+        (Composite resource, `allOrNone`; subrequests have headers of their own). Raises Missing
+        where the record lies in the recycle bin already.
+        """
+        since = format_datetime(unmodified_since.astimezone(UTC), usegmt=True)
+        url = f"/services/data/v{self._settings.api_version}/sobjects/{sobject}/{key}"
+        steps = [
+            {
+                "method": "PATCH",
+                "url": url,
+                "referenceId": "mark",
+                "body": wire(values),
+                "httpHeaders": {**self._advice(), "If-Unmodified-Since": since},
+            },
+            {"method": "DELETE", "url": url, "referenceId": "discard"},
+        ]
 
         def ask(org: Salesforce) -> None:
-            # Without the whole response, a web page with 200 would pass for success.
-            answer: Any = _type_of(org, sobject).delete(key, raw_response=True)
-            if answer.status_code != 204:
+            answer = org.restful(
+                "composite",
+                method="POST",
+                data=json.dumps({"allOrNone": True, "compositeRequest": steps}),
+            )
+            results = answer["compositeResponse"] if isinstance(answer, dict) else None
+            if not isinstance(results, list) or len(results) != len(steps):
                 raise _Unreadable
+            if all(result["httpStatusCode"] == 204 for result in results):
+                return
+            for result in results:
+                errors = _errors_of(result["body"] or [])
+                if any(error.get("errorCode") == "PROCESSING_HALTED" for error in errors):
+                    continue  # another step's fault
+                if result["httpStatusCode"] >= 400:
+                    raise _Refused(errors, result["httpStatusCode"])
+            raise _Unreadable
 
         self._ask(ask, write=True, operation=operation)
 
@@ -415,7 +453,9 @@ class Client:
         try:
             return ask(org)
         except _Refused as refused:
-            verdict = self._verdict(refused.errors, 400, write=write, operation=operation)
+            verdict = self._verdict(
+                refused.errors, refused.status, write=write, operation=operation
+            )
         except SalesforceMoreThanOneRecord:
             verdict = Duplicated(
                 "several records bear the same external id", system=SYSTEM, operation=operation
@@ -648,9 +688,10 @@ class Client:
 class _Refused(Exception):
     """A refusal inside an answer that says 2xx."""
 
-    def __init__(self, errors: list[dict[str, Any]]) -> None:
+    def __init__(self, errors: list[dict[str, Any]], status: int = 400) -> None:
         super().__init__("refused")
         self.errors = errors
+        self.status = status
 
 
 def _type_of(org: Salesforce, sobject: str) -> SFType:

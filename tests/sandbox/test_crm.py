@@ -484,7 +484,10 @@ def test_describe(served: Served) -> None:
     assert fields["CaseNumber"]["createable"] is False
     assert "High" in [value["value"] for value in fields["Priority"]["picklistValues"]]
     assert fields["ContactId"]["referenceTo"] == ["Contact"]
-    assert [c["relationshipName"] for c in described["childRelationships"]] == ["CaseComments"]
+    assert [c["relationshipName"] for c in described["childRelationships"]] == [
+        "CaseComments",
+        "Events",
+    ]
     everything = client.describe()
     assert everything is not None
     assert {o["name"]: o["keyPrefix"] for o in everything["sobjects"]}["Order"] == "801"

@@ -287,6 +287,9 @@ class _Live:
             )  # fmt: skip
 
     def _required(self, written: dict[str, FieldRule]) -> Iterator[Issue]:
+        """R202, where a record is made: what bears no key and is not matched only changes one."""
+        if not (self.is_operation or self.mapping.idempotency or self.mapping.match):
+            return
         code, what = "R202", "element" if self.is_operation else "field"
         place = self.mapping.file.places["fields"]
         for info in self.infos.values():

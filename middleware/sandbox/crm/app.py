@@ -2,9 +2,10 @@
 
 It serves the logins (OAuth 2.0 client credentials, JWT bearer and password; SOAP `login`), and
 under `/services/data/vNN.0/` sobjects (create, read, update, delete, upsert by external id,
-describe, getUpdated, getDeleted), query, queryAll and their further pages, composite/tree and
-limits. It enforces what Salesforce enforces and answers in its codes. Sources: Salesforce's REST
-API Developer Guide and Object Reference for API 60.0; SOAP API Developer Guide (`login`).
+describe, getUpdated, getDeleted), query, queryAll and their further pages, composite,
+composite/tree and limits. It enforces what Salesforce enforces and answers in its codes. Sources:
+Salesforce's REST API Developer Guide and Object Reference for API 60.0; SOAP API Developer Guide
+(`login`).
 
 A `masked` fault of the sandbox server picks one of the lies in `MASKS`. What a test or a demo
 needs beside the wire is under `/_sandbox/`: counting rows, ending sessions, duplicate rules.
@@ -21,9 +22,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ USERNAME = "integration@crm.example.com"
 PASSWORD = "crm-sandbox-password"
 SECURITY_TOKEN = "crmSandboxToken"
 KEY_FIELD = "Amends_Key__c"
-"""The external id that the org's administrator made for a hub, on Case and Order."""
+"""The external id that the org's administrator made for a hub, on Case, Order and Activity."""
 
 MASKS: Mapping[str, str] = {
     "login_page": "200 with an HTML page, as an SSO proxy answers; nothing happened",
@@ -62,7 +63,8 @@ MASKS: Mapping[str, str] = {
     "lock": "400 UNABLE_TO_LOCK_ROW; nothing happened",
     "timeout": "400 QUERY_TIMEOUT; nothing happened",
     "duplicates": "400 DUPLICATES_DETECTED by a rule that allows saving; nothing happened",
-    "duplicate_value": "400 DUPLICATE_VALUE about our external id; applied, as if by another",
+    "duplicate_value": "400 DUPLICATE_VALUE about our external id, or 404 ENTITY_IS_DELETED about "
+    "a row that we delete; applied, as if by another",
     "false": "200 with success: false and an error; nothing happened",
     "unknown": "500 UNKNOWN_EXCEPTION; applied all the same",
     "html_after": "200 with an HTML page; applied",
@@ -74,6 +76,11 @@ _VERSIONED = re.compile(r"/services/data/v(\d\d)\.0(/.*)?")
 _LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Login</title></head><body>Log in</body></html>"
 _MOST_LOCATORS = 100
 _MOST_TREE = 200
+_MOST_COMPOSITE = 25
+_HALTED = Refused(
+    "PROCESSING_HALTED",
+    "The transaction was rolled back since another operation in the same transaction failed.",
+)
 
 
 @dataclass(frozen=True)
@@ -279,6 +286,8 @@ class Crm:
                 return self._query(call, rest, deleted=resource == "queryAll")
             case "composite" if rest[:1] == ["tree"] and len(rest) == 2:
                 return self._tree(call, rest[1])
+            case "composite" if not rest and call.method == "POST":
+                return self._composite(call)
             case "limits":
                 left = self.daily_limit - self.used
                 return Answer(
@@ -452,7 +461,10 @@ class Crm:
                 return Answer(200, self._read(call, sobject, self.rows.living(sobject, key)))
             case ("PATCH", [key]):
                 self._writable(sobject)
-                self.rows.update(sobject, ids.read(key) or key, call.fields())
+                with self.rows.transaction():
+                    if not self._unmodified(call, self.rows.living(sobject, key)):
+                        return Answer(412)
+                    self.rows.update(sobject, ids.read(key) or key, call.fields())
                 return Answer(204)
             case ("DELETE", [key]):
                 self._writable(sobject)
@@ -467,6 +479,18 @@ class Crm:
                     status=405,
                 )
         raise Refused("NOT_FOUND", "The requested resource does not exist", status=404)
+
+    def _unmodified(self, call: _Call, row: Row) -> bool:
+        """Whether the row is as the caller saw it, by whole seconds ("Conditional Requests")."""
+        said = call.headers.get("if-unmodified-since")
+        if said is None:
+            return True
+        try:
+            since = parsedate_to_datetime(said)
+        except ValueError:
+            raise Refused("INVALID_HEADER", "the header is not a date") from None
+        changed = datetime.fromisoformat(row["LastModifiedDate"]).replace(microsecond=0)
+        return changed <= since
 
     def _writable(self, sobject: SObject) -> None:
         if not sobject.writable:
@@ -755,6 +779,51 @@ class Crm:
                 target = schema.OBJECTS[child.object.lower()]
                 self._plant(call, target, hanging, (child.field, row["Id"]), results)
 
+    # Composites.
+
+    def _composite(self, call: _Call) -> Answer:
+        """Several requests about rows, one after another; with `allOrNone` one transaction."""
+        said = call.fields()
+        steps, together = said.get("compositeRequest"), said.get("allOrNone") is True
+        if not isinstance(steps, list) or not 1 <= len(steps) <= _MOST_COMPOSITE:
+            raise Refused("INVALID_INPUT", f"Include 1 to {_MOST_COMPOSITE} subrequests.")
+        answers: list[Answer] = []
+        try:
+            with self.rows.transaction():
+                for step in steps:
+                    answers.append(self._step(call, step))
+                    _halt(together and answers[-1].status >= 400)
+        except _Halted:
+            halted, refused = Answer(400, [_HALTED.body()]), len(answers) - 1
+            answers = [answers[-1] if n == refused else halted for n in range(len(steps))]
+        return _composed([str(step["referenceId"]) for step in steps], answers)
+
+    def _step(self, call: _Call, step: Any) -> Answer:
+        try:
+            url, method, _ = step["url"], step["method"], step["referenceId"]
+            found = _VERSIONED.fullmatch(url)
+            parts = [unquote(part) for part in (found.group(2) if found else "").split("/") if part]
+        except (KeyError, TypeError):
+            raise Refused(
+                "INVALID_INPUT", "A subrequest has a method, a url and a referenceId."
+            ) from None
+        if parts[:1] != ["sobjects"]:
+            raise Refused("INVALID_INPUT", "The sandbox composes requests about sobjects only.")
+        own = {name.lower(): str(value) for name, value in (step.get("httpHeaders") or {}).items()}
+        inner = replace(
+            call,
+            method=method,
+            path=url,
+            parts=tuple(parts),
+            headers={**call.headers, **own},
+            body=json.dumps(step.get("body")).encode(),
+            query={},
+        )
+        try:
+            return self._sobjects(inner, parts[1:])
+        except Refused as refusal:
+            return _refusal(refusal)
+
     # Lies.
 
     def _masked(self, call: _Call) -> Answer:
@@ -820,6 +889,12 @@ class Crm:
         answer = self._route(call)
         if answer.status not in (200, 201):
             return answer
+        if "compositeResponse" in answer.value:
+            gone = Refused("ENTITY_IS_DELETED", "entity is deleted", status=404)
+            halted = Answer(400, [_HALTED.body()])
+            references = [step["referenceId"] for step in answer.value["compositeResponse"]]
+            answers = [Answer(404, [gone.body()]), *[halted] * (len(references) - 1)]
+            return _composed(references, answers)
         results = answer.value.get("results") or [answer.value]
         refusal = Refused(
             "DUPLICATE_VALUE",
@@ -869,6 +944,32 @@ class _TreeRefused(Exception):
         super().__init__(reference)
         self.reference = reference
         self.refusal = refusal
+
+
+class _Halted(Exception):
+    """Rolls a composite's transaction back."""
+
+
+def _halt(wanted: bool) -> None:
+    if wanted:
+        raise _Halted
+
+
+def _composed(references: list[str], answers: list[Answer]) -> Answer:
+    return Answer(
+        200,
+        {
+            "compositeResponse": [
+                {
+                    "body": answer.value,
+                    "httpHeaders": dict(answer.headers),
+                    "httpStatusCode": answer.status,
+                    "referenceId": reference,
+                }
+                for reference, answer in zip(references, answers, strict=True)
+            ]
+        },
+    )
 
 
 def _refusal(refusal: Refused) -> Answer:

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +374,8 @@ class Rows:
                 self._derive_order(row, before, trusted=trusted)
             case "OrderItem":
                 self._derive_item(row, before, trusted=trusted)
+            case "Event":
+                self._derive_event(row, before)
             case "PricebookEntry":
                 row["ProductCode"] = self._rows["Product2"][row["Product2Id"]]["ProductCode"]
             case "User":
@@ -432,6 +434,54 @@ class Rows:
         row["ListPrice"] = entry["UnitPrice"]
         row["TotalPrice"] = round(row["Quantity"] * row["UnitPrice"], 2)
         row["CurrencyIsoCode"] = order["CurrencyIsoCode"]
+
+    def _derive_event(self, row: dict[str, Any], before: Row | None) -> None:
+        """Start and end by the Object Reference: two of start, end and duration make the third."""
+        if before is not None and row["StartDateTime"] != before["StartDateTime"]:
+            row["ActivityDateTime"] = row["StartDateTime"]
+        start = row["StartDateTime"] or row["ActivityDateTime"]
+        if row["ActivityDateTime"] not in (None, start):
+            raise Refused(
+                "FIELD_INTEGRITY_EXCEPTION",
+                "field integrity exception: ActivityDateTime, StartDateTime (they must match)",
+                "ActivityDateTime",
+            )
+        missing = [] if start else ["ActivityDateTime"]
+        minutes, end = row["DurationInMinutes"], row["EndDateTime"]
+        if before is not None and end != before["EndDateTime"]:
+            minutes = None
+        elif before is not None and (minutes, start) != (
+            before["DurationInMinutes"],
+            before["StartDateTime"],
+        ):
+            end = None
+        if end is None and minutes is None:
+            missing.insert(0, "DurationInMinutes")
+        if missing:
+            raise Refused(
+                "REQUIRED_FIELD_MISSING",
+                f"Required fields are missing: [{', '.join(missing)}]",
+                *missing,
+            )
+        begins = datetime.fromisoformat(start)
+        ends = datetime.fromisoformat(end) if end else begins + timedelta(minutes=minutes)
+        lasts = int((ends - begins) / timedelta(minutes=1))
+        if minutes not in (None, lasts) or not 0 <= lasts <= 14 * 24 * 60:
+            raise Refused(
+                "FIELD_INTEGRITY_EXCEPTION",
+                "field integrity exception: EndDateTime, DurationInMinutes (an event ends after it "
+                "begins, within 14 days, and both must agree)",
+                "EndDateTime",
+            )
+        row |= {
+            "StartDateTime": start,
+            "ActivityDateTime": start,
+            "EndDateTime": instant(ends),
+            "DurationInMinutes": lasts,
+        }
+        about = self._rows["Account"].get(row["WhatId"] or "")
+        who = self._rows["Contact"].get(row["WhoId"] or "")
+        row["AccountId"] = about["Id"] if about else who["AccountId"] if who else None
 
     def _roll_up(self, sobject: SObject, row: Row) -> None:
         """An order's total is a roll-up: a change of its products is a change of the order."""

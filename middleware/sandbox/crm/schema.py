@@ -2,7 +2,8 @@
 
 Standard names, types and lengths follow Salesforce's object reference (API 60.0). The org has
 several currencies, and an administrator has prepared it for a hub: `Amends_Key__c`, an external id
-with the Unique attribute, on Case and Order; and fields for what people are called elsewhere.
+with the Unique attribute, on Case, Order and Activity (which is how an Event gets it); fields for
+what became of a call and why something was taken back; and for what people are called elsewhere.
 """
 
 from __future__ import annotations
@@ -213,6 +214,8 @@ def _address(prefix: str) -> tuple[Field, ...]:
 
 
 _KEY = _text("Amends_Key__c", 64, label="Amends Key", unique=True, external_id=True)
+_WITHDRAWN = _text("Amends_Withdrawn__c", 255, label="Amends Withdrawn")
+_ORDER_NUMBER = _text("Order_Number__c", 80, label="Order Number")
 _CURRENCY = _pick("CurrencyIsoCode", "CHF", "EUR", "USD", default="EUR", restricted=True)
 
 
@@ -267,6 +270,7 @@ OBJECTS: Mapping[str, SObject] = {
                 Child("Contacts", "Contact", "AccountId", cascades=True),
                 Child("Cases", "Case", "AccountId"),
                 Child("Orders", "Order", "AccountId"),
+                Child("Events", "Event", "WhatId", cascades=True),
             ),
         ),
         _object(
@@ -292,7 +296,10 @@ OBJECTS: Mapping[str, SObject] = {
             Field("HasOptedOutOfEmail", "boolean", default=False),
             Field("Description", "textarea", 32000, filterable=False),
             _CURRENCY,
-            children=(Child("Cases", "Case", "ContactId"),),
+            children=(
+                Child("Cases", "Case", "ContactId"),
+                Child("Events", "Event", "WhoId", cascades=True),
+            ),
         ),
         _object(
             "Case", "500", "Cases",
@@ -314,9 +321,14 @@ OBJECTS: Mapping[str, SObject] = {
             Field("IsClosed", "boolean", writable="never"),
             Field("ClosedDate", "datetime", writable="never"),
             _to("Order__c", "Order"),
+            _ORDER_NUMBER,
+            _WITHDRAWN,
             _KEY,
             _CURRENCY,
-            children=(Child("CaseComments", "CaseComment", "ParentId", cascades=True),),
+            children=(
+                Child("CaseComments", "CaseComment", "ParentId", cascades=True),
+                Child("Events", "Event", "WhatId", cascades=True),
+            ),
         ),
         _object(
             "CaseComment", "00a", "Case Comments",
@@ -382,9 +394,34 @@ OBJECTS: Mapping[str, SObject] = {
             ),
             _to("Replaces__c", "Order"),
             _to("Case__c", "Case"),
+            _WITHDRAWN,
             _KEY,
             _CURRENCY,
-            children=(Child("OrderItems", "OrderItem", "OrderId", cascades=True),),
+            children=(
+                Child("OrderItems", "OrderItem", "OrderId", cascades=True),
+                Child("Events", "Event", "WhatId", cascades=True),
+            ),
+        ),
+        _object(
+            "Event", "00U", "Events",
+            _to("WhoId", "Contact"),
+            _to("WhatId", "Account", "Case", "Order"),
+            _to("AccountId", "Account", writable="never"),
+            _text("Subject", 255),
+            _text("Location", 255),
+            Field("IsAllDayEvent", "boolean", default=False),
+            Field("ActivityDateTime", "datetime"),
+            Field("StartDateTime", "datetime"),
+            Field("EndDateTime", "datetime"),
+            Field("DurationInMinutes", "int"),
+            _pick("ShowAs", "Busy", "OutOfOffice", "Free", default="Busy", restricted=True),
+            Field("Description", "textarea", 32000, filterable=False),
+            Field("IsArchived", "boolean", writable="never"),
+            _pick("Call_Back_Status__c", "Planned", "Done", "Cancelled", restricted=True),
+            _ORDER_NUMBER,
+            _WITHDRAWN,
+            _KEY,
+            _CURRENCY,
         ),
         _object(
             "OrderItem", "802", "Order Products",

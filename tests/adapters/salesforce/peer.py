@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from adapters.salesforce.adapter import SalesforceAdapter
 from middleware.contract.actions import (
+    CallBackRequest,
     CaseRequest,
     NoteRequest,
     Operation,
@@ -20,6 +21,7 @@ from middleware.contract.actions import (
     ReplacementOrderRequest,
     Speed,
     WantedLine,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import Kind, Ref
 from middleware.contract.capabilities import Clue, Connection
@@ -53,8 +55,14 @@ _OBJECTS = {
     Kind.ORDER: ("Order", "Description", "Text {}"),
     Kind.CASE: ("Case", "Subject", "Subject {}"),
 }
+_WITHDRAWN = {
+    Kind.CASE: ("Case", "IsClosed", True),
+    Kind.TASK: ("Event", "Call_Back_Status__c", "Cancelled"),
+    Kind.ORDER: ("Order", "Status", "Cancelled"),
+}
 _BEARS = {
     Operation.CASE: ("Case", KEY_FIELD),
+    Operation.CALL_BACK: ("Event", KEY_FIELD),
     Operation.REPLACEMENT_ORDER: ("Order", KEY_FIELD),
 }
 
@@ -72,6 +80,7 @@ class CrmPeer(Peer):
         self.crm.ahead += timedelta(seconds=LAG_S + 2)
         self.server = SandboxServer(self.crm, tls=True).start()
         self._touched = 0
+        self._made = 0
 
     def connection(self, **settings: Any) -> Connection:
         return Connection(
@@ -138,6 +147,54 @@ class CrmPeer(Peer):
             }
         )
 
+    def call_back(self, **more: Any) -> CallBackRequest:
+        contact = self.row("Contact", "Customer_Number__c", "C-1001")
+        tomorrow = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+        return CallBackRequest(
+            **{
+                "subject": "Talk about the broken lamp",
+                "slot_from": tomorrow,
+                "slot_to": tomorrow + timedelta(minutes=30),
+                "phone": "+493023125001",
+                "contact": self.ref(Kind.CONTACT, contact["Id"]),
+                "order_number": "SO-10159",
+                "case": self.ref(Kind.CASE, self.case),
+                **more,
+            }
+        )
+
+    def withdrawal(self, **more: Any) -> WithdrawalRequest:
+        """Of a case that was just opened, unless it says otherwise."""
+        self._made += 1
+        key = f"amends-made-before-{self._made}"
+        case = None if "of" in more else self.crm.seed("Case", Subject="A lamp came broken",
+                                                       **{KEY_FIELD: key})  # fmt: skip
+        return WithdrawalRequest(
+            **{
+                "of": case and self.ref(Kind.CASE, case),
+                "made_by": Operation.CASE,
+                "made_under": key,
+                "reason": Reason.OTHER,
+                "note": "Opened for the wrong customer.",
+                **more,
+            }
+        )
+
+    def activated(self) -> WithdrawalRequest:
+        """Of a replacement order that somebody activated already."""
+        order = self.row("Order", "Status", "Delivered")
+        key = f"amends-activated-{self._made}"
+        made = self.crm.seed(
+            "Order",
+            **{name: order[name] for name in ("AccountId", "Pricebook2Id", "EffectiveDate")},
+            Status="Activated",
+            Replaces__c=order["Id"],
+            **{KEY_FIELD: key},
+        )
+        return self.withdrawal(
+            of=self.ref(Kind.ORDER, made), made_by=Operation.REPLACEMENT_ORDER, made_under=key
+        )
+
     def note_request(self, text: str = "A replacement is on its way.") -> NoteRequest:
         return NoteRequest(on=self.ref(Kind.CASE, self.case), text=text)
 
@@ -160,13 +217,17 @@ class CrmPeer(Peer):
             requests={
                 Operation.REPLACEMENT_ORDER: self.replacement(),
                 Operation.CASE: self.case_request(),
+                Operation.CALL_BACK: self.call_back(),
                 Operation.NOTE: self.note_request(),
+                Operation.WITHDRAWAL: self.withdrawal(),
             },
             impossible={
                 Operation.REPLACEMENT_ORDER: self.replacement(
                     lines=(WantedLine(line="802000000000000", sku="X-1", quantity=Decimal(1)),)
                 ),
                 Operation.CASE: self.case_request(contact=nobody),
+                Operation.CALL_BACK: self.call_back(contact=nobody),
+                Operation.WITHDRAWAL: self.activated(),
                 Operation.NOTE: NoteRequest(on=no_case, text="Nobody reads this."),
             },
         )
@@ -176,14 +237,30 @@ class CrmPeer(Peer):
             return self.crm.count("CaseComment", "CommentBody", contains=f"[amends:{key}]")
         return self.crm.count(*_BEARS[operation], key)
 
+    def withdrawn(self, of: Ref) -> int:
+        """Closing, cancelling and deleting merge there: twice is once."""
+        name, field, value = _WITHDRAWN[of.kind]
+        row = self.crm.rows.get(name, of.id)
+        assert row is not None
+        return int(row["IsDeleted"] or row[field] == value)
+
+    def too_late(self, made_by: Operation, of: Ref) -> bool:
+        if made_by is Operation.CASE:
+            return False
+        name, field, _ = _WITHDRAWN[of.kind]
+        self.crm.touch(name, of.id, **{field: "Done" if of.kind is Kind.TASK else "Activated"})
+        return True
+
     def arm(self, fault: Fault, *, write: bool) -> AbstractContextManager[None]:
         """The vendor's lie is a login page with 200; on a write it comes after the fact."""
         name = _FAULTS.get(fault) or ("masked:html_after" if write else "masked:login_page")
-        return self.armed(name, "POST /services/data" if write else "GET /services/data")
+        methods = ("POST", "PATCH", "DELETE") if write else ("GET",)
+        return self.armed(name, *(f"{method} /services/data" for method in methods))
 
     @contextmanager
-    def armed(self, name: str, match: str, *, times: int = 1) -> Iterator[None]:
-        self.server.faults.arm(name, match=match, seconds=TOTAL_S + 1, times=times)
+    def armed(self, name: str, *matches: str, times: int = 1) -> Iterator[None]:
+        for match in matches:
+            self.server.faults.arm(name, match=match, seconds=TOTAL_S + 1, times=times)
         try:
             yield
         finally:
