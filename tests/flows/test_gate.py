@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -382,6 +383,14 @@ def test_a_person_may_check_what_rests_and_that_ends_the_rest(make: Callable[...
     assert line.meets(None) == ["ok"]
 
 
+def test_a_check_that_finds_something_wrong_ends_no_rest(make: Callable[..., Line]) -> None:
+    line = make(thresholds=Thresholds(failures=1, rest=timedelta(seconds=100)))
+    line.meet(DOWN)
+    line.pass_(1)
+    assert not line.hub.gate.check("erp").ok
+    assert line.state == "resting"
+
+
 def test_a_check_of_what_is_stopped_proves_and_resumes_nothing(make: Callable[..., Line]) -> None:
     line = make()
     line.meet(REFUSED)
@@ -546,26 +555,31 @@ def test_whoever_waits_too_long_is_told_that_it_is_busy(
 
 
 def test_whoever_waits_when_it_closes_is_turned_away_at_once(make: Callable[..., Line]) -> None:
-    line = make(calls_at_once=1, thresholds=Thresholds(failures=1, rest=timedelta(seconds=60)))
-    go_on, begun = threading.Event(), threading.Event()
+    """One call hangs on and keeps its place; another one learns that the system is down."""
+    line = make(calls_at_once=2, thresholds=Thresholds(failures=1, rest=timedelta(seconds=60)))
+    fail, end, begun = threading.Event(), threading.Event(), threading.Semaphore(0)
 
-    def script(_what: str) -> None:
-        begun.set()
-        go_on.wait(10)
+    def script(what: str) -> None:
+        begun.release()
+        (end if what == "hangs" else fail).wait(20)
         raise DOWN
 
     Scripted.script = script
+    hanging = line.threads.submit(line.remote().read, "hangs")
     first = line.threads.submit(line.remote().read)
-    assert begun.wait(10)
+    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=10)
     waiting = [line.threads.submit(line.remote(AGENT, timedelta(seconds=30)).read) for _ in "abc"]
     until(lambda: len(line.hub.gate._line("erp")._asking) == 3)
-    go_on.set()
+    fail.set()
     assert isinstance(first.exception(10), Transient)
     for call in waiting:
         turned = call.exception(5)
         assert isinstance(turned, Transient)
         assert turned.code == "resting"
-    assert len(Scripted.calls) == 1
+    assert len(Scripted.calls) == 2
+    end.set()
+    hanging.exception(10)
 
 
 def test_one_call_tries_while_the_others_are_turned_away(make: Callable[..., Line]) -> None:
@@ -595,6 +609,28 @@ def test_a_rate_holds_whoever_asks(make: Callable[..., Line]) -> None:
         call.result(20)
     # Twenty at once, the other twenty as their tokens grow back.
     assert 0.95 <= time.monotonic() - began < 5
+
+
+def test_whoever_is_turned_away_uses_nothing_up(make: Callable[..., Line]) -> None:
+    line = make(rates=(Rate(3.0),), thresholds=Thresholds(failures=1, rest=timedelta(seconds=9)))
+    assert line.meets(DOWN, None, None, None) == ["down", "resting", "resting", "resting"]
+    line.pass_(9)
+    Scripted.script = lambda _: None
+    for _ in range(2):
+        line.remote(within=timedelta(0)).read()
+
+
+def test_nobody_overtakes_who_waits_for_the_rate(make: Callable[..., Line]) -> None:
+    line = make(rates=(Rate(4.0),))
+    Scripted.script = lambda _: None
+    for _ in range(4):
+        line.remote().read("burst")
+    first = line.threads.submit(line.remote().read, "first")
+    until(lambda: len(line.hub.gate._line("erp")._asking) == 1)
+    while not first.done():
+        with suppress(Transient):
+            line.remote(within=timedelta(0)).read("later")
+    assert Scripted.calls[4] == "first"
 
 
 def test_of_two_rates_both_hold(make: Callable[..., Line]) -> None:
