@@ -277,7 +277,7 @@ def test_what_a_remote_refused_is_shown(api: Api) -> None:
     assert shown.state == "refused"
     error = shown.steps[0].error
     assert error is not None
-    assert error.error == "Unauthorised"
+    assert error.error == "Forbidden"
     assert error.message
 
 
