@@ -155,9 +155,22 @@ class JobSettings(Section):
 
 
 class PolicySettings(Section):
+    """Which remedies go through: a policy file, or three settings in its place."""
+
+    file: Path | None = None
+    """A policy file (see docs/policy.md), relative to the folder of the settings."""
     approval_over: dict[str, Decimal] = {}
     approval_of_unpriced: bool = False
     approval_of_strangers: bool = True
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PolicySettings:
+        beside = sorted(self.model_fields_set - {"file"})
+        if self.file is not None and beside:
+            raise ValueError(
+                f"`file` says all of the policy; write {', '.join(beside)} as rules of it"
+            )
+        return self
 
 
 class ActionSettings(Section):

@@ -28,6 +28,7 @@ from middleware.api.routes import (
     keys,
     links,
     people,
+    policy,
     quarantine,
 )
 from middleware.flows.hub import Hub
@@ -40,6 +41,7 @@ ROUTERS = (
     links.router,
     context.router,
     actions.router,
+    policy.router,
     connections.router,
     jobs.router,
     quarantine.router,

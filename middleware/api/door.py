@@ -108,7 +108,8 @@ async def _door(request: Request) -> Door:
 
 
 async def _asker(request: Request) -> Asker:
-    return Asker(principal=request.state.principal.id, request_id=request.state.request_id)
+    principal = request.state.principal
+    return Asker(principal=principal.id, request_id=request.state.request_id, role=principal.role)
 
 
 TheDoor = Annotated[Door, Depends(_door)]

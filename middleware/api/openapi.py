@@ -40,6 +40,7 @@ TAGS = {
     "links": "Reversible assertions that a person is an identity or a record.",
     "context": "Person, orders, cases, actions and claims in one answer.",
     "actions": "Putting things right: replacement orders, returns, credits, cancellations, cases.",
+    "policy": "Which remedies go through, who must approve them, and what evidence they need.",
     "connections": "The remotes: what they can do, and how they are.",
     "jobs": "Scheduled syncs and the receipts of their runs.",
     "quarantine": "What could not be read or mapped, ready to be replayed.",

@@ -56,6 +56,8 @@ SLUGS: Mapping[str, Slug] = {
     "idempotency-key-reused": Slug(422, "This Idempotency-Key was used for another request"),
     "idempotency-in-progress": Slug(409, "The first request with this key is still running", True),
     "conflict": Slug(409, "It contradicts the present state"),
+    "policy-refused": Slug(403, "The policy does not allow it"),
+    "evidence-missing": Slug(422, "The policy asks for evidence"),
     "stale-version": Slug(412, "It was changed since you read it"),
     "version-required": Slug(428, "Say which version you read"),
     "unknown-field": Slug(400, "A name in the request is not known"),

@@ -31,7 +31,7 @@ HUB = "hub"
 ANYONE = "anyone"
 """Of a stage: whoever may approve at all, whatever their role."""
 
-SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=366)
+SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=3650)
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -45,7 +45,7 @@ def _duration(value: Any) -> Any:
         raise ValueError("must be a duration such as 30m, 4h or 30d")
     read = timedelta(**{_UNITS[found[2]]: int(found[1])})
     if not SHORTEST <= read <= LONGEST:
-        raise ValueError("must be from 1m to 366d")
+        raise ValueError("must be from 1m to 3650d")
     return read
 
 

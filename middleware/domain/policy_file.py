@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
 
 from middleware.contract.mapping.document import Block, Node, Scalar, parse, read
 from middleware.contract.mapping.document import Sequence as Listed
@@ -69,6 +71,17 @@ def policy_of(body: Any) -> Policy:
 def body_of(policy: Policy) -> dict[str, Any]:
     """A policy as plain JSON, in the form of a policy file; what it leaves out is the default."""
     return policy.model_dump(mode="json", exclude_defaults=True)
+
+
+def text_of(policy: Policy) -> str:
+    """A policy as the text of a policy file."""
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump(body_of(policy), text)
+    return text.getvalue()
 
 
 def hash_of(body: dict[str, Any]) -> str:

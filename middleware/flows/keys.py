@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from middleware.store.tables import ApiKeyRow
 
 PREFIX = "amends_live_"
 """What every key begins with, so that secret scanners can know one when they see it."""
+
+ROLE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 RANDOM_BYTES = 32
 LONGEST_KEY = 120
@@ -42,6 +45,8 @@ class Scope(StrEnum):
     EVENTS_READ = "events:read"
     QUARANTINE_READ = "quarantine:read"
     QUARANTINE_WRITE = "quarantine:write"
+    POLICY_READ = "policy:read"
+    POLICY_WRITE = "policy:write"
     ADMIN = "admin"
 
 
@@ -56,6 +61,8 @@ class Principal:
     name: str
     scopes: frozenset[Scope]
     expires_at: datetime | None = None
+    role: str | None = None
+    """What it is to the policy; None is subject to the limits of all roles."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -67,12 +74,14 @@ def make_key(
     scopes: Iterable[Scope | str],
     expires: datetime | None = None,
     *,
+    role: str | None = None,
     by: str = "cli",
     request_id: str | None = None,
 ) -> tuple[ApiKeyRow, str]:
     """Make a key; answers its row and the key itself, which nobody can show again.
 
-    Raises InvalidError for an empty name, an unknown scope, no scope, or an expiry that is over.
+    `role` is what its holder is to the policy, such as `lead`. Raises InvalidError for an empty
+    name, an unknown scope, no scope, a role that no policy could name, or an expiry that is over.
     """
     now = hub.clock()
     if not name.strip():
@@ -80,12 +89,17 @@ def make_key(
     wanted = _known_scopes(scopes)
     if expires is not None and expires <= now:
         raise InvalidError("the expiry is over already", errors=_at("/expires_at", "past"))
+    if role is not None and not ROLE.fullmatch(role):
+        raise InvalidError(
+            "a role has small letters, digits, - and _ only", errors=_at("/role", "pattern")
+        )
     random = secrets.token_bytes(RANDOM_BYTES)
     row = ApiKeyRow(
         id=new_id("key"),
         name=name.strip(),
         secret_hash=_hash(random),
         scopes=[scope.value for scope in wanted],
+        role=role,
         created_at=now,
         expires_at=expires,
     )
@@ -98,6 +112,7 @@ def make_key(
             subject=row.id,
             request_id=request_id,
             scopes=row.scopes,
+            role=row.role,
             expires_at=expires.isoformat() if expires else None,
         )
     return row, _text(row.id, random)
@@ -133,7 +148,9 @@ def recognise(hub: Hub, text: str) -> Principal | None:
     if row.expires_at is not None and row.expires_at <= hub.clock():
         return None
     scopes = frozenset(Scope(scope) for scope in row.scopes if scope in _SCOPES)
-    return Principal(id=row.id, name=row.name, scopes=scopes, expires_at=row.expires_at)
+    return Principal(
+        id=row.id, name=row.name, scopes=scopes, expires_at=row.expires_at, role=row.role
+    )
 
 
 def note_use(hub: Hub, key_id: str) -> None:

@@ -43,6 +43,7 @@ def create_key(asked: schemas.KeyAsked, request: Request, door: TheDoor, asker: 
         asked.name,
         asked.scopes,
         asked.expires_at,
+        role=asked.role,
         by=asker.principal,
         request_id=asker.request_id,
     )
@@ -92,6 +93,7 @@ def _shown(row: queries.ApiKeyRow) -> schemas.KeyShown:
         id=row.id,
         name=row.name,
         scopes=row.scopes,
+        role=row.role,
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,

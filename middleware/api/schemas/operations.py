@@ -238,6 +238,8 @@ ScopeName = Literal[
     "events:read",
     "quarantine:read",
     "quarantine:write",
+    "policy:read",
+    "policy:write",
     "admin",
 ]
 
@@ -246,7 +248,9 @@ class KeyAsked(Asked):
     """A new key: who uses it, and what it may do."""
 
     name: Short
-    scopes: Annotated[list[ScopeName], Field(min_length=1, max_length=16)]
+    scopes: Annotated[list[ScopeName], Field(min_length=1, max_length=18)]
+    role: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] | None = None
+    """What its holder is to the policy, such as `lead`; without one, the limits of all apply."""
     expires_at: When | None = None
 
 
@@ -256,6 +260,8 @@ class KeyShown(Shown):
     id: Annotated[str, Field(examples=["key_019c9d6f3a5e7c41b1d0a2f4c6e88a81"])]
     name: str
     scopes: list[str]
+    role: str | None
+    """What its holder is to the policy."""
     created_at: Moment
     expires_at: Moment | None
     revoked_at: Moment | None
