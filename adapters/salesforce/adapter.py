@@ -888,8 +888,8 @@ class SalesforceAdapter(
             detail=f"the field {wrong}" if wrong else "unique external id",
             remedy=""
             if not wrong
-            else f"Make {field} a custom field of {mapping.object}: Text({KEY_LENGTH}), External "
-            "ID, Unique; and let the hub's user read and edit it.",
+            else f"Make {field} a custom field of {_owns(mapping.object)}: Text({KEY_LENGTH}), "
+            "External ID, Unique; and let the hub's user read and edit it.",
         )
 
     def describe(self) -> Description:
@@ -1139,6 +1139,11 @@ def _key_field(mapping: Mapping) -> str:
 
 def _kind_of(operation: Operation) -> Kind:
     return _KINDS[operation]
+
+
+def _owns(sobject: str) -> str:
+    """The object that an administrator makes custom fields on: events and tasks share theirs."""
+    return "Activity" if sobject in ("Event", "Task") else sobject
 
 
 def _withdrawing(made_by: Operation) -> str:
