@@ -19,6 +19,11 @@ adapter = "tryton"
 settings = {{ url = "https://erp.example.com", database = "erp", user = "amends" }}
 secrets = {{ password = "env:ERP_PASSWORD" }}
 
+# What may be asked of it at once and over time; docs/operations.md has the defaults.
+# [connections.erp.limits]
+# calls_at_once = 4
+# calls_per_minute = 300
+
 [connections.crm]
 adapter = "salesforce"
 settings = {{ url = "https://yours.my.salesforce.com" }}

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.memory.remote import Fault
 from middleware.api.schemas import operations as schemas
+from middleware.api.webhooks import EVENTS
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import Quarantined
 from middleware.contract.errors import Unauthorised
@@ -142,7 +143,11 @@ def test_a_stopped_connection_is_resumed_by_a_person(declared: Api) -> None:
     assert audited == ["connection.stop", "connection.resume"]
     # Again: nothing changes, and nothing more is audited.
     assert declared.post(f"{path}/resume").json()["state"] == "closed"
-    assert declared.stage.events()[-1] == "connection.back"
+    told = [e for e in declared.get("/v1/events").json()["data"] if "connection" in e["type"]]
+    assert [e["type"].partition(".")[2] for e in told] == ["resting", "stopped", "back"]
+    for event_ in told:
+        data, _ = EVENTS[event_["type"]]
+        data.model_validate(event_["data"])
 
 
 def test_only_who_may_check_may_resume(declared: Api) -> None:
