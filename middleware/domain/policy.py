@@ -656,7 +656,7 @@ def _exceeds(cap: Cap, facts: Facts, use: Use | None) -> tuple[_Match, list[str]
             doubts.append(f"worth {facts.value}, and no limit in {currency}")
         elif sum_ + facts.value.amount > limit:
             whys.append(
-                f"{sum_} {currency} {window}, and {facts.value} more is over the limit of"
+                f"{_figure(sum_)} {currency} {window}, and {facts.value} more is over the limit of"
                 f" {limit} {currency}"
             )
     elif cap.amount and facts.operation in GIVES_VALUE:
@@ -664,6 +664,13 @@ def _exceeds(cap: Cap, facts: Facts, use: Use | None) -> tuple[_Match, list[str]
     if whys:
         return _Match.YES, whys
     return (_Match.DOUBT if doubts else _Match.NO), doubts
+
+
+def _figure(amount: Decimal) -> str:
+    """An amount with the cents that it has, however it was added up."""
+    exact = amount.normalize()
+    exponent = exact.as_tuple().exponent
+    return f"{exact:.2f}" if isinstance(exponent, int) and exponent >= -2 else f"{exact:f}"
 
 
 def _lacking(need: Need | None, facts: Facts) -> tuple[Missing, ...]:
