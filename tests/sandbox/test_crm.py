@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -517,6 +518,125 @@ def test_standard_fields_are_the_vendors() -> None:
                 continue
             plain = field.type if field.type in ("boolean", "date", "double", "int") else "string"
             assert theirs[field.name] == types.get(field.type, plain), (sobject.name, field.name)
+
+
+def event(**values: Any) -> dict[str, Any]:
+    return {"Subject": "Call", "StartDateTime": "2026-11-23T13:00:00Z", **values}
+
+
+def test_an_event_lasts_as_long_as_its_times_say(served: Served) -> None:
+    """Event, Object Reference: a start, and an end or a duration; both only if they agree."""
+    _, _, client = served
+    half_past = "2026-11-23T13:30:00Z"
+    made = client.Event.create(event(EndDateTime=half_past))["id"]
+    assert made.startswith("00U")
+    row = client.Event.get(made)
+    assert (row["DurationInMinutes"], row["ActivityDateTime"]) == (30, row["StartDateTime"])
+    client.Event.update(made, {"DurationInMinutes": 45})
+    assert client.Event.get(made)["EndDateTime"] == "2026-11-23T13:45:00.000+0000"
+    client.Event.update(made, {"StartDateTime": "2026-11-23T14:00:00Z"})
+    assert client.Event.get(made)["EndDateTime"] == "2026-11-23T14:45:00.000+0000"
+    client.Event.create(event(EndDateTime=half_past, DurationInMinutes=30))
+    for values, code in (
+        (event(), "REQUIRED_FIELD_MISSING"),
+        ({"Subject": "Call", "DurationInMinutes": 30}, "REQUIRED_FIELD_MISSING"),
+        (event(EndDateTime=half_past, DurationInMinutes=31), "FIELD_INTEGRITY_EXCEPTION"),
+        (event(EndDateTime="2026-11-23T12:00:00Z"), "FIELD_INTEGRITY_EXCEPTION"),
+        (event(DurationInMinutes=15 * 24 * 60), "FIELD_INTEGRITY_EXCEPTION"),
+        (event(EndDateTime=half_past, ActivityDateTime=half_past), "FIELD_INTEGRITY_EXCEPTION"),
+    ):
+        assert refused(lambda values=values: client.Event.create(values)) == (400, code)
+
+
+def test_an_events_account_is_what_it_is_about_or_whose_contact(served: Served) -> None:
+    _, crm, client = served
+    contact = next(row for row in crm.rows.all("Contact"))
+    other = next(r for r in crm.rows.all("Account") if r["Id"] != contact["AccountId"])
+    case = crm.seed("Case", Subject="x")
+    common = event(DurationInMinutes=5, WhoId=contact["Id"])
+    for what, account in (
+        (other["Id"], other["Id"]),
+        (case, contact["AccountId"]),
+        (None, contact["AccountId"]),
+    ):
+        made = client.Event.create({**common, "WhatId": what})["id"]
+        assert client.Event.get(made)["AccountId"] == account
+    wrong = {**common, "WhatId": contact["Id"]}
+    assert refused(lambda: client.Event.create(wrong)) == (400, "MALFORMED_ID")
+
+
+def test_two_events_do_not_bear_one_key(served: Served) -> None:
+    _, _, client = served
+    client.Event.create(event(DurationInMinutes=5, **{KEY_FIELD: "k-1"}))
+    again = event(DurationInMinutes=5, **{KEY_FIELD: "k-1"})
+    assert refused(lambda: client.Event.create(again)) == (400, "DUPLICATE_VALUE")
+
+
+def test_a_change_may_be_conditional(served: Served) -> None:
+    """If-Unmodified-Since, "Conditional Request Headers": whole seconds of LastModifiedDate."""
+    _, crm, client = served
+    key = crm.seed("Case", Subject="x")
+    changed = datetime.fromisoformat(client.Case.get(key)["LastModifiedDate"])
+
+    def update(since: str) -> int:
+        headers = {"If-Unmodified-Since": since}
+        return int(client.Case.update(key, {"Subject": "y"}, headers=headers))
+
+    assert update(format_datetime(changed.replace(microsecond=0), usegmt=True)) == 204
+    crm.ahead += timedelta(seconds=5)
+    crm.touch("Case", key, Subject="z")
+    with pytest.raises(SalesforceError) as caught:
+        update(format_datetime(changed, usegmt=True))
+    assert caught.value.status == 412
+    assert client.Case.get(key)["Subject"] == "z"
+    with pytest.raises(SalesforceError) as caught:
+        update("yesterday")
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_composite_is_one_transaction_if_asked(served: Served, together: bool) -> None:
+    _, crm, client = served
+    first, second = crm.seed("Case", Subject="x"), crm.seed("Case", Subject="x")
+    base = "/services/data/v60.0/sobjects/Case/"
+    steps = [
+        {"method": "PATCH", "url": base + first, "referenceId": "a", "body": {"Subject": "y"}},
+        {"method": "PATCH", "url": base + second, "referenceId": "b", "body": {"Nonsense": 1}},
+        {"method": "DELETE", "url": base + second, "referenceId": "c"},
+    ]
+
+    def ask() -> list[tuple[int, str | None]]:
+        body = {"allOrNone": together, "compositeRequest": steps}
+        answer = client.restful("composite", method="POST", json=body)["compositeResponse"]
+        assert [step["referenceId"] for step in answer] == ["a", "b", "c"]
+        return [(s["httpStatusCode"], s["body"] and s["body"][0]["errorCode"]) for s in answer]
+
+    halted = (400, "PROCESSING_HALTED")
+    told = [halted, (400, "INVALID_FIELD"), halted] if together else [
+        (204, None), (400, "INVALID_FIELD"), (204, None)]  # fmt: skip
+    assert ask() == told
+    assert client.Case.get(first)["Subject"] == ("x" if together else "y")
+    assert crm.rows.get("Case", second)["IsDeleted"] is not together  # type: ignore[index]
+
+
+def test_a_composites_steps_have_headers_of_their_own(served: Served) -> None:
+    _, crm, client = served
+    key = crm.seed("Case", Subject="x")
+    url = f"/services/data/v60.0/sobjects/Case/{key}"
+    long_ago = {"If-Unmodified-Since": "Tue, 31 May 2016 18:00:00 GMT"}
+    steps = [
+        {"method": "PATCH", "url": url, "referenceId": "a", "body": {}, "httpHeaders": long_ago},
+        {"method": "DELETE", "url": url, "referenceId": "b"},
+    ]
+    body = {"allOrNone": True, "compositeRequest": steps}
+    answer = client.restful("composite", method="POST", json=body)["compositeResponse"]
+    assert [step["httpStatusCode"] for step in answer] == [412, 400]
+    assert crm.rows.get("Case", key)["IsDeleted"] is False  # type: ignore[index]
+    wrongs: list[dict[str, Any]] = [{}, {"compositeRequest": []}, {"compositeRequest": [{}]}]
+    for wrong in wrongs:
+        asked = {"method": "POST", "json": wrong}
+        refusal = refused(lambda asked=asked: client.restful("composite", **asked))
+        assert refusal == (400, "INVALID_INPUT")
 
 
 # Queries.

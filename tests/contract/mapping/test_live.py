@@ -336,3 +336,25 @@ def test_a_folder_is_linted_whole(tmp_path):
     assert [i.code for i in lint_paths([tmp_path / "none.map.yaml"])] == ["M000"]
     (tmp_path / "empty").mkdir()
     assert [i.code for i in lint_paths([tmp_path / "empty"])] == ["M000"]
+
+
+CHANGE = """\
+mapping: 1
+id: crm.withdraw_order
+source: {canonical: withdraw_order}
+target: {object: Order}
+direction: push
+fields:
+  Why: because
+"""
+ORDER = described(FieldInfo(name="Account", required=True), FieldInfo(name="Why"), name="Order")
+
+
+def test_what_changes_a_record_need_not_say_what_making_one_does():
+    assert told(CHANGE, ORDER) == []
+    made = CHANGE.replace("direction: push", "direction: push\nidempotency: {field: Why}")
+    made = made.replace("because", "key")
+    (issue,) = [line for line in told(made, ORDER) if "R202" in line]
+    assert "'Account' is not mapped" in issue
+    synced = CHANGE.replace("direction: push", "direction: push\nmatch: {source: id, target: Why}")
+    assert any("R202" in line for line in told(synced, ORDER))
