@@ -153,6 +153,10 @@ class Script:
         return None
 
 
+def _later(seconds: float, work: Callable[[], Any]) -> None:
+    threading.Timer(seconds, work).start()
+
+
 class Remote:
     """One remote system: its records, what was written under which key, and its script."""
 
@@ -167,6 +171,8 @@ class Remote:
         self.stock: dict[str, Decimal] = {}
         """What can be sent at once, by SKU; nothing is known of those that are not in it."""
         self.script = Script()
+        self.later: Callable[[float, Callable[[], Any]], None] = _later
+        """What sees to it that late work is done after so many seconds."""
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[Ref, bool]] = []
         """Every change in its order: which record, and whether it was deleted."""
@@ -260,7 +266,7 @@ class Remote:
             return self._locked(work)
         answer = self._locked(work) if armed.phase == "after" else None
         if armed.phase == "late":
-            threading.Timer(armed.seconds, self._locked, [work]).start()
+            self.later(armed.seconds, lambda: self._locked(work))
         if armed.fault is Fault.SLOW:
             time.sleep(min(armed.seconds, timeout_s))
             if armed.seconds >= timeout_s:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -259,8 +260,9 @@ class Stage:
         )
 
 
-@pytest.fixture
-def stage(database: Database) -> Iterator[Stage]:
+@contextmanager
+def staged(database: Database) -> Iterator[Stage]:
+    """A stage on a migrated database, for as long as the block lasts."""
     time = FakeTime()
     engine = HandRun(time)
     suffix = secrets.token_hex(4)
@@ -306,9 +308,17 @@ def stage(database: Database) -> Iterator[Stage]:
     )
     made.erp.put(made.account, made.order)
     made.crm.put(made.contact)
-    yield made
-    hub.readers.shutdown(wait=False)
-    registry.close()
+    try:
+        yield made
+    finally:
+        hub.readers.shutdown(wait=False)
+        registry.close()
+
+
+@pytest.fixture
+def stage(database: Database) -> Iterator[Stage]:
+    with staged(database) as made:
+        yield made
 
 
 @pytest.fixture
