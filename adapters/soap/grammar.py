@@ -762,7 +762,7 @@ class _Reader:
         made: dict[Operation, Write] = {}
         words = tuple(word for word in _WORDS if word != name)
         for operation, place, block in self._by_operation(_block(entry.node, "of"), words):
-            own = f"{name}_of_{operation}"
+            own = f"withdraw_{operation}"
             mapping = own if self._mappings.has_push(own) else name
             write = self._write(Operation.WITHDRAWAL, mapping, place, block, made_by=operation)
             if write is not None:

@@ -24,6 +24,7 @@ from adapters.tryton.client import SYSTEM, Client, Row
 from adapters.tryton.planning import SALE, Planner, cancellable
 from adapters.tryton.records import Records, ids_in, missing
 from adapters.tryton.settings import Secrets, TrytonSettings
+from adapters.tryton.withdrawing import WITHDRAWABLE, Standing, Withdrawals
 from middleware.contract.actions import (
     CancellationRequest,
     CaseRequest,
@@ -33,6 +34,7 @@ from middleware.contract.actions import (
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import (
     Account,
@@ -66,6 +68,7 @@ from middleware.contract.capabilities import (
     ReadsOrders,
     ReadsRecords,
     ReadsShipments,
+    WithdrawsActions,
 )
 from middleware.contract.errors import (
     Ambiguous,
@@ -83,6 +86,7 @@ OPERATIONS = (
     Operation.CREDIT,
     Operation.CANCELLATION,
     Operation.CASE,
+    Operation.WITHDRAWAL,
 )
 KINDS = {
     Operation.REPLACEMENT_ORDER: Kind.ORDER,
@@ -113,12 +117,14 @@ class TrytonAdapter(
     IssuesCredits,
     CancelsOrders,
     OpensCases,
+    WithdrawsActions,
 ):
     """Speaks JSON-RPC to one database of one Tryton."""
 
     system: ClassVar[str] = SYSTEM
     Settings: ClassVar[type[BaseModel]] = TrytonSettings
     change_kinds: ClassVar[tuple[Kind, ...]] = tuple(STREAMS)
+    withdrawable: ClassVar[frozenset[Operation]] = frozenset(WITHDRAWABLE)
 
     def __init__(self, connection: Connection, settings: TrytonSettings, secrets: Secrets) -> None:
         self._connection = connection
@@ -134,6 +140,7 @@ class TrytonAdapter(
         )
         self._records = Records(self._client, connection, settings)
         self._planner = Planner(self._client, self._records, connection, settings)
+        self._withdrawals = Withdrawals(self._client, self._records)
         self._changes = Changes(self._client, self._records, settings, connection.name)
 
     @classmethod
@@ -277,8 +284,7 @@ class TrytonAdapter(
         with classifying(write=False, system=SYSTEM, operation=operation):
             id_ = self._records.id_of(ref, self.change_kinds, operation)
             rows = self._records.rows(ref.kind, [id_], operation=operation)
-            if ref.kind is Kind.CONTACT:
-                rows = [row for row in rows if self._records.is_person(row)]
+            rows = [row for row in rows if self._records.belongs(ref.kind, row)]
             if not rows:
                 raise missing(ref.kind, operation)
             return self._records.record(ref.kind, rows[0])
@@ -292,6 +298,8 @@ class TrytonAdapter(
         with classifying(write=False, system=SYSTEM, operation="preview"):
             if operation is Operation.CANCELLATION:
                 return self._planner.cancellation(request, "preview")
+            if isinstance(request, WithdrawalRequest):
+                return self._withdrawals.preview(request, "preview")
             return self._planner.plan(operation, request, "preview-0", "preview", dry=True).preview
 
     # What puts it right: each a pair.
@@ -346,6 +354,30 @@ class TrytonAdapter(
         if sale["state"] != "cancelled":
             return None
         return self._receipt(Operation.CANCELLATION, SALE, sale["id"], key, operation, existed=True)
+
+    def create_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt:
+        """Cancels the draft that was made, or the shipments of a sale that is in process."""
+        operation = "create_withdrawal"
+        made, before = self._withdrawals.take_back(request, key, operation)
+        return self._taken_back(made, request, key, existed=before)
+
+    def find_withdrawal(self, request: WithdrawalRequest, *, key: str) -> Receipt | None:
+        """The record's state is the proof, whoever cancelled it."""
+        with classifying(write=False, system=SYSTEM, operation="find_withdrawal"):
+            made = self._withdrawals.standing(request, "find_withdrawal")
+        return self._taken_back(made, request, key, existed=True) if made.done else None
+
+    def _taken_back(
+        self, made: Standing, request: WithdrawalRequest, key: str, *, existed: bool
+    ) -> Receipt:
+        return Receipt(
+            ref=request.of,
+            key=key,
+            number=made.number,
+            status="cancelled",
+            already_existed=existed,
+            url=self._url(made.model, made.id),
+        )
 
     # How a write is made.
 
@@ -465,8 +497,11 @@ class TrytonAdapter(
             status="pending" if pending else row["state"],
             already_existed=existed,
             at=row["create_date"],
-            url=f"{self._settings.url}/#{self._settings.database}/model/{model}/{id_}",
+            url=self._url(model, id_),
         )
+
+    def _url(self, model: str, id_: int) -> str:
+        return f"{self._settings.url}/#{self._settings.database}/model/{model}/{id_}"
 
     def _not_offered(self, message: str, operation: str) -> NotOffered:
         return NotOffered(message, system=SYSTEM, operation=operation)

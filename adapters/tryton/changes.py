@@ -74,6 +74,21 @@ STREAMS: dict[Kind, tuple[Stream, ...]] = {
             domain=(("invoice.type", "=", "out"),),
         ),
     ),
+    Kind.RETURN: (
+        Stream(model="sale.complaint", domain=(("actions.action", "=", "sale_return"),)),
+        Stream(
+            model="sale.complaint.action",
+            path="complaint",
+            domain=(("action", "=", "sale_return"),),
+        ),
+        # What a return has come to depends on the sale that it made.
+        Stream(
+            model="sale.sale",
+            path="origin",
+            domain=(("origin.actions.action", "=", "sale_return", "sale.complaint"),),
+            owner="sale.complaint",
+        ),
+    ),
 }
 
 MOST_ROWS = 500
@@ -217,7 +232,7 @@ class Changes:
         quarantined: list[Quarantined] = []
         there: set[int] = set()
         for row in self._records.rows(kind, ids, operation="changed_since"):
-            if kind is Kind.CONTACT and not self._records.is_person(row):
+            if not self._records.belongs(kind, row):
                 continue
             there.add(row["id"])
             try:

@@ -23,11 +23,12 @@ NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("party.address", "party", ("read", "create")),
     ("product.product", "product", ("read",)),
     ("sale.sale", "sale", ("read", "create", "write", "delete")),
-    ("stock.shipment.out", "stock", ("read",)),
-    ("account.invoice", "account_invoice", ("read",)),
+    ("stock.shipment.out", "stock", ("read", "write")),
+    ("account.invoice", "account_invoice", ("read", "write")),
     ("sale.complaint", "sale_complaint", ("read", "create", "write", "delete")),
 )
-"""What the adapter uses. It deletes only drafts of its own that Tryton then refused to confirm."""
+"""What the adapter uses. It deletes only drafts of its own that Tryton then refused to confirm, and
+writes shipments and invoices only to cancel what is taken back."""
 
 _NUMBERS = frozenset({"integer", "float", "numeric"})
 _LISTS = frozenset({"one2many", "many2many"})

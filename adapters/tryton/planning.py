@@ -21,6 +21,8 @@ from middleware.contract.actions import (
     Preview,
     ReplacementOrderRequest,
     ReturnRequest,
+    Speed,
+    Then,
     WantedLine,
 )
 from middleware.contract.canonical import Address, Frozen, Kind, Money
@@ -139,8 +141,15 @@ class Planner:
                 "unit_id": line["unit"] if same else product["sale_uom"],
             }
             lines.append({**wanted.model_dump(mode="python"), "original": line, **ids})
-            effects.append(Effect(what=f"{_plain(wanted.quantity)} × {wanted.sku} is sent"))
             there = product["forecast_quantity"]
+            goods = self._goods(wanted, product, sale, operation) if operation == "preview" else {}
+            ready = goods.get("ready")
+            told = "" if there is None else f", of {there:g} in stock"
+            told += f", ready to leave on {ready}" if ready is not None else ""
+            what = f"{_plain(wanted.quantity)} × {wanted.sku} is sent{told}"
+            effects.append(Effect(what=what, amount=goods.get("worth")))
+            if ready is not None and asked.deliver_by is not None and ready > asked.deliver_by:
+                warnings.append(f"{wanted.sku}: ready on {ready}, promised by {asked.deliver_by}")
             if there is not None and wanted.quantity > Decimal(str(there)):
                 warnings.append(
                     f"{wanted.sku}: {_plain(wanted.quantity)} wanted, {there:g} in stock"
@@ -163,6 +172,9 @@ class Planner:
             "origin": f"{SALE},{sale['id']}" if case is None else f"{COMPLAINT},{case}",
             "ship_to_address": address,
             "today": today,
+            # Tryton plans when goods leave, not when they arrive: a promise makes them leave now.
+            "departure": today if asked.speed is Speed.RUSH or asked.deliver_by else None,
+            "promise": f"Deliver by {asked.deliver_by}." if asked.deliver_by else None,
         }
         return _Draft(given, (head, *effects), tuple(warnings))
 
@@ -176,9 +188,14 @@ class Planner:
             )
         worth = Decimal(0)
         effects: list[Effect] = []
+        lines: list[Row] = []
         for number, (wanted, line) in enumerate(_matched(asked.lines, sale, operation)):
             _no_more_than(line["quantity"], wanted.quantity, number, operation)
-            worth += wanted.quantity * line["unit_price"]
+            # Without a price of its own Tryton takes the goods back at what they cost.
+            price = line["unit_price"] if asked.then is Then.REFUND else Decimal(0)
+            free = {} if asked.then is Then.REFUND else {"unit_price": price}
+            lines.append({**wanted.model_dump(mode="python"), **free})
+            worth += wanted.quantity * price
             effects.append(Effect(what=f"{_plain(wanted.quantity)} × {wanted.sku} comes back"))
         net = Money(amount=worth.quantize(Decimal("0.01")), currency=sale["currency"]["code"])
         head = Effect(what=f"a return for {_called(sale)}, {self._ending}; before tax", amount=net)
@@ -186,15 +203,21 @@ class Planner:
             **asked.model_dump(mode="python"),
             **self._complaint(sale, SALE, operation),
             "original": sale,
+            "lines": lines,
             "origin": f"{SALE},{sale['id']}",
         }
         return _Draft(given, (head, *effects))
 
     def _credit(self, request: Frozen, mapping: MappingFile, operation: str) -> _Draft:
         asked = _is(CreditRequest, request, operation)
-        if not asked.lines and asked.amount is None:
-            raise rejected("say which lines, or which amount", "lines", operation)
-        fields = {*_HEAD, "invoices", "line_lines.invoice_lines", *copied(mapping)}
+        if asked.shipping:
+            raise _not_offered(
+                "a sale in Tryton has no shipping charge of its own; credit the line that charges "
+                "for it, or an amount",
+                operation,
+                field="shipping",
+            )
+        fields = {*_HEAD, "total_amount", "invoices", "line_lines.invoice_lines", *copied(mapping)}
         sale = self._records.sale(asked.order, fields, operation)
         bills = self._bills(ids_in(sale["invoices"]), operation)
         if not bills:
@@ -276,6 +299,28 @@ class Planner:
         (row,) = rows
         return row if row["type"] == "goods" else {**row, "forecast_quantity": None}
 
+    def _goods(self, wanted: WantedLine, product: Row, sale: Row, operation: str) -> Row:
+        """What the goods are worth before tax, and when they are ready to leave, by the form's own
+        arithmetic; neither where Tryton does not know it."""
+        form = {
+            "type": "line",
+            "product": product["id"],
+            "quantity": float(wanted.quantity),
+            "unit": product["sale_uom"],
+            "company": sale["company"],
+        }
+        price = self._client.call(
+            "model.sale.line.on_change", form, ["product"], operation=operation
+        ).get("unit_price")
+        ready = self._client.call(
+            "model.sale.line.on_change_with", form, ["shipping_date"], operation=operation
+        ).get("shipping_date")
+        known: Row = {"ready": ready} if isinstance(ready, date) else {}
+        if isinstance(price, Decimal):
+            worth = (price * wanted.quantity).quantize(Decimal("0.01"))
+            known["worth"] = Money(amount=worth, currency=sale["currency"]["code"])
+        return known
+
     def _known_address(self, party: int, wanted: Address, operation: str) -> int | None:
         """The party's address that says what is wanted."""
         known = ("street", "city", "postal_code", "country.code", "party_name")
@@ -328,6 +373,17 @@ class Planner:
         self, asked: CreditRequest, sale: Row, bills: list[Invoiced], operation: str
     ) -> tuple[Invoiced, list[Piece]]:
         """The invoice that is credited and what of it; Tryton credits one at a time."""
+        if asked.full:
+            if bills[0].total != sale["total_amount"]:
+                raise rejected(
+                    f"the order came to {sale['total_amount']} {bills[0].currency} and no single "
+                    "posted invoice is for that; credit lines or amounts, one invoice at a time",
+                    "full",
+                    operation,
+                )
+            return bills[0], [
+                Piece(line, Decimal(str(line["quantity"]))) for line in bills[0].lines
+            ]
         if not asked.lines:
             assert asked.amount is not None
             return bills[0], bills[0].pieces(asked.amount, bills[0].lines)
@@ -418,5 +474,5 @@ def _is(kind: type[R], request: Frozen, operation: str) -> R:
     return request
 
 
-def _not_offered(message: str, operation: str) -> NotOffered:
-    return NotOffered(message, system=SYSTEM, operation=operation)
+def _not_offered(message: str, operation: str, *, field: str | None = None) -> NotOffered:
+    return NotOffered(message, system=SYSTEM, operation=operation, field=field)

@@ -27,6 +27,7 @@ MODELS: dict[Kind, str] = {
     Kind.SHIPMENT: "stock.shipment.out",
     Kind.INVOICE: "account.invoice",
     Kind.PRODUCT: "product.product",
+    Kind.RETURN: "sale.complaint",
 }
 
 _MECHANISMS = tuple(
@@ -47,8 +48,20 @@ DERIVED: dict[str, dict[str, tuple[str, ...]]] = {
         "type": ("total_amount",),
         "total": ("total_amount",),
         "order": ("sales", "lines.origin"),
+        "key": ("sales", "lines.origin"),
     },
     "product.product": {"company_currency": ()},
+    "sale.complaint": {
+        "order": ("origin",),
+        "made": ("actions.result",),
+        "lines": (
+            "origin",
+            "actions.action",
+            "actions.quantity",
+            "actions.sale_lines.line",
+            "actions.sale_lines.quantity",
+        ),
+    },
 }
 """What can be derived for each model, and the fields of Tryton's that it takes."""
 
@@ -92,6 +105,8 @@ class Records:
             fields |= set(_RELATIONS)
         if kind is Kind.CONTACT and self._settings.person_category:
             fields.add("categories.name")
+        if kind is Kind.RETURN:
+            fields.add("actions.action")
         rows = self._client.read(
             model, ids, fields, operation=operation, inactive=kind is Kind.PRODUCT
         )
@@ -150,6 +165,12 @@ class Records:
             raise missing(ref.kind, operation)
         return int(ref.id)
 
+    def belongs(self, kind: Kind, row: Row) -> bool:
+        """Whether a row is a record of this kind; rows of one model can be of several."""
+        if kind is Kind.RETURN:
+            return any(one["action"] == "sale_return" for one in row["actions"])
+        return kind is not Kind.CONTACT or self.is_person(row)
+
     def is_person(self, row: Row) -> bool:
         """Whether a party is somebody, by the category that the settings name."""
         category = self._settings.person_category
@@ -157,7 +178,11 @@ class Records:
 
     def _derive(self, model: str, names: set[str], rows: list[Row], operation: str) -> None:
         currency = self._company_currency(operation) if "company_currency" in names else None
-        orders = self._orders_of_credits(rows, operation) if "order" in names else {}
+        orders: dict[int, int] = {}
+        keys: dict[int, str] = {}
+        if model == "account.invoice" and names & {"order", "key"}:
+            orders, keys = self._behind_credits(rows, operation)
+        returns = self._returns(rows, operation) if model == "sale.complaint" else {}
         for row in rows:
             made: Row = {}
             if model == "party.party":
@@ -169,6 +194,9 @@ class Records:
                 made["type"] = "credit" if isinstance(total, Decimal) and total < 0 else "invoice"
                 made["total"] = abs(total) if isinstance(total, Decimal) else None
                 made["order"] = next(iter(row.get("sales") or ()), orders.get(row["id"]))
+                made["key"] = keys.get(row["id"])
+            elif model == "sale.complaint":
+                made = returns[row["id"]]
             elif model == "product.product":
                 made["company_currency"] = currency
             row["derived"] = made
@@ -182,8 +210,11 @@ class Records:
         code: str = row["currency"]["code"]
         return code
 
-    def _orders_of_credits(self, rows: list[Row], operation: str) -> dict[int, int]:
-        """The sale behind each credit note that a complaint made.
+    def _behind_credits(
+        self, rows: list[Row], operation: str
+    ) -> tuple[dict[int, int], dict[int, str]]:
+        """For each credit note that a complaint made: the sale behind it, and the complaint's
+        reference, which bears our key where it is ours.
 
         Such a credit note bills no sale; its lines name the complaint, the complaint names the
         invoice (or its line, or the sale), and the invoice names the sale.
@@ -196,20 +227,64 @@ class Records:
             if (id_ := _id_in(line.get("origin"), "sale.complaint")) is not None
         }
         if not complaint_of:
-            return {}
+            return {}, {}
         complaints = self._client.read(
             "sale.complaint",
             sorted(set(complaint_of.values())),
-            ("origin",),
+            ("origin", "reference"),
             operation=operation,
         )
         origins = {row["id"]: row["origin"] for row in complaints}
+        references = {row["id"]: row["reference"] for row in complaints if row["reference"]}
         sale_of = self._sales_behind(set(filter(None, origins.values())), operation)
-        return {
+        orders = {
             invoice: sale
             for invoice, complaint in complaint_of.items()
             if (sale := sale_of.get(origins.get(complaint) or "")) is not None
         }
+        keys = {
+            invoice: references[complaint]
+            for invoice, complaint in complaint_of.items()
+            if complaint in references
+        }
+        return orders, keys
+
+    def _returns(self, rows: list[Row], operation: str) -> dict[int, Row]:
+        """The order of each complaint, the sale that it made, and what of the order comes back."""
+        sale_of = self._sales_behind({r["origin"] for r in rows if r.get("origin")}, operation)
+        results = {
+            row["id"]: next(
+                (i for one in row.get("actions") or () for i in ids_in(one["result"], "sale.sale")),
+                None,
+            )
+            for row in rows
+            if "result" in next(iter(row.get("actions") or ({},)))
+        }
+        made = {
+            one["id"]: one
+            for one in self._client.read(
+                "sale.sale",
+                sorted({id_ for id_ in results.values() if id_ is not None}),
+                ("number", "state", "shipment_state"),
+                operation=operation,
+            )
+        }
+        lines = self._lines_of(sorted(set(sale_of.values())), operation)
+        out: dict[int, Row] = {}
+        for row in rows:
+            sale = sale_of.get(row.get("origin") or "")
+            out[row["id"]] = {
+                "order": sale,
+                "made": made.get(results.get(row["id"]) or 0),
+                "lines": _coming_back(row, lines.get(sale or 0, {})),
+            }
+        return out
+
+    def _lines_of(self, sales: Sequence[int], operation: str) -> dict[int, dict[int, Row]]:
+        """The lines of sales, by their ids."""
+        fields = [f"line_lines.{name}" for name in ("product.code", "quantity", "unit.symbol")]
+        rows = self._client.read("sale.sale", sales, fields, operation=operation)
+        return {row["id"]: {line["id"]: line for line in row["line_lines"]} for row in rows}
 
     def _sales_behind(self, origins: set[str], operation: str) -> dict[str, int]:
         """For `account.invoice,7` and its kin the sale that it belongs to."""
@@ -247,6 +322,29 @@ def wanted(mapping: MappingFile) -> tuple[set[str], set[str]]:
         else:
             fields.add(".".join(part for part in path.split(".") if not part.isdecimal()))
     return fields, derived
+
+
+def _coming_back(row: Row, lines: Mapping[int, Row]) -> list[Row]:
+    """What of a sale's lines a complaint takes back; without any named, all of them."""
+    found: list[Row] = []
+    whole = _id_in(row.get("origin"), "sale.line")
+    for action in row.get("actions") or ():
+        if action.get("action") != "sale_return":
+            continue
+        wanted = [(one["line"], one["quantity"]) for one in action.get("sale_lines") or ()]
+        if whole is not None:
+            wanted = [(whole, action.get("quantity"))]
+        for id_, quantity in wanted or [(id_, None) for id_ in lines]:
+            line = lines.get(id_, {})
+            found.append(
+                {
+                    "line": id_,
+                    "sku": (line.get("product") or {}).get("code"),
+                    "quantity": line.get("quantity") if quantity is None else quantity,
+                    "unit": (line.get("unit") or {}).get("symbol"),
+                }
+            )
+    return found
 
 
 def _of_party(row: Row, names: set[str], employer_relation: str | None) -> Row:

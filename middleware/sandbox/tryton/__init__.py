@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Self
 
 from middleware.sandbox import world
 
-__all__ = ["DATABASE", "INTEGRATION", "VISITOR", "Login", "TrytonServer", "install", "ready"]
+__all__ = ["ADMIN_PASSWORD", "DATABASE", "INTEGRATION", "VISITOR", "Login", "TrytonServer", "install", "ready"]
 
 DATABASE = "erp"
 MODULES = ("party_relationship", "sale_complaint")
@@ -49,7 +49,7 @@ VISITOR = Login("Visitor", "visitor", "visitor-Secret-1", groups=False)
 """A user that no group gives any right to sales or complaints."""
 
 _HERE = Path(__file__).parent
-_ADMIN_PASSWORD = "admin-Secret-1"
+ADMIN_PASSWORD = "admin-Secret-1"
 _CONF = """\
 [web]
 listen = 127.0.0.1:{port}
@@ -389,7 +389,7 @@ def _make_database(folder: Path, venv: Path, log: Path) -> None:
     conf = folder / "trytond.conf"
     conf.write_text(_CONF.format(port=0, data=folder / "data", worker=False), encoding="utf-8")
     password = folder / "password"
-    password.write_text(f"{_ADMIN_PASSWORD}\n", encoding="utf-8")
+    password.write_text(f"{ADMIN_PASSWORD}\n", encoding="utf-8")
     admin = [str(venv / "bin" / "python"), str(venv / "bin" / "trytond-admin")]
     admin += ["-c", str(conf), "-d", DATABASE]
     extra = {"TRYTONPASSFILE": str(password)}

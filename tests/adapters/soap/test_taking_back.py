@@ -87,8 +87,8 @@ faults:
   Client.Late: {outcome: reject, message: "too late: {faultstring}"}
 """
 
-RETURNED_MAP = WITHDRAWAL_MAP.replace("shop.withdrawal", "shop.withdrawal_of_a_return").replace(
-    "canonical: withdrawal}", "canonical: withdrawal_of_return}"
+RETURNED_MAP = WITHDRAWAL_MAP.replace("shop.withdrawal", "shop.withdraw_return").replace(
+    "canonical: withdrawal}", "canonical: withdraw_return}"
 ).replace('const: "withdraw"', 'const: "unreturn"')  # fmt: skip
 
 CALL = CallBackRequest(
@@ -121,7 +121,7 @@ def adapter(remote: Canned, tmp_path: Path) -> Iterator[Any]:
         bindings=BOUND,
         call_back_map=CALL_BACK_MAP,
         withdrawal_map=WITHDRAWAL_MAP,
-        withdrawal_of_a_return_map=RETURNED_MAP,
+        withdraw_return_map=RETURNED_MAP,
     )
     opened = open_shop(folder, remote.url)
     yield opened

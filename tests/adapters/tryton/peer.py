@@ -28,12 +28,13 @@ from middleware.contract.actions import (
     ReplacementOrderRequest,
     ReturnRequest,
     WantedLine,
+    WithdrawalRequest,
 )
 from middleware.contract.canonical import Kind, Ref
 from middleware.contract.capabilities import Clue, Connection
 from middleware.contract.mapping import MappingSet
 from middleware.sandbox.toxic import Lie, Toxic
-from middleware.sandbox.tryton import INTEGRATION, TrytonServer, install
+from middleware.sandbox.tryton import ADMIN_PASSWORD, INTEGRATION, TrytonServer, install
 from tests.conformance.peer import Fault, Peer, Samples
 
 ROOT = Path(__file__).parents[3]
@@ -99,13 +100,16 @@ def server() -> TrytonServer:
 class Rpc:
     """Tryton's desktop client in a few lines: it shares no code with the adapter."""
 
-    def __init__(self, tryton: TrytonServer) -> None:
+    def __init__(
+        self,
+        tryton: TrytonServer,
+        user: str = INTEGRATION.user,
+        password: str = INTEGRATION.password,
+    ) -> None:
         self._http = httpx2.Client(base_url=tryton.url, trust_env=False, timeout=60)
         self._path = f"/{tryton.database}/rpc/"
-        uid, token, *_ = self._post(
-            "common.db.login", [INTEGRATION.user, {"password": INTEGRATION.password}, "en"], ""
-        )
-        proof = base64.b64encode(f"{INTEGRATION.user}:{uid}:{token}".encode()).decode()
+        uid, token, *_ = self._post("common.db.login", [user, {"password": password}, "en"], "")
+        proof = base64.b64encode(f"{user}:{uid}:{token}".encode()).decode()
         self._authorization = f"Session {proof}"
         self.context: dict[str, Any] = self._post(
             "model.res.user.get_preferences", [True, {}], self._authorization
@@ -231,6 +235,11 @@ class TrytonPeer(Peer):
                 Operation.CREDIT: CreditRequest(order=order, lines=wanted),
                 Operation.CANCELLATION: CancellationRequest(order=self.draft()),
                 Operation.CASE: CaseRequest(subject="The lamp flickers", order=order),
+                Operation.WITHDRAWAL: WithdrawalRequest(
+                    of=self.draft(),
+                    made_by=Operation.REPLACEMENT_ORDER,
+                    made_under="amends-replaced",
+                ),
             },
             impossible={
                 Operation.REPLACEMENT_ORDER: ReplacementOrderRequest(order=order, lines=unknown),
@@ -240,6 +249,9 @@ class TrytonPeer(Peer):
                 ),
                 Operation.CANCELLATION: CancellationRequest(order=order),
                 Operation.CASE: CaseRequest(subject="Nobody in particular complains"),
+                Operation.WITHDRAWAL: WithdrawalRequest(
+                    of=order, made_by=Operation.REPLACEMENT_ORDER, made_under="amends-replaced"
+                ),
             },
         )
 
@@ -251,6 +263,54 @@ class TrytonPeer(Peer):
         table = "sale_sale" if operation is Operation.REPLACEMENT_ORDER else "sale_complaint"
         count = f"SELECT count(*) FROM {table} WHERE reference = ?"
         return int(self.rows(count, key)[0][0])
+
+    def withdrawn(self, of: Ref) -> int:
+        """A sale that is cancelled, or of which nothing is sent; a complaint that came to nothing,
+        itself or in what it made."""
+        if of.kind is Kind.ORDER:
+            query = (
+                "SELECT count(*) FROM sale_sale s WHERE s.id = ? AND (s.state = 'cancelled' OR ("
+                "EXISTS (SELECT 1 FROM sale_line l JOIN stock_move m"
+                " ON m.origin = 'sale.line,' || l.id WHERE l.sale = s.id) AND NOT EXISTS"
+                " (SELECT 1 FROM sale_line l JOIN stock_move m ON m.origin = 'sale.line,' || l.id"
+                " WHERE l.sale = s.id AND m.state != 'cancelled')))"
+            )
+            return int(self.rows(query, int(of.id))[0][0])
+        query = "SELECT state FROM sale_complaint WHERE id = ?"
+        states = [state for (state,) in self.rows(query, int(of.id))]
+        return len([1 for state in states if state == "cancelled"] or self._unmade(int(of.id)))
+
+    def _unmade(self, complaint: int) -> list[int]:
+        made = self.rows("SELECT result FROM sale_complaint_action WHERE complaint = ?", complaint)
+        found = []
+        for (result,) in made:
+            model, _, id_ = (result or "").partition(",")
+            if model:
+                query = f"SELECT state FROM {model.replace('.', '_')} WHERE id = ?"
+                found += [1 for (state,) in self.rows(query, int(id_)) if state == "cancelled"]
+        return found
+
+    def too_late(self, made_by: Operation, of: Ref) -> bool:
+        """The warehouse picks the parcel, the return is confirmed, the credit note is posted."""
+        if made_by is Operation.REPLACEMENT_ORDER:
+            query = (
+                "SELECT m.shipment FROM sale_line l JOIN stock_move m"
+                " ON m.origin = 'sale.line,' || l.id WHERE l.sale = ?"
+            )
+            shipment = int(self.rows(query, int(of.id))[0][0].partition(",")[2])
+            # The hub's user may cancel shipments, and not take goods that are not there.
+            boss = Rpc(self.tryton, "admin", ADMIN_PASSWORD)
+            boss.call("model.stock.shipment.out.assign_force", [shipment])
+            boss.call("model.stock.shipment.out.pick", [shipment])
+            boss.close()
+            return True
+        if made_by not in (Operation.RETURN, Operation.CREDIT):
+            return False
+        query = "SELECT result FROM sale_complaint_action WHERE complaint = ?"
+        model, _, id_ = self.rows(query, int(of.id))[0][0].partition(",")
+        for button in ("quote", "confirm") if model == "sale.sale" else ("post",):
+            self.rpc.call(f"model.{model}.{button}", [int(id_)])
+        return True
 
     def arm(self, fault: Fault, *, write: bool) -> AbstractContextManager[None]:
         """On a write the vendor's lie is an error inside a 200; on a read it is a login page."""
@@ -299,11 +359,34 @@ class TrytonPeer(Peer):
             line = invoice["lines"][0]
             call("model.account.invoice.line.write", [line], {"note": "asked about"})
             return self.ref(kind, invoice["id"])
+        if kind is Kind.RETURN:  # what it has come to stands in the sale that it made
+            return self.colleagues_return()
         assert kind is Kind.PRODUCT
         product = self.manifest["products"]["LAMP-101"]
         template = self.rows("SELECT template FROM product_product WHERE id = ?", product)[0][0]
         call("model.product.template.write", [template], {"name": "Reading lamp Lumen, brass"})
         return self.ref(kind, product)
+
+    def colleagues_return(self) -> Ref:
+        """A return of one of the known order's first line, that somebody in sales is drafting."""
+        sale = self.manifest["sales"][self.order.number]
+        (line,) = self.lines(self.order.number)
+        query = (
+            "SELECT t.id FROM sale_complaint_type t JOIN ir_model m ON m.id = t.origin"
+            " WHERE m.name = 'sale.sale'"
+        )
+        returning = {
+            "action": "sale_return",
+            "sale_lines": [["create", [{"line": int(line.line), "quantity": 1.0}]]],
+        }
+        values = {
+            "customer": self.manifest["parties"][self.customer.number],
+            "type": self.rows(query)[0][0],
+            "origin": f"sale.sale,{sale}",
+            "actions": [["create", [returning]]],
+        }
+        (id_,) = self.rpc.call("model.sale.complaint.create", [values])
+        return self.ref(Kind.RETURN, id_)
 
     def close(self) -> None:
         """The server is shared and ends with the process."""
