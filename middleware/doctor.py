@@ -17,6 +17,7 @@ from typing import Literal
 from middleware.app import Application, mappings_of
 from middleware.contract.capabilities import CheckReport
 from middleware.contract.mapping.lint import lint_paths
+from middleware.flows import policies
 from middleware.settings import Settings, SettingsError, load, resolve
 from middleware.store import schema
 
@@ -63,6 +64,27 @@ def examine(config: Path | None) -> Iterator[Line]:
         yield from _connections(application)
         if usable:
             yield from _jobs(application)
+            yield from _policy(application)
+
+
+def _policy(application: Application) -> Iterator[Line]:
+    """The policy in force, and the roles whose approval nobody could give."""
+    if schema.at(application.database) is None:
+        return
+    hub = application.hub
+    with application.database.read() as uow:
+        current = policies.in_force(hub, uow)
+        alone = policies.roles_without_keys(hub, uow)
+    policy = current.policy
+    found = f"version {current.version}: {len(policy.rules)} rules, {len(policy.caps)} caps"
+    yield Line("✓", "policy", found)
+    for role in alone:
+        yield Line(
+            "!",
+            f"policy role {role}",
+            "asked for an approval, and no key has it",
+            f"amends keys create NAME --scope actions:approve --role {role}",
+        )
 
 
 def _python() -> Line:

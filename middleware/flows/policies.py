@@ -35,6 +35,7 @@ from middleware.domain.problems import (
     StaleVersionError,
 )
 from middleware.flows.hub import Asker, Hub
+from middleware.flows.keys import Scope as KeyScope
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
 from middleware.store.policies import Span
@@ -95,6 +96,21 @@ def version(hub: Hub, uow: UnitOfWork, number: int) -> InForce:
     if row is None:
         raise NotFoundError(f"the policy has no version {number}")
     return _read(row)
+
+
+def roles_without_keys(hub: Hub, uow: UnitOfWork) -> tuple[str, ...]:
+    """The roles whose approval the policy in force asks for, and that no living key has."""
+    policy, now = in_force(hub, uow).policy, hub.clock()
+    rulings = [*(rule.then for rule in policy.rules), *(cap.then for cap in policy.caps)]
+    asked = {stage.role for ruling in rulings for stage in ruling.approve}
+    held = {
+        key.role
+        for key in uow.keys.all()
+        if key.revoked_at is None
+        and (key.expires_at is None or key.expires_at > now)
+        and {KeyScope.ACTIONS_APPROVE, KeyScope.ADMIN} & set(key.scopes)
+    }
+    return tuple(role for role in policy.roles if role in asked - held)
 
 
 def declare(hub: Hub, policy: Policy) -> bool:

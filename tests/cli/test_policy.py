@@ -78,6 +78,20 @@ def test_a_file_and_the_settings_do_not_mix(folder: Path) -> None:
     assert "write approval_of_strangers as rules of it" in refused.stderr
 
 
+def test_the_doctor_finds_roles_that_nobody_has(folder: Path) -> None:
+    def lines() -> list[tuple[str, str]]:
+        told = json.loads(amends(folder, "doctor", "--json").stdout)["lines"]
+        return [(line["mark"], line["what"]) for line in told if "policy" in line["what"]]
+
+    assert lines() == []
+    amends(folder, "policy", "show")
+    assert lines() == [("✓", "policy"), ("!", "policy role lead")]
+    amends(folder, "keys", "create", "x", "--scope", "actions:read", "--role", "lead")
+    assert ("!", "policy role lead") in lines()
+    amends(folder, "keys", "create", "boss", "--scope", "actions:approve", "--role", "lead")
+    assert lines() == [("✓", "policy")]
+
+
 def test_a_key_has_a_role(folder: Path) -> None:
     made = amends(folder, "keys", "create", "boss", "--scope", "actions:approve", "--role", "lead")
     assert "role lead" in made.stdout

@@ -15,6 +15,7 @@ from middleware.contract.actions import (
     Reason,
     ReplacementOrderRequest,
     Speed,
+    UndoRequest,
     WantedLine,
 )
 from middleware.contract.canonical import Kind, Money, Order
@@ -304,6 +305,21 @@ def test_what_changed_nothing_is_not_counted(known: Stage, how: str) -> None:
     ask(known, replacement(second))
 
 
+def test_what_was_undone_is_not_counted(known: Stage) -> None:
+    first, second = orders(known, 2)
+    remedies = {"operations": ["replacement_order"]}
+    under(known, caps=(cap(count=1, when=remedies),))
+    action = ask(known, replacement(first))
+    known.run_due()
+    undo = Wanted(operation=Operation.UNDO, request=UndoRequest(action=action))
+    taking_back = ask(known, undo)
+    with pytest.raises(PolicyRefusedError):
+        ask(known, replacement(second))
+    known.run_due()
+    assert known.state(taking_back) == "done"
+    ask(known, replacement(second))
+
+
 def test_money_is_counted_to_the_cent(known: Stage) -> None:
     under(known, caps=(cap(count=None, amount={"EUR": "149.70"}),))
     first, second, third = orders(known, 3)
@@ -491,6 +507,8 @@ def test_nothing_is_sent_while_an_action_cools_off(known: Stage) -> None:
     under(known, {"name": "slow", "then": {"cool_off": "30h"}})
     action = ask(known, replacement(known.order))
     assert not_before(known, action) == known.time() + timedelta(hours=30)
+    (owed,) = [owed for owed in known.engine.owed if owed.flow == "correct"]
+    assert owed.due == not_before(known, action)
     known.time.pass_(hours=29)
     reconcile.run(known.hub, "t1")
     known.run_due()
