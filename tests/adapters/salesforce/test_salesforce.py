@@ -959,7 +959,7 @@ def test_markers_and_room() -> None:
 def test_a_replacement_is_a_draft_of_the_same_goods(
     peer: CrmPeer, adapter: SalesforceAdapter
 ) -> None:
-    request = peer.replacement()
+    request = peer.replacement(deliver_by=date(2099, 7, 1))
     receipt = adapter.create_replacement_order(request, key=KEY)
     original = peer.crm.rows.get("Order", request.order.id)
     assert original is not None
@@ -971,6 +971,7 @@ def test_a_replacement_is_a_draft_of_the_same_goods(
         assert row[field] == original[field], field
     assert row["Replaces__c"] == original["Id"]
     assert (row["Status"], row["Type"], row["Speed__c"]) == ("Draft", "Replacement", "Rush")
+    assert row["Deliver_By__c"] == "2099-07-01"
     assert date.fromisoformat(row["EffectiveDate"]) == peer.crm.now().date()
     (item,) = peer.items(row["Id"])
     first = peer.items(original["Id"])[0]
@@ -979,6 +980,7 @@ def test_a_replacement_is_a_draft_of_the_same_goods(
     read = adapter.read_order(receipt.ref)
     assert read.origin == request.order
     assert read.reference == KEY
+    assert [line.origin for line in read.lines] == [request.lines[0].line]
     again = adapter.create_replacement_order(request, key=KEY)
     assert (again.ref, again.already_existed) == (receipt.ref, True)
     assert peer.count(Operation.REPLACEMENT_ORDER, KEY) == 1
