@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -132,7 +130,6 @@ class Application:
             self.hub,
             self.intake,
             version=_version(),
-            secret=_signing_secret(self.settings),
             requests_per_minute=self.settings.requests_per_minute,
             servers=[self.settings.public_url] if self.settings.public_url else [],
         )
@@ -249,6 +246,8 @@ def options_of(settings: Settings) -> Options:
         orders_from=tuple(settings.actions.orders_from),
         phone_regions=tuple(settings.phone_regions),
         note_when_enriched=settings.actions.note_when_enriched,
+        secret_key=secret(settings.secret_key) if settings.secret_key else None,
+        public_url=settings.public_url.rstrip("/") if settings.public_url else None,
         action_lifetime=settings.actions.lifetime,
         read_deadline=settings.read_deadline,
     )
@@ -335,14 +334,6 @@ def _database_url(settings: Settings) -> str:
     if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix:
         return f"{prefix}{settings.folder / url.removeprefix(prefix)}"
     return url
-
-
-def _signing_secret(settings: Settings) -> bytes:
-    """Signs page cursors; without a configured one, they end with the process."""
-    if settings.secret_key is None:
-        return secrets.token_bytes(32)
-    key = resolve(settings.secret_key, folder=settings.folder).get_secret_value()
-    return hashlib.sha256(f"amends cursors {key}".encode()).digest()
 
 
 def _version() -> str:

@@ -15,7 +15,6 @@ from middleware.api.auth import Keyring
 from middleware.api.door import Door
 from middleware.api.envelope import Envelope
 from middleware.api.limits import Limiter, Rate
-from middleware.api.paging import Cursors
 from middleware.api.routes import (
     actions,
     complaints,
@@ -24,6 +23,7 @@ from middleware.api.routes import (
     events,
     health,
     inlets,
+    invitations,
     jobs,
     keys,
     links,
@@ -42,6 +42,7 @@ ROUTERS = (
     context.router,
     actions.router,
     policy.router,
+    invitations.router,
     connections.router,
     jobs.router,
     quarantine.router,
@@ -56,14 +57,13 @@ def create_api(
     intake: Intake,
     *,
     version: str,
-    secret: bytes = b"",
     requests_per_minute: int | None = 1200,
     deliveries_per_minute: int | None = None,
     servers: Sequence[str] = (),
 ) -> FastAPI:
     """The REST API over a hub.
 
-    `secret` signs page cursors: the same on every replica. The limits are for each API key and for
+    The limits are for each API key and for
     each connection that delivers, in each process; None means none. `servers` are the addresses
     that others reach the hub by.
     """
@@ -89,7 +89,6 @@ def create_api(
         hub=hub,
         intake=intake,
         version=version,
-        cursors=Cursors(secret),
         keyring=keyring,
         limiter=_limiter(requests_per_minute),
         inlet_limiter=_limiter(deliveries_per_minute),

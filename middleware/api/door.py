@@ -51,12 +51,15 @@ class Door:
     hub: Hub
     intake: Intake
     version: str
-    cursors: Cursors
     keyring: Keyring
     limiter: Limiter | None
     inlet_limiter: Limiter | None
     running: Running = field(default_factory=lambda: Running())
     waiters: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_WAITERS))
+
+    @property
+    def cursors(self) -> Cursors:
+        return Cursors(self.hub.seal)
 
     async def until(self, look: Callable[[], T], done: Callable[[T], bool], seconds: int) -> T:
         """Look until it is done or the time is over; answers what was seen last."""

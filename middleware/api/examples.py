@@ -509,6 +509,8 @@ ACTION_PREVIEW: Json = {
         },
     ],
     "warnings": [],
+    "preview_token": "qL0x1ZJ7c2VjcmV0bHkgbm90aGluZw",
+    "good_until": "2026-11-21T10:18:00Z",
 }
 
 _ACTION_COMMON: Json = {
@@ -534,6 +536,7 @@ ACTION: Json = {
     "choices": ["undo"],
     "undoes": None,
     "undone_by": None,
+    "invitation": None,
     "handed_over": None,
     "not_before": None,
     "next_try_at": None,
@@ -624,6 +627,8 @@ UNDO: Json = {
     "timeline": [],
     "version": 1,
 }
+
+INVITATION: Json = {"expires_at": "2026-11-24T10:03:00Z"}
 
 ACTION_PAGE = _page(_ACTION_COMMON)
 

@@ -3,11 +3,6 @@ when rows are added while somebody reads."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -16,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import Query, Request
 
 from middleware.domain.problems import InvalidError
+from middleware.flows.seal import BrokenSealError, Seal
 
 LARGEST_PAGE = 200
 LONGEST_CURSOR = 2000
@@ -37,30 +33,19 @@ T = TypeVar("T")
 class Cursors:
     """Writes and reads cursors. One that was altered, or was made for another list, is refused."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = hashlib.sha256(b"amends page cursors\x00" + secret).digest()
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
 
     def write(self, purpose: str, position: Sequence[str | int]) -> str:
-        body = json.dumps([purpose, *position], separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(self._sign(body) + body).decode().rstrip("=")
+        return self._seal.write(f"page {purpose}", list(position))
 
     def read(self, purpose: str, text: str) -> list[Any]:
         """The position in a cursor; raises InvalidError for one that was not made for this."""
         try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
+            position: list[Any] = self._seal.read(f"page {purpose}", text)
+        except BrokenSealError:
             raise _not_ours() from None
-        signature, body = raw[:16], raw[16:]
-        if not hmac.compare_digest(signature, self._sign(body)):
-            raise _not_ours()
-        read: list[Any] = json.loads(body)
-        made_for, *position = read
-        if made_for != purpose:
-            raise _not_ours()
         return position
-
-    def _sign(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:16]
 
 
 def _not_ours() -> InvalidError:

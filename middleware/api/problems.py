@@ -57,6 +57,7 @@ SLUGS: Mapping[str, Slug] = {
     "idempotency-in-progress": Slug(409, "The first request with this key is still running", True),
     "conflict": Slug(409, "It contradicts the present state"),
     "policy-refused": Slug(403, "The policy does not allow it"),
+    "preview-outdated": Slug(409, "What the preview showed has changed"),
     "evidence-missing": Slug(422, "The policy asks for evidence"),
     "stale-version": Slug(412, "It was changed since you read it"),
     "version-required": Slug(428, "Say which version you read"),

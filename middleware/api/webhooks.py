@@ -32,6 +32,10 @@ class ActionTold(Shown):
     complaint_id: str | None
     person_id: str | None
     order: RefShown | None
+    undoes: str | None
+    """The action that it takes back."""
+    undone_by: str | None
+    """The action that takes it back."""
     steps: list[StepTold]
 
 
@@ -108,6 +112,9 @@ ACTIONS = {
     "rejected": "It was not approved.",
     "expired": "It waited too long; nothing more will be sent.",
     "cancelled": "It was called off before anything was sent.",
+    "resumed": "What was left of it is tried again.",
+    "handed_over": "A person took it out of the hub's hands.",
+    "undone": "Another action took it back, as far as it could be.",
 }
 
 EVENTS: dict[str, tuple[type[Shown], str]] = {

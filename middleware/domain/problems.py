@@ -61,6 +61,13 @@ class NotOfferedError(ProblemError):
     slug = "not-offered"
 
 
+class OutdatedPreviewError(ProblemError):
+    """What a preview showed is no longer so; `changes` says what: then and now."""
+
+    status = 409
+    slug = "preview-outdated"
+
+
 class KeyReusedError(ProblemError):
     """The idempotency key came before with another body."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from middleware.contract.actions import (
@@ -143,6 +144,11 @@ def ended(
         why = f": {part.problem}" if part.problem else ""
         lines.append(f"- {NAMES[part.operation]} in {part.connection}: {part.state}{why}")
     return "\n".join(lines)
+
+
+def invitation(link: str, *, until: datetime) -> str:
+    """The note with a link that agents hand on to the customer."""
+    return f"A private channel for the customer, until {until:%Y-%m-%d %H:%M} UTC:\n{link}"
 
 
 def enriched(

@@ -124,6 +124,10 @@ def _announce(hub: Hub, action_id: str, number: int) -> Sending | Reading | None
             uow.actions.move(step, state=StepState.REFUSED.value, error=describe_error(error))
             life.finish(hub, uow, action, now)
             return None
+        closed = hub.gate.turned_away(step.connection)
+        if closed is not None:
+            _stay(hub, uow, action, step, closed, now)
+            return None
         ready = look_from(sent_at=step.sent_at, in_doubt=step.in_doubt, traits=traits)
         if ready is not None and ready > now:
             _wait(hub, uow, action, step, until=ready, now=now)
@@ -165,6 +169,21 @@ def _not_yet(
     if uow.actions.before(action, step.connection) is not None:
         return BEHIND_ANOTHER
     return None
+
+
+def _stay(
+    hub: Hub,
+    uow: UnitOfWork,
+    action: ActionRow,
+    step: ActionStepRow,
+    closed: Transient,
+    now: datetime,
+) -> None:
+    """Nothing goes out to the step's connection now: come again, and show why until then."""
+    uow.actions.move(step, error=describe_error(closed))
+    life.changed(action, now)
+    delay = max(closed.retry_after or timedelta(0), backoff(1))
+    life.owe_pass(hub, uow, action, at=now, delay=delay)
 
 
 def _out_of_date(hub: Hub, uow: UnitOfWork, action: ActionRow, now: datetime) -> Ref | None:
@@ -236,7 +255,7 @@ class Sent:
 
 def _send(hub: Hub, action_id: str, number: int, sending: Sending) -> Sent:
     """Look the step up if it was ever sent before, then send it; never raises RemoteError."""
-    adapter = hub.gate.remote(sending.connection, Urgency.WORK)
+    adapter = hub.gate.remote(sending.connection, Urgency.WORK, guard=hub.engine.guard)
     looking = sending.look_first
     try:
         if looking:
@@ -247,7 +266,6 @@ def _send(hub: Hub, action_id: str, number: int, sending: Sending) -> Sent:
                 return Sent(found, looking=True)
             _announce_again(hub, action_id, number, sending)
             looking = False
-        hub.engine.guard()
         receipt: Receipt = getattr(adapter, f"create_{sending.operation}")(
             sending.request, key=sending.key
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from middleware.contract.actions import NoteRequest, Operation, Receipt
+from middleware.contract.actions import InvitationRequest, NoteRequest, Operation, Receipt
 from middleware.contract.canonical import Ref
 from middleware.domain import words
 from middleware.domain.actions import (
@@ -32,25 +32,34 @@ from middleware.domain.problems import (
 )
 from middleware.flows import life, plan, policies
 from middleware.flows.hub import Asker, Hub
+from middleware.flows.shown import Shown
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import ActionRow, ActionStepRow
+from middleware.store.tables import ActionRow, ActionStepRow, InvitationRow
 
 
-def create(hub: Hub, wanted: Wanted, asker: Asker) -> tuple[str, bool]:
+def create(
+    hub: Hub, wanted: Wanted, asker: Asker, *, shown: Shown | None = None
+) -> tuple[str, bool]:
     """Accept an action: plan it, commit it with its keys, and owe its first pass.
 
     Answers the action's id and whether it is new; the same idempotency key with the same body
-    answers the first one's. Raises KeyReusedError for another body.
+    answers the first one's. Raises KeyReusedError for another body, and with `shown`, what a
+    preview said, OutdatedPreviewError where that is no longer so.
     """
+    if shown is not None and shown.has_effects:
+        _, previews = plan.preview(hub, wanted, asker)
+        shown.hold_effects(previews)
     try:
         with hub.database.begin() as uow:
-            return create_in(hub, uow, wanted, asker)
+            return create_in(hub, uow, wanted, asker, shown=shown)
     except PolicyRefusedError as error:
         policies.note_refusal(hub, error, asker, wanted.operation)
         raise
 
 
-def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[str, bool]:
+def create_in(
+    hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker, *, shown: Shown | None = None
+) -> tuple[str, bool]:
     """The same within a transaction of the caller's."""
     now = hub.clock()
     if asker.key is not None:
@@ -69,6 +78,8 @@ def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[
             assert first.answer is not None, "a committed key has its answer"
             return str(first.answer["id"]), False
     made = plan.plan(hub, uow, wanted, asker, lock=True)
+    if shown is not None:
+        shown.hold_facts(made)
     if made.judged is not None:
         policies.hold_to(made.judged)
     verdict = made.judged.verdict if made.judged is not None else Verdict()
@@ -115,6 +126,17 @@ def create_in(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker) -> tuple[
     if made.undoes is not None:
         made.undoes.undone_by = action.id
         life.changed(made.undoes, now)
+    if isinstance(wanted.request, InvitationRequest):
+        uow.session.add(
+            InvitationRow(
+                id=new_id("inv"),
+                action_id=action.id,
+                complaint_id=wanted.complaint_id,
+                person_id=made.person_id,
+                expires_at=now + timedelta(hours=wanted.request.valid_hours),
+                created_at=now,
+            )
+        )
     if made.order is not None:
         assert made.budget is not None or not made.takes
         uow.actions.hold(
@@ -152,6 +174,9 @@ def _begin(
     hub: Hub, uow: UnitOfWork, action: ActionRow, cool_off: timedelta | None, now: datetime
 ) -> None:
     """Owe an accepted action its first pass, after the cooling-off where there is one."""
+    if not uow.actions.steps_of(action.id):
+        life.end(hub, uow, action, ActionState.DONE, now)
+        return
     action.state = ActionState.QUEUED.value
     action.not_before = now + cool_off if cool_off else None
     action.expires_at = (action.not_before or now) + hub.options.action_lifetime

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from middleware.domain.policy import Policy, built_in
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Gate, Limits
+from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
 from middleware.store.database import Database
@@ -63,6 +64,12 @@ class Options:
     """Whether the conversation gets a note with what was found out."""
     limits: Mapping[str, Limits] = field(default_factory=dict)
     """What may be asked of each connection at once and over time; `Limits()` for the others."""
+    secret_key: SecretStr | None = None
+    """What the hub seals its tokens with; None means a key that the database keeps."""
+    public_url: str | None = None
+    """Where customers and helpdesks reach the hub, without a slash at the end."""
+    preview_lifetime: timedelta = timedelta(minutes=15)
+    """How long an action can be asked for by what its preview showed."""
     action_lifetime: timedelta = timedelta(hours=24)
     """How long an accepted action may wait for its remote."""
     read_deadline: timedelta = timedelta(seconds=3)
@@ -104,8 +111,16 @@ class Hub:
         default_factory=lambda: ThreadPoolExecutor(max_workers=16, thread_name_prefix="reader")
     )
     """Threads that ask remotes for an answer somebody is waiting for."""
+    seal: Seal = field(init=False)
+    """What tokens of the hub's own are sealed with."""
     gate: Gate = field(init=False)
     """What every call to a remote goes through."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gate", Gate(self))
+        object.__setattr__(self, "seal", Seal(self._signing_key))
+
+    def _signing_key(self) -> bytes:
+        if self.options.secret_key is not None:
+            return self.options.secret_key.get_secret_value().encode()
+        return kept_key(self.database, now=self.clock())

@@ -102,6 +102,9 @@ def _end_undo(
         for step in uow.actions.steps_of(original.id)
         if Operation(step.operation) in GIVES_VALUE and step.receipt is not None
     ]
+    invitation = uow.actions.invitation_of(original.id)
+    if invitation is not None:
+        invitation.revoked_at = now
     if remedies and all(remedy in withdrawn for remedy in remedies):
         uow.actions.release(original.id, at=now)
     changed(original, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,13 +51,14 @@ from middleware.domain.problems import (
     NotFoundError,
     NotOfferedError,
 )
+from middleware.domain.turns import Urgency
 from middleware.flows import policies
 from middleware.flows.budget import budget_of
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.policies import Judged
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
-from middleware.store.tables import ActionRow, ActionStepRow, ComplaintRow
+from middleware.store.tables import ActionRow, ActionStepRow, ComplaintRow, InvitationRow
 
 
 @dataclass
@@ -112,6 +114,9 @@ def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker, *, lock: bool 
     made = Plan(wanted)
     if isinstance(wanted.request, UndoRequest):
         _undo(hub, uow, made, wanted.request, lock=lock)
+    elif isinstance(wanted.request, InvitationRequest):
+        _about(uow, made, wanted)
+        _invitation(hub, made, wanted.request)
     else:
         _about(uow, made, wanted)
         _remedy(hub, uow, made, wanted, lock=lock)
@@ -167,6 +172,26 @@ def _remedy(hub: Hub, uow: UnitOfWork, made: Plan, wanted: Wanted, *, lock: bool
         made.add(target, Operation.REPLACEMENT_ORDER, request=dump(beside))
     if made.budget is not None:
         _draw(made, [request, *([beside] if beside else [])])
+
+
+def _invitation(hub: Hub, made: Plan, request: InvitationRequest) -> None:
+    """The link goes to the agents of the conversation; they hand it on."""
+    if hub.options.public_url is None:
+        raise NotOfferedError("nobody could follow the link: public_url is not configured")
+    if made.complaint is None:
+        raise InvalidError(
+            "an invitation belongs to a complaint",
+            errors=[{"pointer": "/complaint_id", "code": "missing", "detail": "is needed"}],
+        )
+    place = request.on or conversation_of(hub, made.complaint)
+    if place is None or not hub.registry.offers(place.connection, Operation.NOTE):
+        raise NotOfferedError("the complaint's conversation takes no notes: nobody gets the link")
+    made.add(place.connection, Operation.NOTE, on=str(place), invitation=True)
+
+
+def link_of(hub: Hub, invitation: InvitationRow) -> str:
+    """The signed link of an invitation."""
+    return f"{hub.options.public_url}/v1/invitations/{hub.seal.write('invitation', invitation.id)}"
 
 
 def _replacement_beside(request: ActionRequest) -> ReplacementOrderRequest | None:
@@ -271,7 +296,9 @@ def _undo(hub: Hub, uow: UnitOfWork, made: Plan, request: UndoRequest, *, lock: 
             note=request.note,
         )
         made.add(step.connection, Operation.WITHDRAWAL, request=dump(withdrawal))
-    if not made.steps:
+    if action.kind == Operation.INVITATION:
+        made.stays.clear()  # the note stays, but its link leads nowhere
+    elif not made.steps:
         raise NotOfferedError(f"nothing of it can be taken back ({'; '.join(made.stays)})")
     made.warnings += [f"stays as it is: {stays}" for stays in made.stays]
 
@@ -456,7 +483,8 @@ def _simulated(hub: Hub, step: PlannedStep, made: Plan, otherwise: Preview) -> P
         return otherwise
     request = load(step.operation, made.wanted_of[0]["request"])
     limit = hub.options.read_deadline.total_seconds()
-    asked = hub.readers.submit(adapter.preview, step.operation, request)
+    remote = hub.gate.remote(step.connection, Urgency.AGENT, within=hub.options.read_deadline)
+    asked: Future[Preview] = hub.readers.submit(remote.preview, step.operation, request)
     try:
         return asked.result(timeout=limit)
     except NotOffered:
@@ -486,6 +514,12 @@ def request_of(
         if s.receipt is not None
     ]
     asked = Wanted.model_validate(action.request)
+    if wanted.get("invitation"):
+        invitation = uow.actions.invitation_of(action.id)
+        assert invitation is not None, "an invitation is made with its action"
+        link = link_of(hub, invitation)
+        said = words.invitation(link, until=invitation.expires_at)
+        return dump(NoteRequest(on=Ref.parse(wanted["on"]), text=said))
     if "on" in wanted:
         text = wanted["text"] or words.note(asked, done)
         return dump(NoteRequest(on=Ref.parse(wanted["on"]), text=text))

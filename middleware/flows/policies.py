@@ -245,12 +245,12 @@ def facts_for(hub: Hub, uow: UnitOfWork, made: Plan, asker: Asker) -> Facts:
     now = hub.clock()
     own = _records_of(uow, made.person_id)
     customer, also = _customer(uow, made, own)
-    step = made.steps[0]
+    step = made.steps[0] if made.steps else None  # an invitation is taken back at home
     return Facts(
         operation=made.wanted.operation,
         role=asker.role,
         principal=asker.principal,
-        connection=step.connection,
+        connection=step.connection if step else "hub",
         brand=complaint.brand_account if complaint else None,
         network=complaint.network if complaint else None,
         tier=_tier(uow, order, own),
@@ -261,7 +261,8 @@ def facts_for(hub: Hub, uow: UnitOfWork, made: Plan, asker: Asker) -> Facts:
         owner_known=made.owner_known,
         rush=isinstance(request, ReplacementOrderRequest) and request.speed is Speed.RUSH,
         repeat_customer=_bought_more(uow, order, own),
-        irrevocable=not _can_be_taken_back(hub, step.connection, step.operation),
+        irrevocable=step is not None
+        and not _can_be_taken_back(hub, step.connection, step.operation),
         attachments=len(made.wanted.evidence),
         match_confidence=_confidence(complaint, order),
         identity_basis=_basis(uow, complaint, made.person_id),

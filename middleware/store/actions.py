@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select, update
 
 from middleware.contract.canonical import Ref
 from middleware.domain.budget import Take
-from middleware.store.tables import ActionRow, ActionStepRow, LineHoldRow
+from middleware.store.tables import ActionRow, ActionStepRow, InvitationRow, LineHoldRow
 
 
 class StaleStepError(Exception):
@@ -42,6 +42,14 @@ class Actions:
     def steps_of(self, action_id: str) -> list[ActionStepRow]:
         query = select(ActionStepRow).where(ActionStepRow.action_id == action_id)
         return list(self._session.exec(query.order_by(col(ActionStepRow.position))))
+
+    def invitation_of(self, action_id: str) -> InvitationRow | None:
+        return self._session.exec(
+            select(InvitationRow).where(InvitationRow.action_id == action_id)
+        ).one_or_none()
+
+    def invitation(self, invitation_id: str) -> InvitationRow | None:
+        return self._session.get(InvitationRow, invitation_id)
 
     def step_of_key(self, key: str) -> ActionStepRow | None:
         return self._session.exec(

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, select
 
-from middleware.store.tables import ApiKeyRow, IdempotencyRow
+from middleware.store.tables import ApiKeyRow, IdempotencyRow, SigningKeyRow
 
 USE_IS_NOTED_EVERY = timedelta(minutes=5)
 
@@ -19,6 +19,22 @@ class Keys:
 
     def add(self, row: ApiKeyRow) -> None:
         self._session.add(row)
+
+    def add_signing_key(self, row: SigningKeyRow) -> None:
+        """Keep a key of the hub's own, unless there is one under its name."""
+        insert = (
+            sqlite.insert
+            if self._session.get_bind().dialect.name == "sqlite"
+            else postgresql.insert
+        )
+        self._session.connection().execute(
+            insert(SigningKeyRow).values(row.model_dump()).on_conflict_do_nothing()
+        )
+
+    def signing_key(self, name: str) -> str:
+        found = self._session.get(SigningKeyRow, name)
+        assert found is not None, "a signing key is made before it is read"
+        return found.secret
 
     def get(self, key_id: str) -> ApiKeyRow | None:
         return self._session.get(ApiKeyRow, key_id)

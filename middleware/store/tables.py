@@ -409,7 +409,6 @@ class InvitationRow(SQLModel, table=True):
     complaint_id: str | None = Field(default=None, foreign_key="complaint.id")
     person_id: str | None = None
     expires_at: datetime = moment()
-    opened_at: datetime | None = moment(null=True)
     revoked_at: datetime | None = moment(null=True)
     created_at: datetime = moment()
 

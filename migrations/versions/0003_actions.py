@@ -45,7 +45,6 @@ def upgrade() -> None:
         sa.Column("complaint_id", sa.String(), nullable=True),
         sa.Column("person_id", sa.String(), nullable=True),
         sa.Column("expires_at", MOMENT, nullable=False),
-        sa.Column("opened_at", MOMENT, nullable=True),
         sa.Column("revoked_at", MOMENT, nullable=True),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(["action_id"], ["action.id"]),

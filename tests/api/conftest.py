@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +150,6 @@ def api(known: Stage) -> Iterator[Api]:
         known.hub,
         intake,
         version="1.2.3",
-        secret=secrets.token_bytes(32),
         requests_per_minute=None,
     )
     with TestClient(app) as client:

@@ -151,10 +151,10 @@ def test_the_same_key_at_the_same_time_is_told_to_wait(
     inside, go_on = threading.Event(), threading.Event()
     really = correct.create
 
-    def slowly(*args: Any) -> Any:
+    def slowly(*args: Any, **more: Any) -> Any:
         inside.set()
         assert go_on.wait(20)
-        return really(*args)
+        return really(*args, **more)
 
     monkeypatch.setattr(correct, "create", slowly)
     with ThreadPoolExecutor(1) as pool:

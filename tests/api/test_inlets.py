@@ -172,7 +172,7 @@ def other(api: Api, name: str, source: str, *values: str) -> TestClient:
     """A client of the API with one more inlet."""
     options = InletOptions(source=source, secrets=tuple(SecretStr(v) for v in values))
     stage: Stage = api.stage.with_options(inlets={**api.stage.hub.options.inlets, name: options})
-    app = create_api(stage.hub, api.intake, version="1", secret=b"s", requests_per_minute=None)
+    app = create_api(stage.hub, api.intake, version="1", requests_per_minute=None)
     return TestClient(app)
 
 

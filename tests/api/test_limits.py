@@ -65,7 +65,7 @@ def test_who_is_not_known_is_told_so_before_the_size_counts(api: Api) -> None:
 
 
 def test_a_key_may_ask_so_often(api: Api) -> None:
-    app = create_api(api.stage.hub, api.intake, version="1", secret=b"s", requests_per_minute=3)
+    app = create_api(api.stage.hub, api.intake, version="1", requests_per_minute=3)
     _, one = keys.make_key(api.stage.hub, "one", ["jobs:read"])
     _, two = keys.make_key(api.stage.hub, "two", ["jobs:read"])
     with TestClient(app) as client:
@@ -94,7 +94,6 @@ def test_deliveries_are_limited_where_the_operator_wants_it(api: Api) -> None:
         api.stage.hub,
         api.intake,
         version="1",
-        secret=b"s",
         requests_per_minute=None,
         deliveries_per_minute=1,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -28,10 +29,11 @@ from middleware.domain.approval import Approval
 from middleware.domain.budget import WHOLE, Budget
 from middleware.domain.policy import Verdict
 from middleware.domain.problems import InvalidError, NotFoundError
-from middleware.flows import correct, plan
+from middleware.flows import correct, plan, shown
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.keys import Scope
 from middleware.flows.plan import Plan, PreviewedStep
+from middleware.flows.shown import Shown
 from middleware.store import queries
 
 router = APIRouter(route_class=Route, tags=["actions"])
@@ -65,7 +67,7 @@ def preview_action(
     """
     wanted = wanted_of(asked)
     planned, steps = plan.preview(door.hub, wanted, asker)
-    return answer(request, _preview(planned, steps))
+    return answer(request, _preview(door.hub, planned, steps))
 
 
 @router.post(
@@ -104,7 +106,9 @@ async def create_action(
     done, as refused with the remote's reason, or in sight of people, in spite of restarts. The same
     `Idempotency-Key` with the same body answers with the same action.
     """
-    return await _create(door, request, asker, wanted_of(asked), idempotency_key, ROUTE)
+    wanted = wanted_of(asked)
+    seen = Shown(door.hub, asked.preview_token, wanted) if asked.preview_token else None
+    return await _create(door, request, asker, wanted, idempotency_key, ROUTE, seen)
 
 
 async def _create(
@@ -114,12 +118,13 @@ async def _create(
     wanted: Wanted,
     idempotency_key: str | None,
     route: str,
+    seen: Shown | None = None,
 ) -> Response:
     key = _key(idempotency_key)
     body_hash = hashlib.sha256(await request.body()).hexdigest()
     asker = replace(asker, key=key, route=route, body_hash=body_hash)
     with door.running.only(asker.principal, route, key):
-        action_id, _ = await run_sync(correct.create, door.hub, wanted, asker)
+        action_id, _ = await run_sync(partial(correct.create, door.hub, wanted, asker, shown=seen))
     shown = await _settled(door, action_id, seconds_to_wait(request))
     return _action_answer(request, shown, status=202)
 
@@ -255,6 +260,7 @@ def cancel_action(action_id: str, request: Request, door: TheDoor, asker: Asking
         "body-too-large",
         "not-found",
         "conflict",
+        "preview-outdated",
         "not-offered",
         "idempotency-key-missing",
         "idempotency-key-reused",
@@ -441,6 +447,7 @@ def shown_action(hub: Hub, action_id: str) -> schemas.ActionShown:
         steps = uow.actions.steps_of(action_id)
         audit = uow.audit.about(action_id)
         events = queries.events_about(uow, action_id)
+        invitation = uow.actions.invitation_of(action_id)
     state = ActionState(row.state)
     timeline = [
         schemas.MomentShown(
@@ -470,6 +477,13 @@ def shown_action(hub: Hub, action_id: str) -> schemas.ActionShown:
         choices=list(correct.choices_of(row, steps)),
         undoes=row.undoes,
         undone_by=row.undone_by,
+        invitation=schemas.InvitationShown(
+            link=plan.link_of(hub, invitation),
+            expires_at=invitation.expires_at,
+            revoked_at=invitation.revoked_at,
+        )
+        if invitation
+        else None,
         handed_over=schemas.HandedOver.model_validate(row.handed_over, strict=False)
         if row.handed_over
         else None,
@@ -625,7 +639,8 @@ def _budget(plan: Plan) -> list[schemas.BudgetShown]:
     return shown
 
 
-def _preview(plan: Plan, steps: list[PreviewedStep]) -> schemas.ActionPreviewShown:
+def _preview(hub: Hub, plan: Plan, steps: list[PreviewedStep]) -> schemas.ActionPreviewShown:
+    token, until = shown.token(hub, plan, steps)
     return schemas.ActionPreviewShown(
         operation=plan.wanted.operation,
         order=str(plan.order.ref) if plan.order else None,
@@ -652,4 +667,6 @@ def _preview(plan: Plan, steps: list[PreviewedStep]) -> schemas.ActionPreviewSho
             for position, previewed in enumerate(steps, start=1)
         ],
         warnings=plan.warnings,
+        preview_token=token,
+        good_until=until,
     )

@@ -197,6 +197,8 @@ class _ActionAsked(Asked):
     """Text for the conversation; empty means the hub's own sentence, `null` means no note."""
     evidence: Annotated[list[EvidenceAsked], Field(max_length=20, default_factory=list)]
     """Where the proof lies: addresses of photos and documents that the agent has seen."""
+    preview_token: Annotated[str, Field(max_length=20_000)] | None = None
+    """Of a preview of this very request: if what it showed has changed, nothing is done (409)."""
 
 
 class ReplacementOrderAction(_ActionAsked):
@@ -368,6 +370,9 @@ class ActionPreviewShown(Shown):
     """Of an undo: what can't be taken back, and why."""
     steps: list[StepPreviewShown]
     warnings: list[str]
+    preview_token: str
+    """Send it along with the same request, to have done what was shown or nothing."""
+    good_until: Moment
 
 
 class ReceiptShown(Shown):
@@ -459,6 +464,20 @@ class MomentShown(Shown):
     """Ids and figures: the connection, the attempt, the outcome, the remote's reference …"""
 
 
+class InvitationOpen(Shown):
+    """An invitation that can still be followed."""
+
+    expires_at: Moment
+
+
+class InvitationShown(Shown):
+    """The signed link of an invitation, for agents to hand on."""
+
+    link: str
+    expires_at: Moment
+    revoked_at: Moment | None
+
+
 class HandedOver(Shown):
     """Who took it out of the hub's hands, when, and why."""
 
@@ -508,6 +527,7 @@ class ActionShown(Shown):
     """The action that it takes back."""
     undone_by: str | None
     """The action that takes it back."""
+    invitation: InvitationShown | None
     handed_over: HandedOver | None
     not_before: Moment | None
     """The end of a cooling-off: until then it can be called off."""
