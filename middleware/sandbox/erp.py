@@ -31,7 +31,7 @@ import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from importlib.util import spec_from_loader
 from pathlib import Path
@@ -400,6 +400,20 @@ class Simulation(_Model):
     Error = Error
 
 
+class CreditSimulation(_Model):
+    Amount = Numeric
+    LeftAfter = Numeric
+    Currency = Unicode
+    Error = Error
+
+
+class ReturnSimulation(_Model):
+    Refund = Numeric
+    Currency = Unicode
+    Then = Unicode
+    Error = Error
+
+
 class SystemInfo(_Model):
     System = Unicode
     Version = Unicode
@@ -432,7 +446,7 @@ class ErpService(Service):  # type: ignore[misc]
     @rpc(_returns=SystemInfo, **_out)
     def GetSystemInfo(ctx):  # type: ignore[no-untyped-def] # noqa: N802, N805
         return SystemInfo(
-            System="Sandbox ERP", Version=VERSION, User=ctx.udc, Now=datetime.now(UTC)
+            System="Sandbox ERP", Version=VERSION, User=ctx.udc, Now=_books(ctx).now()
         )
 
     @rpc(Needed, _returns=CustomerAnswer, **_out)
@@ -530,6 +544,15 @@ class ErpService(Service):  # type: ignore[misc]
     def CreateReturn(ctx, order):  # type: ignore[no-untyped-def] # noqa: N802, N805
         return _created(lambda: _books(ctx).create_return(_request(order)))
 
+    @rpc(ReturnOrder.customize(min_occurs=1, nullable=False), _returns=ReturnSimulation, **_out)
+    def SimulateReturn(ctx, order):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        asked = _request(order)
+        try:
+            refund, currency = _books(ctx).simulate_return(asked)
+        except books.Refused as error:
+            return ReturnSimulation(Error=_refused(error))
+        return ReturnSimulation(Refund=refund, Currency=currency, Then=asked.then)
+
     @rpc(Reference, _returns=ReturnList, **_out)
     def FindReturnByRef(ctx, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
         return ReturnList(Returns=[_return(row) for row in _books(ctx).returns_by_ref(ref)])
@@ -545,6 +568,14 @@ class ErpService(Service):  # type: ignore[misc]
     @rpc(CreditNote.customize(min_occurs=1, nullable=False), _returns=Created, **_out)
     def CreateCredit(ctx, credit):  # type: ignore[no-untyped-def] # noqa: N802, N805
         return _created(lambda: _books(ctx).create_credit(_request(credit)))
+
+    @rpc(CreditNote.customize(min_occurs=1, nullable=False), _returns=CreditSimulation, **_out)
+    def SimulateCredit(ctx, credit):  # type: ignore[no-untyped-def] # noqa: N802, N805
+        try:
+            amount, left, currency = _books(ctx).simulate_credit(_request(credit))
+        except books.Refused as error:
+            return CreditSimulation(Error=_refused(error))
+        return CreditSimulation(Amount=amount, LeftAfter=left, Currency=currency)
 
     @rpc(Reference, _returns=InvoiceList, **_out)
     def FindCreditByRef(ctx, ref):  # type: ignore[no-untyped-def] # noqa: N802, N805
@@ -588,7 +619,7 @@ def _created(create: Callable[[], Row]) -> Created:
     try:
         row = create()
     except books.Refused as error:
-        return Created(Error=Error(Code=error.code, Message=error.message, Field=error.field))
+        return Created(Error=_refused(error))
     status = {"OPEN": "OK", "AUTHORISED": "OK", "POSTED": "OK", "CANCELLED": "OK"}
     return Created(
         Id=row["id"],
@@ -598,6 +629,10 @@ def _created(create: Callable[[], Row]) -> Created:
         CreatedAt=_moment(row["changed_at"]),
         Repeated=row.get("repeated"),
     )
+
+
+def _refused(error: books.Refused) -> Error:
+    return Error(Code=error.code, Message=error.message, Field=error.field)
 
 
 def _stopped(stop: Callable[[], Row], ref: str) -> Created:

@@ -204,6 +204,8 @@ class Ledger:
     def __init__(self, world: World, state_path: Path | None = None) -> None:
         self.unique_refs = False
         """Whether a reference may be used once only; real ERPs mostly do not mind."""
+        self.ahead = timedelta(0)
+        """How far the ERP's clock is ahead of this machine's."""
         self._lock = threading.RLock()
         self._db = sqlite3.connect(
             state_path or ":memory:", check_same_thread=False, isolation_level=None, timeout=30
@@ -217,6 +219,10 @@ class Ledger:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def now(self) -> datetime:
+        """The ERP's clock."""
+        return datetime.now(UTC) + self.ahead
 
     # Reading.
 
@@ -319,7 +325,7 @@ class Ledger:
         """
         if kind not in KINDS:
             raise Invalid(f"kind is one of {', '.join(KINDS)}", "kind")
-        as_of = datetime.now(UTC)
+        as_of = self.now()
         after, after_id = _stamp(since), ""
         if token is not None:
             after, _, after_id = token.partition("|")
@@ -364,7 +370,7 @@ class Ledger:
                 Decimal(0),
             )
             country = (request.ship_to or order)["country"]
-            now = datetime.now(UTC)
+            now = self.now()
             arrives = delivery_date(now, request.priority, country)
             return Simulated(
                 goods_value=value.quantize(Decimal("0.01")),
@@ -393,7 +399,7 @@ class Ledger:
                         "OUT_OF_STOCK", f"{line.sku}: {stock} left, {line.quantity} wanted", "Lines"
                     )
             place = request.ship_to or {**order, "name": order["ship_name"]}
-            arrives = delivery_date(datetime.now(UTC), request.priority, place["country"])
+            arrives = delivery_date(self.now(), request.priority, place["country"])
             if request.deliver_by is not None and arrives > request.deliver_by:
                 raise Refused(
                     "TOO_LATE",
@@ -457,10 +463,8 @@ class Ledger:
     def create_return(self, request: Request) -> Row:
         """Authorise goods to come back; only what has left the house can."""
         with self._changing() as now:
-            order = self._check(request)
+            order = self._returnable(request)
             self._free("returns", request.ref)
-            if order["status"] not in ("SHIPPED", "DELIVERED"):
-                raise Refused("NOT_SHIPPED", "the order has not left the warehouse", "Order")
             new_id = self._insert(
                 "returns",
                 ref=request.ref,
@@ -488,29 +492,52 @@ class Ledger:
                 )
             return self.goods_return(new_id)
 
+    def simulate_return(self, request: Request) -> tuple[Decimal, str]:
+        """What the customer would get for the goods once they are back, and the currency."""
+        with self._lock:
+            order = self._returnable(request)
+            prices = {line["line"]: Decimal(line["price"]) for line in order["lines"]}
+            refund = sum((w.quantity * prices[w.origin_line] for w in request.lines), Decimal(0))
+            if request.then != "REFUND":
+                refund = Decimal(0)
+            return refund.quantize(Decimal("0.01")), order["currency"]
+
+    def _returnable(self, request: Request) -> Row:
+        order = self._check(request)
+        if order["status"] not in ("SHIPPED", "DELIVERED"):
+            raise Refused("NOT_SHIPPED", "the order has not left the warehouse", "Order")
+        return order
+
     def create_credit(self, request: Request) -> Row:
         """Book a credit note, up to what the order, its lines and its shipping came to."""
-        asked = request.amount is not None or request.shipping or request.full
         with self._changing() as now:
-            order = self._check(request, lines_needed=not asked)
+            order, pieces, shipping, amount, _ = self._worth(request)
             self._free("invoices", request.ref)
-            before = self._credited(order["id"], "CREDIT")
-            pieces, shipping = self._pieces(request, order, before)
-            amount = shipping + sum((Decimal(piece["amount"]) for piece in pieces), Decimal(0))
-            if not pieces and not shipping:
-                amount = Decimal(order["total"]) if request.full else request.amount or Decimal(0)
-            if amount <= 0:
-                raise Invalid("a credit is more than nothing", "Amount")
-            self._within(order, before, amount)
             return self._booked(
-                request,
-                order,
-                "CREDIT",
-                amount,
-                now,
-                shipping=Decimal(order["shipping"]) if request.full else shipping,
-                pieces=pieces,
+                request, order, "CREDIT", amount, now, shipping=shipping, pieces=pieces
             )
+
+    def simulate_credit(self, request: Request) -> tuple[Decimal, Decimal, str]:
+        """What `create_credit` would give, what could be credited after it, and the currency."""
+        with self._lock:
+            order, _, _, amount, left = self._worth(request)
+            return amount, left - amount, order["currency"]
+
+    def _worth(self, request: Request) -> tuple[Row, list[Row], Decimal, Decimal, Decimal]:
+        """The order of a credit, the lines that it is for, the shipping in it, what it comes to,
+        and what can be credited; raises what `create_credit` raises."""
+        asked = request.amount is not None or request.shipping or request.full
+        order = self._check(request, lines_needed=not asked)
+        before = self._credited(order["id"], "CREDIT")
+        pieces, shipping = self._pieces(request, order, before)
+        amount = shipping + sum((Decimal(piece["amount"]) for piece in pieces), Decimal(0))
+        if request.full:
+            amount, shipping = Decimal(order["total"]), Decimal(order["shipping"])
+        elif not pieces and not shipping:
+            amount = request.amount or Decimal(0)
+        if amount <= 0:
+            raise Invalid("a credit is more than nothing", "Amount")
+        return order, pieces, shipping, amount, self._within(order, before, amount)
 
     def create_voucher(self, request: Request) -> Row:
         """Give a voucher for an order, up to what the order came to."""
@@ -518,7 +545,7 @@ class Ledger:
             order = self._check(request, lines_needed=False)
             self._free("invoices", request.ref)
             amount = self._money(request, order)
-            if request.expires_on is not None and request.expires_on <= datetime.now(UTC).date():
+            if request.expires_on is not None and request.expires_on <= self.now().date():
                 raise Refused("EXPIRED", "a voucher is good for a day at least", "ExpiresOn")
             self._within(order, self._credited(order["id"], "VOUCHER"), amount)
             return self._booked(request, order, "VOUCHER", amount, now)
@@ -530,10 +557,12 @@ class Ledger:
             raise Invalid(f"the order is in {order['currency']}", "Currency")
         return request.amount
 
-    def _within(self, order: Row, before: Sequence[Row], amount: Decimal) -> None:
+    def _within(self, order: Row, before: Sequence[Row], amount: Decimal) -> Decimal:
+        """What can be given back of the order; raises Refused where that is less."""
         left = Decimal(order["total"]) - sum((Decimal(row["total"]) for row in before), Decimal(0))
         if amount > left:
             raise Refused("OVER_CREDIT", f"{left} of this order can be credited", "Amount")
+        return left
 
     def _credited(self, order_id: int, kind: str) -> list[Row]:
         """What was given back before and still stands."""
@@ -611,7 +640,7 @@ class Ledger:
             currency=order["currency"],
             total=str(amount.quantize(Decimal("0.01"))),
             shipping=str(shipping.quantize(Decimal("0.01"))),
-            issued_on=datetime.now(UTC).date().isoformat(),
+            issued_on=self.now().date().isoformat(),
             expires_on=request.expires_on.isoformat() if request.expires_on else None,
             reason=request.reason,
             note=request.note,
@@ -821,7 +850,7 @@ class Ledger:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield _stamp(datetime.now(UTC))
+                yield _stamp(self.now())
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise

@@ -27,7 +27,16 @@ from typing import Any, NamedTuple, Self
 
 from middleware.sandbox import world
 
-__all__ = ["ADMIN_PASSWORD", "DATABASE", "INTEGRATION", "VISITOR", "Login", "TrytonServer", "install", "ready"]
+__all__ = [
+    "ADMIN_PASSWORD",
+    "DATABASE",
+    "INTEGRATION",
+    "VISITOR",
+    "Login",
+    "TrytonServer",
+    "install",
+    "ready",
+]
 
 DATABASE = "erp"
 MODULES = ("party_relationship", "sale_complaint")

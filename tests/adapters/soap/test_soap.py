@@ -256,6 +256,37 @@ def test_a_day_that_cannot_be_kept_is_foreseen_and_refused(peer: ErpPeer, adapte
     assert adapter.create_replacement_order(fast, key=key()).status == "accepted"
 
 
+def test_what_a_credit_comes_to_is_seen_beforehand(peer: ErpPeer, adapter: Any) -> None:
+    theirs = next(
+        o for o in peer.world.orders if o.status == "delivered" and o.shipping and len(o.lines) > 1
+    )
+    before = peer.erp.ledger.totals()
+    (effect,) = adapter.preview(
+        Operation.CREDIT, credit(peer, theirs.number, shipping=True)
+    ).effects
+    assert effect.amount == Money(amount=theirs.shipping, currency="EUR")
+    left = theirs.goods.quantize(Decimal("0.01"))
+    assert effect.what == f"A credit note, after which {left} EUR of the order can be credited"
+    assert peer.erp.ledger.totals() == before
+    with pytest.raises(Rejected) as caught:
+        too_much = credit(peer, theirs.number, amount=euros("100000"))
+        adapter.preview(Operation.CREDIT, too_much)
+    assert caught.value.code == "OVER_CREDIT"
+
+
+@pytest.mark.parametrize("then", Then)
+def test_what_a_return_comes_to_is_seen_beforehand(peer: ErpPeer, adapter: Any, then: Then) -> None:
+    assert peer.order is not None
+    price = Decimal(peer.order["lines"][0]["price"])
+    order = peer.ref(Kind.ORDER, peer.order["id"])
+    asked = ReturnRequest(order=order, lines=(peer.line(),), then=then)
+    preview = adapter.preview(Operation.RETURN, asked)
+    (effect,) = preview.effects
+    assert effect.amount == Money(amount=price if then is Then.REFUND else 0, currency="EUR")
+    assert then.upper() in effect.what
+    assert preview.exact
+
+
 def test_taking_back_is_seen_beforehand(peer: ErpPeer, adapter: Any) -> None:
     made = adapter.create_store_credit(
         StoreCreditRequest(order=credit(peer, full=True).order, amount=euros("2")), key=key()
@@ -343,7 +374,7 @@ def test_a_preview_warns_of_what_stands_against_it(peer: ErpPeer, adapter: Any) 
     assert caught.value.code == "OUT_OF_STOCK"
     assert "SPKR-520" in caught.value.message
     with pytest.raises(NotOffered):
-        adapter.preview(Operation.CREDIT, peer.samples().requests[Operation.CREDIT])
+        adapter.preview(Operation.CANCELLATION, peer.samples().requests[Operation.CANCELLATION])
 
 
 def test_a_fault_names_the_field(peer: ErpPeer, adapter: Any) -> None:
