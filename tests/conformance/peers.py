@@ -141,6 +141,27 @@ def every_withdrawable() -> pytest.MarkDecorator:
     return _spread("peer,made_by", ((f.name, op) for f in found() for op in f.withdrawable))
 
 
+_REMEDIES = {
+    Operation.REPLACEMENT_ORDER: Kind.ORDER,
+    Operation.RETURN: Kind.RETURN,
+    Operation.CREDIT: Kind.INVOICE,
+    Operation.STORE_CREDIT: Kind.INVOICE,
+}
+
+
+def every_listed_remedy() -> pytest.MarkDecorator:
+    """Of what an order is compensated with, what its adapter both makes and lists."""
+    return _spread(
+        "peer,operation,kind",
+        (
+            (f.name, op, kind)
+            for f in found()
+            for op, kind in _REMEDIES.items()
+            if op in f.operations and kind in f.change_kinds
+        ),
+    )
+
+
 def every_write_and_fault() -> pytest.MarkDecorator:
     return _spread(
         "peer,operation,fault",

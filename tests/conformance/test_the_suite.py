@@ -32,6 +32,7 @@ from tests.adapters.memory.peer import TOKEN, MemoryPeer
 from tests.conformance import (
     test_changes,
     test_faults,
+    test_listed,
     test_opening,
     test_reads,
     test_withdrawals,
@@ -218,6 +219,27 @@ class FindsWhatIsGone(MemoryAdapter):
             return Contact(ref=ref)
 
 
+class ListsReturnsWithoutLines(MemoryAdapter):
+    def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
+        page = super().changed_since(kind, cursor, limit=limit)
+        bare = tuple(record.model_copy(update={"lines": ()}) for record in page.records)
+        return page.model_copy(update={"records": bare})
+
+
+class ListsCreditsOfNoOrder(MemoryAdapter):
+    def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
+        page = super().changed_since(kind, cursor, limit=limit)
+        bare = tuple(record.model_copy(update={"order": None}) for record in page.records)
+        return page.model_copy(update={"records": bare})
+
+
+class HidesWhatIsCancelled(MemoryAdapter):
+    def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
+        page = super().changed_since(kind, cursor, limit=limit)
+        living = tuple(r for r in page.records if getattr(r, "status", None) != "cancelled")
+        return page.model_copy(update={"records": living})
+
+
 class SkipsTheLastOfAPage(MemoryAdapter):
     def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
         page = super().changed_since(kind, cursor, limit=limit)
@@ -397,6 +419,21 @@ LIARS: list[tuple[type[MemoryAdapter], Callable[..., None], dict[str, Any]]] = [
         FindsWhatIsGone,
         test_changes.test_what_was_kept_aside_is_taken_once_it_maps,
         {"kind": Kind.CONTACT},
+    ),
+    (
+        ListsReturnsWithoutLines,
+        test_listed.test_a_remedy_is_listed_until_it_is_taken_back,
+        {"operation": Operation.RETURN, "kind": Kind.RETURN},
+    ),
+    (
+        ListsCreditsOfNoOrder,
+        test_listed.test_a_remedy_is_listed_until_it_is_taken_back,
+        {"operation": Operation.CREDIT, "kind": Kind.INVOICE},
+    ),
+    (
+        HidesWhatIsCancelled,
+        test_listed.test_a_remedy_is_listed_until_it_is_taken_back,
+        {"operation": Operation.STORE_CREDIT, "kind": Kind.INVOICE},
     ),
     (SkipsTheLastOfAPage, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),
     (StandsStill, test_changes.test_pages_end_and_skip_nothing, {"kind": Kind.ORDER}),
