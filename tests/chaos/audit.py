@@ -1,28 +1,51 @@
-"""The audit: what is in the remotes' own books, counted by key. The hub is not asked."""
+"""The audit: what is in the remotes' own books, counted by key.
+
+The hub says what it believes; the books say what is so. A step that the hub calls done has one row
+under its key, one that it calls refused or never sent has none, and an outcome that it does not
+know is shown to people with what they can do about it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from middleware.contract.actions import Operation
 from middleware.domain.ids import step_key
 from tests.chaos.client import ENDED, Posted
-from tests.chaos.remotes import Remotes
 
-STEPS = (Operation.REPLACEMENT_ORDER, Operation.CASE, Operation.NOTE)
-MARKER = "[amends:"
+
+class Books(Protocol):
+    """What the remotes' own rows say."""
+
+    refusals: frozenset[str]
+    """The codes under which a remote may refuse for good."""
+
+    def settled(self, *, seconds: float = 60) -> None: ...
+
+    def counted(self, step: Mapping[str, Any], operation: Operation, key: str, because: str) -> int:
+        """How many rows a step has: under its key, or of a withdrawal that leaves no key, under
+        its reason or in what it names."""
+
+    def totals(self) -> Mapping[Operation, int]:
+        """How many rows there are that the hub may have made, whatever they bear."""
 
 
 @dataclass
 class Audit:
     accepted: int = 0
     duplicates: int = 0
-    """Rows beyond the one that each key allows, and rows that bear no key of ours."""
+    """Rows beyond the one that each key allows, rows of steps that are not done by what the hub
+    says, and rows that bear no key of an action."""
     lost: int = 0
-    """Steps of accepted actions that no remote has a row of, and nobody was told why."""
+    """Accepted actions that the hub does not know, steps that it calls done and no remote has a
+    row of, and actions that ended without a reason that a remote had."""
     stuck: int = 0
+    """Actions that did not end, and unknown outcomes that nobody is shown."""
     unknown: int = 0
+    undone: int = 0
+    refused: int = 0
     states: dict[str, int] = field(default_factory=dict)
     details: list[str] = field(default_factory=list)
 
@@ -31,48 +54,85 @@ class Audit:
         return not (self.duplicates or self.lost or self.stuck)
 
 
-def audit(remotes: Remotes, posted: Sequence[Posted], states: Mapping[str, str]) -> Audit:
-    """Count what every accepted action has left in the remotes.
+def audit(books: Books, posted: Sequence[Posted], shown: Mapping[str, Mapping[str, Any]]) -> Audit:
+    """Count what every action has left in the remotes; `shown` is each as the API shows it.
 
-    A key is worked out from the action's id, which is all that the client was told.
+    A key is worked out from the action's id, which is all that a client was told.
     """
-    remotes.settled()
+    books.settled()
     result = Audit()
-    cases = remotes.cases()
-    seen: dict[Operation, int] = dict.fromkeys(STEPS, 0)
+    seen: dict[Operation, int] = {}
     for one in posted:
         if one.action_id is None:
             result.lost += 1
             result.details.append(f"action {one.number} was not accepted: {one.refused}")
             continue
         result.accepted += 1
-        state = states.get(one.action_id, "absent")
-        result.states[state] = result.states.get(state, 0) + 1
-        result.unknown += state == "unknown"
-        result.stuck += state not in ENDED and state != "unknown"
-        counts: dict[Operation, int] = {}
-        for position, operation in enumerate(STEPS, start=1):
-            key = step_key(one.action_id, position, operation)
-            if operation is Operation.REPLACEMENT_ORDER:
-                counts[operation] = remotes.orders(key)
-            elif operation is Operation.CASE:
-                counts[operation] = cases.get(key, 0)
-            else:
-                counts[operation] = remotes.notes(f"{MARKER}{key}]")
-            seen[operation] += counts[operation]
-            result.duplicates += max(counts[operation] - 1, 0)
-            # Nothing here gives a remote a reason to refuse: whatever is missing is lost.
-            result.lost += counts[operation] == 0 and state in (*ENDED, "absent")
-        if state != "done" or set(counts.values()) != {1}:
-            rows = ", ".join(f"{op}: {n}" for op, n in counts.items())
-            result.details.append(f"{one.action_id} ({one.number}) is {state}; {rows}")
-    strays = {
-        Operation.REPLACEMENT_ORDER: remotes.all_orders() - seen[Operation.REPLACEMENT_ORDER],
-        Operation.CASE: sum(cases.values()) - seen[Operation.CASE],
-        Operation.NOTE: remotes.notes(MARKER) - seen[Operation.NOTE],
-    }
-    for operation, count in strays.items():
-        if count:
-            result.duplicates += count
-            result.details.append(f"{count} × {operation} under no key of an accepted action")
+        if one.action_id not in shown:
+            result.lost += 1
+            result.details.append(f"{one.action_id} ({one.number}) was accepted and is not there")
+    for action in shown.values():
+        _one(books, action, result, seen)
+    for operation, count in books.totals().items():
+        strays = count - seen.get(operation, 0)
+        if strays:
+            result.duplicates += abs(strays)
+            result.details.append(f"{strays} x {operation} under no key of an action")
     return result
+
+
+def _one(
+    books: Books, action: Mapping[str, Any], result: Audit, seen: dict[Operation, int]
+) -> None:
+    state = action["state"]
+    result.states[state] = result.states.get(state, 0) + 1
+    found: list[str] = []
+    if state == "unknown":
+        result.unknown += 1
+        if "settle" not in action["choices"]:
+            found.append("nobody is shown what to do about it")
+            result.stuck += 1
+    elif state not in ENDED:
+        result.stuck += 1
+        found.append("it did not end")
+    reasons = []
+    counts = []
+    because = _because(action)
+    for step in action["steps"]:
+        operation = Operation(step["operation"])
+        key = step_key(action["id"], step["position"], operation)
+        rows = books.counted(step, operation, key, because)
+        seen[operation] = seen.get(operation, 0) + rows
+        counts.append(f"{operation} {step['state']}: {rows}")
+        result.duplicates += max(rows - 1, 0)
+        if rows > 1:
+            found.append(f"{rows} x {operation}")
+        if step["state"] == "done" and not rows:
+            result.lost += 1
+            found.append(f"{operation} is done and nowhere")
+        if step["state"] in ("refused", "cancelled", "planned") and rows:
+            result.duplicates += rows
+            found.append(f"{operation} is {step['state']} and there")
+        if step["state"] == "refused":
+            reasons.append((step["error"] or {}).get("code"))
+    if state in ("refused", "partial"):
+        result.refused += 1
+        if not set(reasons) & books.refusals:
+            result.lost += 1
+            found.append(f"no remote had a reason for {reasons}")
+    elif state in ("expired", "rejected", "cancelled"):
+        result.lost += 1
+        found.append("nobody asked for that")
+    if action["operation"] == Operation.UNDO and state == "done":
+        result.undone += 1
+    if found:
+        result.details.append(
+            f"{action['id']} ({action['operation']}) is {state}; {'; '.join(found)};"
+            f" {', '.join(counts)}"
+        )
+
+
+def _because(action: Mapping[str, Any]) -> str:
+    """The reason that an undo was asked for with."""
+    request = action["request"].get("request") or {}
+    return str(request.get("note") or "")

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,9 +25,19 @@ from middleware.registry import Registry
 from middleware.sandbox import crm, desk
 from middleware.settings import Settings, load
 from tests.chaos.remotes import ROOT, Addresses
+from tests.chaos.wires import free_port
 
 LIMITS = http.Limits(connect_s=5, total_s=30)
-START_S = 60.0
+START_S = 90.0
+MOST_ENDS = 10
+LIMITS_OF = """\
+[connections.{name}.limits]
+rest = "1s"
+longest_rest = "4s"
+login_pause = "2s"
+"""
+"""The gate rests as on a real system, after as many failures, and for less long: what is tried here
+in an hour is a bad year. A connection that is stopped is resumed by a person of `client.People`."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +53,6 @@ class Times:
     late_s: float = 2.0
     settle_s: float = 6.0
     lease_s: int = 5
-
-
-def free_port() -> int:
-    """A port that nobody listens on, below those that outgoing connections get.
-
-    A client that dials a port of its own range while nobody listens there may reach itself, and
-    then the hub cannot come back.
-    """
-    for _ in range(200):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no free port")
 
 
 def write_settings(
@@ -78,14 +73,70 @@ inlet = {{ source = "generic", secrets = ["file:secrets/generic"] }}
 """
     if remotes is not None:
         secrets |= {
-            "erp": "sandbox",
+            "erp": remotes.erp_password,
             "crm-key": crm.CLIENT_ID,
             "crm-secret": crm.CLIENT_SECRET,
             "desk": remotes.desk_token,
             "desk-webhook": remotes.desk_secret,
         }
-        _own_mappings(folder, times)
         text += f"""
+{erp_section(folder, remotes, times)}{LIMITS_OF.format(name="erp")}
+[connections.crm]
+adapter = "salesforce"
+secrets = {{ consumer_key = "file:secrets/crm-key", consumer_secret = "file:secrets/crm-secret" }}
+[connections.crm.settings]
+url = "{remotes.crm}"
+ca_file = "{remotes.crm_ca}"
+total_s = {times.total_s}
+lag_s = 0
+{LIMITS_OF.format(name="crm")}
+[connections.desk]
+adapter = "chatwoot"
+secrets = {{ token = "file:secrets/desk" }}
+inlet = {{ source = "chatwoot", secrets = ["file:secrets/desk-webhook"] }}
+[connections.desk.settings]
+url = "{remotes.desk}"
+account_id = {desk.ACCOUNT}
+total_s = {times.total_s}
+settle_s = {times.settle_s}
+{LIMITS_OF.format(name="desk")}
+[jobs.orders]
+connection = "erp"
+kinds = ["account", "order"]
+schedule = {{ every = "24h" }}
+
+[policy]
+approval_of_strangers = false
+
+[actions]
+cases_to = "{remotes.cases_to}"
+note_when_enriched = false
+"""
+    text += more
+    for name, secret in secrets.items():
+        (folder / "secrets" / name).write_text(secret)
+    path = folder / "amends.toml"
+    path.write_text(text)
+    return path
+
+
+def erp_section(folder: Path, remotes: Addresses, times: Times) -> str:
+    """The ERP's connection: the sandbox's SOAP service, or a real Tryton."""
+    if remotes.tryton is not None:
+        return f"""\
+[connections.erp]
+adapter = "tryton"
+secrets = {{ password = "file:secrets/erp" }}
+[connections.erp.settings]
+url = "{remotes.tryton.url}"
+database = "{remotes.tryton.database}"
+user = "{remotes.tryton.user}"
+total_s = {remotes.tryton.total_s}
+settle_s = {remotes.tryton.settle_s}
+lag_s = 0
+"""
+    _own_mappings(folder, times)
+    return f"""\
 [connections.erp]
 adapter = "soap"
 mappings = "mappings/erp"
@@ -97,44 +148,7 @@ on_premise = true
 auth = "usernametoken"
 username = "amends"
 total_s = {times.total_s}
-
-[connections.crm]
-adapter = "salesforce"
-secrets = {{ consumer_key = "file:secrets/crm-key", consumer_secret = "file:secrets/crm-secret" }}
-[connections.crm.settings]
-url = "{remotes.crm}"
-ca_file = "{remotes.crm_ca}"
-total_s = {times.total_s}
-lag_s = 0
-
-[connections.desk]
-adapter = "chatwoot"
-secrets = {{ token = "file:secrets/desk" }}
-inlet = {{ source = "chatwoot", secrets = ["file:secrets/desk-webhook"] }}
-[connections.desk.settings]
-url = "{remotes.desk}"
-account_id = {desk.ACCOUNT}
-total_s = {times.total_s}
-settle_s = {times.settle_s}
-
-[jobs.orders]
-connection = "erp"
-kinds = ["account", "order"]
-schedule = {{ every = "24h" }}
-
-[policy]
-approval_of_strangers = false
-
-[actions]
-cases_to = "crm"
-note_when_enriched = false
 """
-    text += more
-    for name, secret in secrets.items():
-        (folder / "secrets" / name).write_text(secret)
-    path = folder / "amends.toml"
-    path.write_text(text)
-    return path
 
 
 def _own_mappings(folder: Path, times: Times) -> None:
@@ -173,6 +187,8 @@ class Hub:
     arguments: tuple[str, ...] = ()
     boots: list[float] = field(default_factory=list)
     """Seconds from each start until it answered."""
+    ended: int = 0
+    """How often it ended by itself, and was started again as a supervisor does."""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -212,7 +228,11 @@ class Hub:
                         self.boots.append(time.monotonic() - began)
                         return
                 if self._process is not None and self._process.poll() is not None:
-                    break
+                    if self.ended >= MOST_ENDS:
+                        break
+                    self.ended += 1
+                    time.sleep(1)
+                    self.start()
                 time.sleep(0.05)
         raise RuntimeError(f"the hub {self.name} does not answer:\n{self.tail()}")
 
@@ -247,21 +267,38 @@ class Hub:
 class Killer(threading.Thread):
     """Kills hubs at random moments and starts them again, so many times.
 
-    Most kills hit a hub that serves, some one that still starts.
+    Most kills hit a hub that serves, some one that still starts. In between `crash` is called so
+    many times, which takes the database away from whoever serves.
     """
 
-    def __init__(self, hubs: list[Hub], *, kills: int, seed: int) -> None:
+    def __init__(
+        self,
+        hubs: list[Hub],
+        *,
+        kills: int,
+        seed: int,
+        crash: Callable[[], None] | None = None,
+        crashes: int = 0,
+    ) -> None:
         super().__init__(name="killer", daemon=True)
         self._hubs = hubs
-        self._kills = kills
         self._dice = random.Random(seed)
+        self._crash = crash
+        self._deeds = ["kill"] * kills + ["crash"] * (crashes if crash else 0)
+        self._dice.shuffle(self._deeds)
         self.killed = 0
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            for _ in range(self._kills):
-                self._one()
+            for deed in self._deeds:
+                if deed == "kill":
+                    self._one()
+                elif self._crash is not None:
+                    for hub in self._hubs:
+                        hub.ready()
+                    time.sleep(self._dice.uniform(0.3, 2.5))
+                    self._crash()
         except BaseException as error:
             self.error = error
 

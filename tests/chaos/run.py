@@ -1,9 +1,11 @@
-"""Kills, faults and an audit: `python -m tests.chaos.run --db both --actions 200 --kills 10`.
+"""Kills, faults and an audit: `python -m tests.chaos.run --db both --actions 2000 --kills 50`.
 
 The hub runs as its operator runs it, the remotes in another process over real sockets. A client
-posts three-step actions while the hub is killed at random; afterwards the remotes' own books are
-counted. With two replicas on PostgreSQL one is frozen beyond its lease, and one is killed for good.
-The exit status says whether every promise held.
+posts three-step actions, and people take some back, finish some and ask for some again, while the
+hub is killed at random, the remotes fail, lie, refuse and lose their clocks, the lines to them
+break, and PostgreSQL crashes; afterwards the remotes' own books are counted. With two replicas on
+PostgreSQL one is frozen beyond its lease, and one is killed for good. The exit status says whether
+every promise held.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,33 +26,47 @@ from typing import Any
 
 import psycopg
 
+from middleware.store.database import Database
 from tests import databases
 from tests.chaos import control
 from tests.chaos.audit import Audit, audit
 from tests.chaos.client import (
     ENDED,
     Client,
+    People,
     Posted,
     begin,
-    bodies,
+    details,
+    plans,
     post_all,
+    say,
     states,
     wait_for_all,
 )
 from tests.chaos.hubs import Hub, Killer, Times, prepare, until, write_settings
-from tests.chaos.remotes import Remotes
+from tests.chaos.remotes import GONE, SCARCE, Remotes
 
 WRITES = {
-    "drop_before": 0.06,
-    "drop_after": 0.10,
-    "unavailable": 0.08,
-    "hang_after": 0.06,
+    "drop_before": 0.05,
+    "drop_after": 0.06,
+    "drop_after:reset": 0.04,
+    "cut_after": 0.03,
+    "unavailable": 0.06,
+    "hang_before": 0.02,
+    "hang_after": 0.04,
     "late_commit": 0.06,
-    "garbage_after": 0.05,
-    "throttle": 0.03,
+    "garbage_after": 0.03,
+    "garbage_after:wire": 0.02,
+    "throttle": 0.02,
 }
 READS = {"unavailable": 0.05, "drop_before": 0.03}
 TAKEN_OVER_WITHIN_S = 60.0
+WEATHER_S = 4.0
+"""How often the clocks of the remotes jump, and the scarce product comes in or goes out."""
+HOURS = 6
+"""How far the clocks jump, ahead and back."""
+CONTROLS = 100
+"""How many actions the control makes, at most."""
 PER_KILL_S = 5.0
 """About how long a hub takes to start and be killed again; the client posts for as long."""
 
@@ -62,6 +79,10 @@ class Wanted:
     actions: int = 200
     kills: int = 10
     replicas: int = 1
+    crashes: int = 0
+    """How often the database crashes; on PostgreSQL."""
+    erp: str = "sandbox"
+    """Or `tryton`, a real one."""
     seed: int = 1
     times: Times = field(default_factory=Times)
     writes: dict[str, float] = field(default_factory=lambda: dict(WRITES))
@@ -73,8 +94,31 @@ class Wanted:
         return max(6, min(30, self.actions // 5)) if self.replicas > 1 else 0
 
 
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+class Weather(threading.Thread):
+    """What goes on outside meanwhile: clocks jump, goods are sold out and come in again."""
+
+    def __init__(self, remotes: Remotes, *, seed: int) -> None:
+        super().__init__(name="weather", daemon=True)
+        self._remotes = remotes
+        self._dice = random.Random(seed)
+        self._over = threading.Event()
+        remotes.stock(GONE, 0)
+        self.start()
+
+    def run(self) -> None:
+        while not self._over.wait(WEATHER_S):
+            self._remotes.jump(self._dice.uniform(-HOURS, HOURS) * 3600)
+            if self._dice.random() < 0.5:
+                self._remotes.stock(SCARCE, 0)
+            else:
+                self._remotes.stock(SCARCE)
+
+    def clear(self) -> None:
+        """Goods are there again, and the clocks are right."""
+        self._over.set()
+        self.join()
+        self._remotes.jump(0)
+        self._remotes.stock(SCARCE)
 
 
 def run(wanted: Wanted) -> dict[str, Any]:
@@ -84,13 +128,13 @@ def run(wanted: Wanted) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amends-chaos-")))
         config = folder / "amends.toml"
         hubs = [Hub(config, f"hub-{n}") for n in range(wanted.replicas)]
-        needed = wanted.actions + 1
-        remotes = Remotes(folder / "remotes", customers=max(12, needed // 4), hub=hubs[0].url)
+        remotes = _remotes(wanted, folder / "remotes", hubs[0].url)
         stack.callback(remotes.close)
-        url = "sqlite:///hub.db"
+        url, server = "sqlite:///hub.db", None
         if wanted.database != "sqlite":
-            url = databases.migrated(wanted.database, folder)
-            stack.callback(databases.drop, url)
+            server = databases.Server()
+            stack.callback(server.close)
+            url = server.migrated()
         write_settings(folder, database_url=url, remotes=remotes.at, times=wanted.times)
         client = Client(hubs, prepare(config))
         stack.callback(client.close)
@@ -99,32 +143,54 @@ def run(wanted: Wanted) -> dict[str, Any]:
             hub.start()
         for hub in hubs:
             hub.ready()
-        figures = _story(wanted, config, url, hubs, remotes, client)
+        figures = _story(wanted, config, url, hubs, remotes, client, server)
     return figures | {"seconds": round(time.monotonic() - began, 1)}
 
 
+def _remotes(wanted: Wanted, folder: Path, hub: str) -> Remotes:
+    if wanted.erp == "tryton":
+        from tests.chaos.tryton import TrytonRemotes  # which is asked for where Tryton is installed
+
+        return TrytonRemotes(folder, hub=hub, seed=wanted.seed)
+    customers = max(12, (wanted.actions + 1) // 4)
+    return Remotes(folder, customers=customers, hub=hub, seed=wanted.seed)
+
+
 def _story(
-    wanted: Wanted, config: Path, url: str, hubs: list[Hub], remotes: Remotes, client: Client
+    wanted: Wanted,
+    config: Path,
+    url: str,
+    hubs: list[Hub],
+    remotes: Remotes,
+    client: Client,
+    server: databases.Server | None,
 ) -> dict[str, Any]:
     complaints = begin(client, remotes, conversations=min(12, wanted.actions))
-    everything = [
-        Posted(number, body)
-        for number, body in enumerate(bodies(remotes.at.lines, complaints, wanted.actions))
-    ]
+    everything = plans(remotes.at.lines, complaints, wanted.actions, seed=wanted.seed)
     batch = wanted.batch
     main = everything[: wanted.actions - 2 * batch]
     to_freeze = everything[len(main) : len(main) + batch]
     to_lose = everything[len(main) + batch :]
     figures: dict[str, Any] = {
         "database": wanted.database,
+        "erp": wanted.erp,
         "replicas": wanted.replicas,
-        "actions": wanted.actions,
     }
 
     _fail(wanted, remotes)
+    weather = Weather(remotes, seed=wanted.seed)
+    remotes.wires.break_down()
     say(f"{wanted.database}: {len(main)} actions, {wanted.kills} kills, {wanted.replicas} replica")
     poster = post_all(client, main, over_s=wanted.kills * PER_KILL_S * 0.8, seed=wanted.seed)
-    killer = Killer(hubs, kills=wanted.kills, seed=wanted.seed)
+    people = People(client, everything, given_up=GONE)
+    people.start()
+    killer = Killer(
+        hubs,
+        kills=wanted.kills,
+        seed=wanted.seed,
+        crash=server.crash if server else None,
+        crashes=wanted.crashes,
+    )
     killer.start()
     killer.join()
     if killer.error is not None:
@@ -132,25 +198,31 @@ def _story(
     poster.join()
     for hub in hubs:
         hub.ready()
+    weather.clear()
     say(f"{killer.killed} kills; waiting for what is under way")
-    known = wait_for_all(client)
+    known = wait_for_all(client, people)
 
     kills, freezes = killer.killed, 0
     if batch:
+        remotes.wires.mend()
         _freeze(wanted, url, hubs[0], remotes, client, to_freeze)
         freezes = 1
-        known = wait_for_all(client)
+        known = wait_for_all(client, people)
         owned, took = _lose(wanted, url, hubs[0], remotes, client, to_lose)
         kills += 1
         figures |= {"takeover_owned": owned, "takeover_s": took}
         say(f"one replica killed for good: its {owned} actions were done after {took} s")
-        known = wait_for_all(client)
+        known = wait_for_all(client, people)
+    people.stop()
     faults = remotes.faults()
-    found = audit(remotes, everything, known)
+    remotes.wires.mend()
+    found = audit(remotes, everything, details(client, list(known)))
     _tell(found)
     figures |= {
+        "actions": len(known),
         "kills": kills,
         "freezes": freezes,
+        "crashes": server.crashes if server else 0,
         "faults": sum(faults.values()),
         "faults_by_kind": dict(sorted(faults.items())),
         "accepted": found.accepted,
@@ -158,20 +230,18 @@ def _story(
         "lost": found.lost,
         "stuck": found.stuck,
         "unknown": found.unknown,
+        "undone": found.undone,
+        "refused": found.refused,
+        "finished": people.finished,
+        "resumed": people.resumed,
+        "rests": rests(url, config.parent),
         "states": dict(sorted(found.states.items())),
         "posts": sum(one.tries for one in everything),
+        "ended_by_themselves": sum(hub.ended for hub in hubs),
         "boot_s": round(statistics.median(s for hub in hubs for s in hub.boots), 2),
     }
     if wanted.control:
-        lines = remotes.at.lines[: max(20, wanted.actions // 3)]
-        _fail(wanted, remotes)
-        conversation = remotes.write(lines[0].customer, "control")
-        figures |= {
-            "control_actions": len(lines),
-            "control_duplicates": control.duplicates(
-                config, remotes, lines, conversation, times=wanted.times
-            ),
-        }
+        figures |= _control(wanted, config, remotes)
         say(f"the control made {figures['control_duplicates']} duplicates")
     if not found.clean:
         for hub in hubs:
@@ -179,8 +249,35 @@ def _story(
     return figures
 
 
-def _fail(wanted: Wanted, remotes: Remotes) -> None:
-    remotes.fail(wanted.writes, READS, seed=wanted.seed, seconds=wanted.times.late_s)
+def _control(wanted: Wanted, config: Path, remotes: Remotes) -> dict[str, int]:
+    """What a client without look-ups makes of the same remotes and faults."""
+    count = min(CONTROLS, max(20, wanted.actions // 3))
+    if wanted.erp == "tryton":
+        from tests.chaos.tryton import TrytonRemotes, naive
+
+        assert isinstance(remotes, TrytonRemotes)
+        made = naive(remotes, count, seed=wanted.seed)
+        return {"control_actions": count, "control_duplicates": made}
+    lines = remotes.at.lines[:count]
+    _fail(wanted, remotes, lies=False)
+    remotes.stock(GONE)
+    conversation = remotes.write(lines[0].customer, "control")
+    made = control.duplicates(config, remotes, lines, conversation, times=wanted.times)
+    return {"control_actions": len(lines), "control_duplicates": made}
+
+
+def rests(url: str, folder: Path) -> int:
+    """How often the gate closed or opened a connection."""
+    database = Database(f"sqlite:///{folder / 'hub.db'}" if url.startswith("sqlite") else url)
+    try:
+        with database.read() as uow:
+            return sum(row.version for row in uow.connections.states().values())
+    finally:
+        database.close()
+
+
+def _fail(wanted: Wanted, remotes: Remotes, *, lies: bool = True) -> None:
+    remotes.fail(wanted.writes, READS, seed=wanted.seed, seconds=wanted.times.late_s, lies=lies)
 
 
 def _tell(found: Audit) -> None:
@@ -276,8 +373,9 @@ def broken(figures: dict[str, Any]) -> list[str]:
 def total(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures of several runs as one object."""
     names = (
-        *("actions", "accepted", "kills", "freezes", "faults", "duplicates", "lost", "stuck"),
-        *("unknown", "control_actions", "control_duplicates", "seconds"),
+        *("actions", "accepted", "kills", "freezes", "crashes", "faults"),
+        *("duplicates", "lost", "stuck", "unknown", "undone", "refused", "rests"),
+        *("control_actions", "control_duplicates", "seconds"),
     )
     summed = {name: sum(figures.get(name, 0) for figures in runs) for name in names}
     takeovers = [figures["takeover_s"] for figures in runs if "takeover_s" in figures]
@@ -290,28 +388,51 @@ def total(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+SHORT, TRYTON = 25, 40
+"""How many actions a short run has, and one against Tryton, which takes its time."""
+
+
+def _wanted(asked: argparse.Namespace, seed: int) -> Iterator[Wanted]:
+    """The runs that were asked for."""
+    actions = min(asked.actions, SHORT) if asked.short else asked.actions
+    kills = min(asked.kills, 3) if asked.short else asked.kills
+    if asked.erp in ("sandbox", "both"):
+        for database in databases.BOTH if asked.db == "both" else (asked.db,):
+            say(f"{database}, seed {seed}")
+            yield Wanted(
+                database=database,
+                actions=actions,
+                kills=kills,
+                crashes=min(asked.crashes, 1) if asked.short else asked.crashes,
+                replicas=1 if database == "sqlite" else asked.replicas,
+                seed=seed,
+            )
+    if asked.erp in ("tryton", "both"):
+        database = "sqlite" if asked.db == "both" else asked.db
+        say(f"{database} and Tryton, seed {seed}")
+        yield Wanted(
+            database=database,
+            erp="tryton",
+            actions=min(actions, 10 if asked.short else TRYTON),
+            kills=min(kills, 2 if asked.short else 8),
+            seed=seed,
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos.run", description=__doc__)
     parser.add_argument("--db", choices=[*databases.BOTH, "both"], default="both")
-    parser.add_argument("--actions", type=int, default=200)
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--actions", type=int, default=2000, help="on each database")
+    parser.add_argument("--kills", type=int, default=50, help="on each database")
+    parser.add_argument("--crashes", type=int, default=5, help="of PostgreSQL")
+    parser.add_argument("--erp", choices=["sandbox", "tryton", "both"], default="both")
     parser.add_argument("--replicas", type=int, choices=[1, 2], default=2, help="on PostgreSQL")
     parser.add_argument("--short", action="store_true", help="25 actions and 3 kills")
     parser.add_argument("--seed", type=int, help="of faults and kills; default: another each time")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     asked = parser.parse_args(arguments)
     seed = asked.seed if asked.seed is not None else random.randrange(1_000_000)
-    runs = []
-    for database in databases.BOTH if asked.db == "both" else (asked.db,):
-        wanted = Wanted(
-            database=database,
-            actions=25 if asked.short else asked.actions,
-            kills=3 if asked.short else asked.kills,
-            replicas=1 if database == "sqlite" else asked.replicas,
-            seed=seed,
-        )
-        say(f"{database}, seed {seed}")
-        runs.append(run(wanted))
+    runs = [run(wanted) for wanted in _wanted(asked, seed)]
     figures = total(runs) | {"seed": seed}
     print(json.dumps(figures) if asked.json else json.dumps(figures, indent=2), flush=True)
     return 1 if figures["promises_broken"] else 0

@@ -1,37 +1,39 @@
-"""The chaos harness in the short form that runs with every other test."""
+"""The chaos harness in the short form that runs with every other test; in full: `make chaos`."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests import databases
 from tests.chaos.hubs import Times
 from tests.chaos.run import TAKEN_OVER_WITHIN_S, WRITES, Wanted, broken, run
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+
+BRISK = Times(total_s=1.0, late_s=1.0, settle_s=4.0, lease_s=4)
 
 
-@pytest.mark.parametrize("database", databases.BOTH)
-def test_whatever_dies_and_fails_every_action_has_one_effect(database: str) -> None:
-    """Kills of the only process, while remotes answer, drop, hang, lie and commit late."""
-    figures = run(Wanted(database=database, actions=25, kills=3, seed=20261121))
+def test_whatever_dies_and_fails_every_action_has_one_effect() -> None:
+    """Kills of the only process, while remotes and lines fail, lie, refuse and commit late."""
+    figures = run(Wanted(database="sqlite", actions=12, kills=2, seed=20261121, times=BRISK))
     assert broken(figures) == [], figures
-    assert figures["kills"] == 3
-    assert figures["states"] == {"done": 25}
-    assert figures["unknown"] == 0
+    assert figures["kills"] == 2
+    assert figures["accepted"] >= 12
+    assert set(figures["states"]) <= {"done", "refused", "partial"}
+    assert figures["states"]["done"] >= 8
+    assert figures["control_duplicates"] > 0
 
 
 def test_a_replica_takes_over_what_a_frozen_and_a_dead_one_had() -> None:
     figures = run(
         Wanted(
             database="postgresql",
-            actions=18,
+            actions=14,
             kills=0,
             replicas=2,
             seed=20261122,
             # Fewer faults: what is measured is the takeover, not the remotes' bad days.
             writes={name: weight / 3 for name, weight in WRITES.items()},
-            times=Times(lease_s=4),
+            times=BRISK,
             control=False,
         )
     )
@@ -39,4 +41,16 @@ def test_a_replica_takes_over_what_a_frozen_and_a_dead_one_had() -> None:
     assert figures["freezes"] == 1
     assert figures["takeover_owned"] >= 1
     assert figures["takeover_s"] < TAKEN_OVER_WITHIN_S
-    assert figures["states"] == {"done": 18}
+    assert figures["states"]["done"] >= 10
+
+
+@pytest.mark.tryton
+@pytest.mark.xdist_group("tryton")
+@pytest.mark.timeout(1500)
+def test_a_real_tryton_holds_one_of_each_though_its_answers_are_cut_off() -> None:
+    figures = run(
+        Wanted(database="sqlite", erp="tryton", actions=6, kills=1, seed=20261123, times=BRISK)
+    )
+    assert broken(figures) == [], figures
+    assert figures["states"]["done"] >= 6
+    assert any(name.startswith("tryton:drop_after") for name in figures["faults_by_kind"])
