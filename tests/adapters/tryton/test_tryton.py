@@ -50,6 +50,7 @@ from middleware.contract.capabilities import Clue, Page, Quarantined
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Missing,
     NotOffered,
     Permanent,
     Rejected,
@@ -562,6 +563,8 @@ def test_returns_are_listed_with_their_order_and_what_they_have_come_to(
     assert (drafted.order, drafted.status) == (erp.sale(number), ReturnStatus.UNKNOWN)
     assert [one.origin for one in drafted.lines] == [wanted.line]
     assert case.ref.id not in {one.ref.id for one in changes(adapter, Kind.RETURN)}
+    with pytest.raises(Missing):
+        adapter.read_record(case.ref.model_copy(update={"kind": Kind.RETURN}))
     adapter.create_withdrawal(taking_back(Operation.RETURN, made), key=mint())
     assert listed(made.ref).status is ReturnStatus.CANCELLED
 
