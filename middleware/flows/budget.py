@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from middleware.contract.actions import Then
 from middleware.contract.canonical import Kind, Order, Ref
 from middleware.domain import budget as rules
 from middleware.domain.budget import Budget, Take
@@ -33,11 +34,20 @@ def budget_of(uow: UnitOfWork, order: Order, *, lock: bool = False) -> Budget:
 
 def _takes(uow: UnitOfWork, order: Order) -> list[Take]:
     own = uow.actions.holds(str(order.ref))
-    refunds_due = sum((t.amount or Decimal(0) for t in own if t.returned > 0), Decimal(0))
+    refunds_due = sum(
+        (t.amount or Decimal(0) for t in own if t.returned > 0 and _is_refunded(uow, t.by)),
+        Decimal(0),
+    )
     found = rules.elsewhere(
         uow.records.of_order(order.ref, REMEDIES), ours=uow.actions.made_for(str(order.ref))
     )
     return [*own, *rules.takes_elsewhere(order, found, refunds_due=refunds_due)]
+
+
+def _is_refunded(uow: UnitOfWork, action_id: str) -> bool:
+    """Whether money follows the goods that an action takes back, rather than other goods."""
+    action = uow.actions.get(action_id)
+    return action is not None and action.request["request"].get("then") == Then.REFUND
 
 
 def copies_of(uow: UnitOfWork, order: Order) -> list[Order]:

@@ -410,6 +410,30 @@ def test_a_return_for_a_replacement_is_two_steps_and_one_remedy(free: Stage, ask
     done(free, asker, quantity=2)
 
 
+def test_a_credit_beside_a_return_for_a_replacement_is_another_remedy(
+    free: Stage, asker: Asker
+) -> None:
+    """Goods follow the goods that come back: a credit note from the ERP is not their refund."""
+    lines = (WantedLine(line="1", sku="LMP-100", quantity=Decimal(2)),)
+    wanted = Wanted(
+        operation=Operation.RETURN,
+        request=ReturnRequest(order=free.order.ref, lines=lines, then=Then.REPLACEMENT),
+    )
+    correct.create(free.hub, wanted, asker)
+    free.run_all()
+    free.store(
+        Invoice(
+            ref=free.ref("erp", Kind.INVOICE, "C78"),
+            order=free.order.ref,
+            type=InvoiceType.CREDIT,
+            status=InvoiceStatus.POSTED,
+            total=Money(amount=Decimal("20.00"), currency="EUR"),
+        )
+    )
+    with pytest.raises(ConflictError):
+        correct.create(free.hub, free.wanted(line="2"), asker)
+
+
 def test_a_copy_of_the_order_in_another_system_has_the_same_budget(
     free: Stage, asker: Asker
 ) -> None:
