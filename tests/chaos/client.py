@@ -75,10 +75,16 @@ class Client:
 
     def get(self, path: str) -> Any:
         """One answer of any hub; raises httpx2.HTTPError when none gives one."""
-        for _ in self._clients[1:]:
+        *others, last = itertools.islice(self._turns(), len(self._clients))
+        for client in others:
             with suppress(httpx2.HTTPError):
-                return self._ok(self._next().get(path))
-        return self._ok(self._next().get(path))
+                return self._ok(client.get(path))
+        return self._ok(last.get(path))
+
+    def _turns(self) -> Iterator[httpx2.Client]:
+        """All clients, each caller's from where the last began."""
+        first = self._clients.index(self._next())
+        return itertools.chain(self._clients[first:], self._clients[:first])
 
     @staticmethod
     def _ok(answer: httpx2.Response) -> Any:

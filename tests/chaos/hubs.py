@@ -267,8 +267,8 @@ class Hub:
 class Killer(threading.Thread):
     """Kills hubs at random moments and starts them again, so many times.
 
-    Most kills hit a hub that serves, some one that still starts. In between `crash` is called so
-    many times, which takes the database away from whoever serves.
+    Most kills hit a hub that has served for up to `lives_s`, some one that still starts. In between
+    `crash` is called so many times, which takes the database away from whoever serves.
     """
 
     def __init__(
@@ -277,12 +277,14 @@ class Killer(threading.Thread):
         *,
         kills: int,
         seed: int,
+        lives_s: float = 2.5,
         crash: Callable[[], None] | None = None,
         crashes: int = 0,
     ) -> None:
         super().__init__(name="killer", daemon=True)
         self._hubs = hubs
         self._dice = random.Random(seed)
+        self._lives_s = lives_s
         self._crash = crash
         self._deeds = ["kill"] * kills + ["crash"] * (crashes if crash else 0)
         self._dice.shuffle(self._deeds)
@@ -297,7 +299,7 @@ class Killer(threading.Thread):
                 elif self._crash is not None:
                     for hub in self._hubs:
                         hub.ready()
-                    time.sleep(self._dice.uniform(0.3, 2.5))
+                    time.sleep(self._dice.uniform(0.3, self._lives_s))
                     self._crash()
         except BaseException as error:
             self.error = error
@@ -308,7 +310,7 @@ class Killer(threading.Thread):
             time.sleep(self._dice.uniform(0.1, 2.0))
         else:
             hub.ready()
-            time.sleep(self._dice.uniform(0.3, 2.5))
+            time.sleep(self._dice.uniform(0.3, self._lives_s))
         hub.kill()
         self.killed += 1
         hub.start()

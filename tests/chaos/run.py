@@ -67,8 +67,8 @@ HOURS = 6
 """How far the clocks jump, ahead and back."""
 CONTROLS = 100
 """How many actions the control makes, at most."""
-PER_KILL_S = 5.0
-"""About how long a hub takes to start and be killed again; the client posts for as long."""
+BOOT_S = 4.0
+"""About how long a hub takes to start; the client posts for as long as there are kills."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class Wanted:
     """How often the database crashes; on PostgreSQL."""
     erp: str = "sandbox"
     """Or `tryton`, a real one."""
+    lives_s: float = 2.5
+    """For how long a hub serves, at most, before it is killed."""
     seed: int = 1
     times: Times = field(default_factory=Times)
     writes: dict[str, float] = field(default_factory=lambda: dict(WRITES))
@@ -181,13 +183,16 @@ def _story(
     weather = Weather(remotes, seed=wanted.seed)
     remotes.wires.break_down()
     say(f"{wanted.database}: {len(main)} actions, {wanted.kills} kills, {wanted.replicas} replica")
-    poster = post_all(client, main, over_s=wanted.kills * PER_KILL_S * 0.8, seed=wanted.seed)
+    poster = post_all(
+        client, main, over_s=wanted.kills * (BOOT_S + wanted.lives_s / 2), seed=wanted.seed
+    )
     people = People(client, everything, given_up=GONE)
     people.start()
     killer = Killer(
         hubs,
         kills=wanted.kills,
         seed=wanted.seed,
+        lives_s=wanted.lives_s,
         crash=server.crash if server else None,
         crashes=wanted.crashes,
     )
@@ -337,12 +342,27 @@ def _lose(
     killed = time.monotonic()
     _fail(wanted, remotes)
     _accepted(batch)
+    told = killed
     while time.monotonic() - killed < 4 * TAKEN_OVER_WITHIN_S:
         known = states(client)
-        if all(known[action_id] in ENDED for action_id in owned):
+        left = [action_id for action_id in owned if known[action_id] not in ENDED]
+        if not left:
             return len(owned), round(time.monotonic() - killed, 1)
+        if time.monotonic() - told > TAKEN_OVER_WITHIN_S / 3:
+            told = time.monotonic()
+            for action in details(client, left).values():
+                say(f"  {action['id']} {action['state']}: {_where(action)}")
         time.sleep(0.2)
     return len(owned), None
+
+
+def _where(action: dict[str, Any]) -> str:
+    """How far an action has come, and what holds it up."""
+    return ", ".join(
+        f"{step['operation']} {step['state']} {step['attempts']}x"
+        + (f" ({step['error']['message']})" if step["error"] else "")
+        for step in action["steps"]
+    )
 
 
 def _accepted(batch: Sequence[Posted]) -> None:
@@ -388,6 +408,8 @@ def total(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+LIVES_S = 8.0
+"""In full, a hub gets something done between two kills."""
 SHORT, TRYTON = 25, 40
 """How many actions a short run has, and one against Tryton, which takes its time."""
 
@@ -404,6 +426,7 @@ def _wanted(asked: argparse.Namespace, seed: int) -> Iterator[Wanted]:
                 actions=actions,
                 kills=kills,
                 crashes=min(asked.crashes, 1) if asked.short else asked.crashes,
+                lives_s=2.5 if asked.short else LIVES_S,
                 replicas=1 if database == "sqlite" else asked.replicas,
                 seed=seed,
             )
