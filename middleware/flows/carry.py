@@ -61,25 +61,22 @@ class Sending:
 def run(hub: Hub, action_id: str, pass_no: str) -> None:
     """One pass: take the steps in order until all are done or one has to wait."""
     number = int(pass_no)
-    while True:
-        sending = _announce(hub, action_id, number)
-        if sending is None:
-            return
-        try:
-            if isinstance(sending, Reading):
-                if not _read_anew(hub, action_id, number, sending.order):
+    following = _announce(hub, action_id, number)
+    try:
+        while following is not None:
+            if isinstance(following, Reading):
+                if not _read_anew(hub, action_id, number, following.order):
                     return
+                following = _announce(hub, action_id, number)
                 continue
             try:
-                sent = _send(hub, action_id, number, sending)
+                sent = _send(hub, action_id, number, following)
             except LeaseLostError:
-                _step_back(hub, action_id, number, sending)
+                _step_back(hub, action_id, number, following)
                 raise
-            if not _settle(hub, action_id, number, sending, sent):
-                return
-        except StaleStepError:
-            log.info("pass overtaken", extra={"action": action_id, "pass": number})
-            return
+            following = _settle(hub, action_id, number, following, sent)
+    except StaleStepError:
+        log.info("pass overtaken", extra={"action": action_id, "pass": number})
 
 
 @dataclass(frozen=True)
@@ -91,73 +88,78 @@ class Reading:
 
 def _announce(hub: Hub, action_id: str, number: int) -> Sending | Reading | None:
     """Commit the intent to send the next step; None when this pass has nothing more to do."""
-    now = hub.clock()
     with hub.database.begin() as uow:
         action = uow.actions.get(action_id, lock=True)
         if action is None or action.pass_no != number or ActionState(action.state).ended:
             return None
-        steps = uow.actions.steps_of(action_id)
-        over = (StepState.DONE, StepState.REFUSED) if life.is_undo(action) else (StepState.DONE,)
-        step = next((s for s in steps if s.state not in over), None)
-        if step is None or step.state in (StepState.UNKNOWN, StepState.REFUSED):
+        return _next(hub, uow, action, uow.actions.steps_of(action_id), hub.clock())
+
+
+def _next(
+    hub: Hub, uow: UnitOfWork, action: ActionRow, steps: list[ActionStepRow], now: datetime
+) -> Sending | Reading | None:
+    """Write down the intent to send the next step, in the caller's transaction."""
+    over = (StepState.DONE, StepState.REFUSED) if life.is_undo(action) else (StepState.DONE,)
+    step = next((s for s in steps if s.state not in over), None)
+    if step is None or step.state in (StepState.UNKNOWN, StepState.REFUSED):
+        return None
+    if now >= action.expires_at:
+        _expire(hub, uow, action, steps, step, now)
+        return None
+    if step.sent_at is None:
+        later = _not_yet(uow, action, step, now)
+        if later is not None:
+            life.owe_pass(hub, uow, action, at=now, delay=later)
             return None
-        if now >= action.expires_at:
-            _expire(hub, uow, action, steps, step, now)
-            return None
-        if step.sent_at is None:
-            later = _not_yet(uow, action, step, now)
-            if later is not None:
-                life.owe_pass(hub, uow, action, at=now, delay=later)
+        if step.position == 1:
+            ref = _out_of_date(hub, uow, action, now)
+            if ref is not None:
+                return Reading(ref)
+            why = plan.no_longer(hub, uow, action)
+            if why is not None:
+                _refuse(hub, uow, action, step, why, now)
                 return None
-            if step.position == 1:
-                ref = _out_of_date(hub, uow, action, now)
-                if ref is not None:
-                    return Reading(ref)
-                why = plan.no_longer(hub, uow, action)
-                if why is not None:
-                    _refuse(hub, uow, action, step, why, now)
-                    return None
-        operation = Operation(step.operation)
-        try:
-            traits = hub.registry.adapter(step.connection).key_traits(operation)
-        except RemoteError as error:
-            uow.actions.move(step, state=StepState.REFUSED.value, error=describe_error(error))
-            life.finish(hub, uow, action, now)
-            return None
-        closed = hub.gate.turned_away(step.connection)
-        if closed is not None:
-            _stay(hub, uow, action, step, closed, now)
-            return None
-        ready = look_from(sent_at=step.sent_at, in_doubt=step.in_doubt, traits=traits)
-        if ready is not None and ready > now:
-            _wait(hub, uow, action, step, until=ready, now=now)
-            return None
-        look_first = step.sent_at is not None
-        made = step.request or plan.request_of(hub, uow, action, steps, step)
-        request = plan.load(operation, made)
-        changes: dict[str, Any] = {
-            "state": StepState.SENDING.value,
-            "request": plan.dump(request),
-            "attempts": step.attempts + 1,
-        }
-        if not look_first:
-            changes |= {"sent_at": now, "in_doubt": True}
-        uow.actions.move(step, **changes)
-        action.state = ActionState.RUNNING.value
-        action.due_at = now + hub.options.call_margin
-        life.changed(action, now)
-        assert step.sent_at is not None
-        return Sending(
-            step_id=step.id,
-            connection=step.connection,
-            operation=operation,
-            key=step.key,
-            request=request,
-            look_first=look_first,
-            sent_at=step.sent_at,
-            attempts=step.attempts,
-            traits=traits,
-        )
+    operation = Operation(step.operation)
+    try:
+        traits = hub.registry.adapter(step.connection).key_traits(operation)
+    except RemoteError as error:
+        uow.actions.move(step, state=StepState.REFUSED.value, error=describe_error(error))
+        life.finish(hub, uow, action, now)
+        return None
+    closed = hub.gate.turned_away(step.connection)
+    if closed is not None:
+        _stay(hub, uow, action, step, closed, now)
+        return None
+    ready = look_from(sent_at=step.sent_at, in_doubt=step.in_doubt, traits=traits)
+    if ready is not None and ready > now:
+        _wait(hub, uow, action, step, until=ready, now=now)
+        return None
+    look_first = step.sent_at is not None
+    made = step.request or plan.request_of(hub, uow, action, steps, step)
+    request = plan.load(operation, made)
+    changes: dict[str, Any] = {
+        "state": StepState.SENDING.value,
+        "request": plan.dump(request),
+        "attempts": step.attempts + 1,
+    }
+    if not look_first:
+        changes |= {"sent_at": now, "in_doubt": True}
+    uow.actions.move(step, **changes)
+    action.state = ActionState.RUNNING.value
+    action.due_at = now + hub.options.call_margin
+    life.changed(action, now)
+    assert step.sent_at is not None
+    return Sending(
+        step_id=step.id,
+        connection=step.connection,
+        operation=operation,
+        key=step.key,
+        request=request,
+        look_first=look_first,
+        sent_at=step.sent_at,
+        attempts=step.attempts,
+        traits=traits,
+    )
 
 
 def _not_yet(
@@ -293,7 +295,7 @@ def _step_back(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
     """
     now = hub.clock()
     with hub.database.begin() as uow:
-        action, step = _mine(uow, action_id, number, sending.step_id)
+        action, _, step = _mine(uow, action_id, number, sending.step_id)
         ready = look_from(sent_at=step.sent_at, in_doubt=step.in_doubt, traits=sending.traits)
         again = now + backoff(step.attempts)
         _wait(hub, uow, action, step, until=max(ready or again, again), now=now)
@@ -302,18 +304,20 @@ def _step_back(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
 def _announce_again(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
     """Commit a new intent after a look-up that proved the last one void."""
     with hub.database.begin() as uow:
-        _action, step = _mine(uow, action_id, number, sending.step_id)
+        _, _, step = _mine(uow, action_id, number, sending.step_id)
         uow.actions.move(step, sent_at=hub.clock(), in_doubt=True)
 
 
-def _settle(hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent) -> bool:
-    """Commit the outcome; True when the pass goes on with the next step.
+def _settle(
+    hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent
+) -> Sending | Reading | None:
+    """Commit the outcome, and with it the intent of the step that follows, if one does.
 
     Raises StaleStepError when another pass took the step over; it finds what we did by its key.
     """
     now = hub.clock()
     with hub.database.begin() as uow:
-        action, step = _mine(uow, action_id, number, sending.step_id)
+        action, steps, step = _mine(uow, action_id, number, sending.step_id)
         _note_down(uow, action, step, sent, now)
         if isinstance(sent.outcome, Receipt):
             uow.actions.move(
@@ -325,7 +329,9 @@ def _settle(hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent)
                 error=None,
             )
             life.changed(action, now)
-            return life.finish(hub, uow, action, now) is None
+            if life.finish(hub, uow, action, now, steps) is not None:
+                return None
+            return _next(hub, uow, action, steps, now)
         assert step.sent_at is not None
         follows = after_failure(
             sent.outcome,
@@ -345,9 +351,10 @@ def _settle(hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent)
             uow.actions.move(
                 step, state=state.value, error=error, in_doubt=in_doubt, settled_at=now
             )
-            ended = life.finish(hub, uow, action, now)
-            return ended is None and state is StepState.REFUSED
-        return False
+            ended = life.finish(hub, uow, action, now, steps)
+            if ended is None and state is StepState.REFUSED:
+                return _next(hub, uow, action, steps, now)
+        return None
 
 
 def _note_down(
@@ -374,15 +381,16 @@ def _note_down(
 
 def _mine(
     uow: UnitOfWork, action_id: str, number: int, step_id: str
-) -> tuple[ActionRow, ActionStepRow]:
-    """The action and step, locked, if they are still this pass's; else StaleStepError."""
+) -> tuple[ActionRow, list[ActionStepRow], ActionStepRow]:
+    """The action, its steps and the step, locked, if still this pass's; else StaleStepError."""
     action = uow.actions.get(action_id, lock=True)
-    step = next((s for s in uow.actions.steps_of(action_id) if s.id == step_id), None)
+    steps = uow.actions.steps_of(action_id)
+    step = next((s for s in steps if s.id == step_id), None)
     if action is None or step is None or action.pass_no != number:
         raise StaleStepError(step_id)
     if step.state != StepState.SENDING:
         raise StaleStepError(step_id)
-    return action, step
+    return action, steps, step
 
 
 def _wait(

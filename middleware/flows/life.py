@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from middleware.domain.problems import (
 from middleware.flows import deliver
 from middleware.flows.hub import Hub
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import ActionRow
+from middleware.store.tables import ActionRow, ActionStepRow
 
 
 def locked(uow: UnitOfWork, action_id: str) -> ActionRow:
@@ -46,10 +47,17 @@ def owe_pass(
     )
 
 
-def finish(hub: Hub, uow: UnitOfWork, action: ActionRow, now: datetime) -> ActionState | None:
-    """End the action if its steps add up to an end; answers that state."""
-    steps = [StepState(step.state) for step in uow.actions.steps_of(action.id)]
-    state = state_after(steps, independent=is_undo(action))
+def finish(
+    hub: Hub,
+    uow: UnitOfWork,
+    action: ActionRow,
+    now: datetime,
+    steps: Sequence[ActionStepRow] | None = None,
+) -> ActionState | None:
+    """End the action if its steps (read if not given) add up to an end; answers that state."""
+    if steps is None:
+        steps = uow.actions.steps_of(action.id)
+    state = state_after([StepState(step.state) for step in steps], independent=is_undo(action))
     if state is not None:
         if state in (ActionState.REFUSED, ActionState.PARTIAL):
             cancel_steps(uow, action)

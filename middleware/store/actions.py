@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import Session, col, select, update
 
 from middleware.contract.canonical import Ref
@@ -18,6 +20,12 @@ class StaleStepError(Exception):
     """Somebody else has moved this step on; what we know about it is old."""
 
 
+_STEPS: sa.Table = cast("Any", ActionStepRow).__table__
+_STEPS_OF = (
+    select(ActionStepRow)
+    .where(ActionStepRow.action_id == sa.bindparam("id"))
+    .order_by(col(ActionStepRow.position))
+)
 _OF_PERSON = (
     select(ActionRow)
     .where(ActionRow.person_id == sa.bindparam("id"))
@@ -40,8 +48,7 @@ class Actions:
         return self._session.get(ActionRow, action_id, with_for_update=lock or None)
 
     def steps_of(self, action_id: str) -> list[ActionStepRow]:
-        query = select(ActionStepRow).where(ActionStepRow.action_id == action_id)
-        return list(self._session.exec(query.order_by(col(ActionStepRow.position))))
+        return list(self._session.exec(_STEPS_OF, params={"id": action_id}))
 
     def invitation_of(self, action_id: str) -> InvitationRow | None:
         return self._session.exec(
@@ -59,14 +66,16 @@ class Actions:
     def move(self, step: ActionStepRow, **changes: object) -> None:
         """Change a step if nobody has since it was read; raises StaleStepError otherwise."""
         seen = step.version
-        result = self._session.exec(
-            update(ActionStepRow)
-            .where(col(ActionStepRow.id) == step.id, col(ActionStepRow.version) == seen)
-            .values(**changes, version=seen + 1)
+        changes["version"] = seen + 1
+        result = self._session.connection().execute(
+            _STEPS.update()
+            .where(_STEPS.c.id == step.id, _STEPS.c.version == seen)
+            .values(**changes)
         )
         if result.rowcount != 1:
             raise StaleStepError(step.id)
-        self._session.refresh(step)
+        for name, value in changes.items():
+            set_committed_value(step, name, value)
 
     def page(
         self,

@@ -1,6 +1,8 @@
-"""An action's step through the durable engine, beside a plain committed insert. Informative.
+"""An action's step through the durable engine, against a plain committed insert.
 
-The remote is the memory adapter: it answers at once, so that what is measured is ours.
+An action has three steps: a return, the replacement beside it, and a case. The remote is the memory
+adapter: it answers at once, so that what is measured is ours. The insert is measured before and
+after, on the same database, through the same pool.
 """
 
 from __future__ import annotations
@@ -9,16 +11,20 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session
 
+from adapters.memory.remote import Remote
 from middleware.app import handlers
-from middleware.contract.actions import CaseRequest, Operation
+from middleware.contract.actions import Operation, ReturnRequest, Then, WantedLine
+from middleware.contract.canonical import Kind, Money, Order, OrderLine, OrderStatus, Ref
 from middleware.contract.capabilities import Connection
 from middleware.contract.mapping import MappingSet
-from middleware.domain.actions import Wanted
+from middleware.domain.actions import CaseWanted, Wanted
+from middleware.domain.policy import built_in
 from middleware.flows import correct
 from middleware.flows.engine import Engine
 from middleware.flows.hub import Asker, Hub, Options
@@ -27,6 +33,8 @@ from middleware.store.database import Database
 from middleware.store.tables import PersonRow
 from middleware.understanding import Rules
 from tests.bench import places
+
+STEPS = 3
 
 
 @contextmanager
@@ -40,7 +48,7 @@ def hub(url: str) -> Iterator[Hub]:
         registry=Registry([Configured(adapter="memory", connection=connection)]),
         engine=Engine(database),
         understands=Rules(),
-        options=Options(cases_to=name),
+        options=Options(cases_to=name, policy=built_in(approval_of_strangers=False)),
     )
     try:
         yield made
@@ -51,9 +59,10 @@ def hub(url: str) -> Iterator[Hub]:
 
 
 def run(database: str, folder: Path, *, actions: int) -> dict[str, Any]:
-    """Rows and actions per second."""
+    """Rows and actions per second, and what a step costs in inserts."""
     with places.database(database, folder) as url, hub(url) as made:
-        inserted = _rate(actions, lambda n: _insert(made, n))
+        _stock(made, actions)
+        before = _rate(actions, lambda n: _insert(made, n))
         accepted = _rate(actions, lambda n: _accept(made, n))
         cpu, began = time.process_time(), time.perf_counter()
         made.engine.work(handlers(made))
@@ -61,11 +70,17 @@ def run(database: str, folder: Path, *, actions: int) -> dict[str, Any]:
             time.sleep(0.02)
         took = time.perf_counter() - began
         cpu = time.process_time() - cpu
+        after = _rate(actions, lambda n: _insert(made, actions + n))
+    inserted = 2 / (1 / before + 1 / after)
+    step_ms = took / actions / STEPS * 1000
     figures = {
         "inserts_per_s": round(inserted),
         "actions_accepted_per_s": round(accepted),
         "actions_done_per_s": round(actions / took, 1),
-        "cpu_ms_per_action": round(cpu / actions * 1000, 1),
+        "cpu_ms_per_step": round(cpu / actions / STEPS * 1000, 1),
+        "step_ms": round(step_ms, 2),
+        "insert_ms": round(1000 / inserted, 2),
+        "ratio": round(step_ms * inserted / 1000, 2),
     }
     places.say(f"engine, {database}: {figures}")
     return figures
@@ -84,11 +99,41 @@ def _insert(made: Hub, number: int) -> None:
         session.commit()
 
 
+def _stock(made: Hub, actions: int) -> None:
+    """An order for each action, in the remote and in the store."""
+    (name,) = made.registry.names()
+    orders = [
+        Order(
+            ref=Ref(connection=name, kind=Kind.ORDER, id=str(number)),
+            number=f"SO-{number}",
+            account=Ref(connection=name, kind=Kind.ACCOUNT, id=f"A{number}"),
+            status=OrderStatus.DELIVERED,
+            total=Money(amount=Decimal("49.90"), currency="EUR"),
+            lines=(
+                OrderLine(
+                    id="1",
+                    sku="LMP-100",
+                    quantity=Decimal(1),
+                    unit_price=Money(amount=Decimal("49.90"), currency="EUR"),
+                ),
+            ),
+        )
+        for number in range(actions)
+    ]
+    Remote.named(name).put(*orders)
+    with made.database.begin() as uow:
+        uow.records.store([(order, ()) for order in orders], as_of=made.clock())
+
+
 def _accept(made: Hub, number: int) -> None:
-    request = CaseRequest(subject=f"Replacement {number}")
-    correct.create(
-        made, Wanted(operation=Operation.CASE, request=request), Asker("bench", key=str(number))
+    (name,) = made.registry.names()
+    request = ReturnRequest(
+        order=Ref(connection=name, kind=Kind.ORDER, id=str(number)),
+        lines=(WantedLine(line="1", sku="LMP-100", quantity=Decimal(1)),),
+        then=Then.REPLACEMENT,
     )
+    wanted = Wanted(operation=Operation.RETURN, request=request, case=CaseWanted())
+    correct.create(made, wanted, Asker("bench", key=str(number)))
 
 
 def _unfinished(made: Hub) -> bool:

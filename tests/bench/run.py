@@ -21,6 +21,7 @@ from tests.bench import context, engine, intake, places
 
 LEAST_INTAKE_RATIO = 0.5
 MOST_CONTEXT_RATIO = 2.0
+MOST_STEP_RATIO = 5.0
 
 
 def missed(figures: dict[str, Any]) -> list[str]:
@@ -32,6 +33,9 @@ def missed(figures: dict[str, Any]) -> list[str]:
     for database, measured in figures.get("context", {}).items():
         if measured["ratio_p99"] > MOST_CONTEXT_RATIO:
             found.append(f"context on {database}: {measured['ratio_p99']} times the bare reads")
+    for database, measured in figures.get("engine", {}).items():
+        if measured["ratio"] > MOST_STEP_RATIO:
+            found.append(f"engine on {database}: a step costs {measured['ratio']} inserts")
     return found
 
 
