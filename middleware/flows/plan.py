@@ -162,7 +162,10 @@ def _remedy(hub: Hub, uow: UnitOfWork, made: Plan, wanted: Wanted, *, lock: bool
         made.order = stored.record
         made.budget = budget_of(uow, made.order, lock=lock)
     target = _target(hub, wanted.operation, request)
-    completed = _completed(request, made.order)
+    if isinstance(request, CaseRequest | CallBackRequest):
+        completed: ActionRequest = _naming_the_order(uow, request, target)
+    else:
+        completed = _completed(request, made.order)
     made.add(target, wanted.operation, request=dump(completed))
     made.value = worth(request, made.order)
     beside = _replacement_beside(completed)
@@ -192,6 +195,24 @@ def _invitation(hub: Hub, made: Plan, request: InvitationRequest) -> None:
 def link_of(hub: Hub, invitation: InvitationRow) -> str:
     """The signed link of an invitation."""
     return f"{hub.options.public_url}/v1/invitations/{hub.seal.write('invitation', invitation.id)}"
+
+
+def _naming_the_order(
+    uow: UnitOfWork, request: CaseRequest | CallBackRequest, target: str
+) -> CaseRequest | CallBackRequest:
+    """The request with the order's number; a reference only where its own system reads it."""
+    here = request.order is not None and request.order.connection == target
+    return request.model_copy(
+        update={
+            "order": request.order if here else None,
+            "order_number": request.order_number or _number_of(uow, request.order),
+        }
+    )
+
+
+def _number_of(uow: UnitOfWork, order: Ref | None) -> str | None:
+    stored = uow.records.get(order) if order is not None else None
+    return getattr(stored.record, "number", None) if stored is not None else None
 
 
 def _replacement_beside(request: ActionRequest) -> ReplacementOrderRequest | None:
@@ -540,6 +561,7 @@ def request_of(
             contact=next((r for r in customers if r.kind is Kind.CONTACT), None),
             account=next((r for r in customers if r.kind is Kind.ACCOUNT), None),
             order=order if order and order.connection == step.connection else None,
+            order_number=_number_of(uow, order),
             origin=complaint.network if complaint else None,
             **({"reason": reason} if reason is not None else {}),
         )

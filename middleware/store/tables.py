@@ -479,7 +479,7 @@ class RunRow(SQLModel, table=True):
     job: str
     tick: str
     state: str
-    """queued, running, done, failed."""
+    """queued, running, done, failed, or overtaken by another run of the same job."""
     requested_by: str
     counts: dict[str, Any] = json()
     """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""

@@ -524,3 +524,16 @@ def test_time_is_kept(free: Stage, asker: Asker) -> None:
     free.time.pass_(minutes=2)
     free.run_all()
     assert free.state(action_id) == "done"
+
+
+def test_the_case_bears_the_orders_number(free: Stage, asker: Asker) -> None:
+    action_id = done(free, asker)
+    assert (steps(free, action_id)[1].request or {})["order_number"] == "SO-10001"
+    wanted = Wanted(
+        operation=Operation.CASE,
+        request=CaseRequest(subject="Late again", order=free.order.ref),
+    )
+    alone, _ = correct.create(free.hub, wanted, asker)
+    free.run_all()
+    request = steps(free, alone)[0].request or {}
+    assert (request["order"], request["order_number"]) == (None, "SO-10001")
