@@ -57,7 +57,7 @@ LIES = {
         "masked:lock": 0.02,
         "masked:false": 0.03,
     },
-    "desk": {"masked:after_commit": 0.03, "masked:flooded": 0.02},
+    "desk": {"masked:after_commit": 0.05},
 }
 """What each remote says that is not so, or, as `false` of the CRM, a refusal that is lifted later.
 See the sandboxes for what each means."""

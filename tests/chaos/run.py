@@ -408,7 +408,7 @@ def total(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-LIVES_S = 8.0
+LIVES_S = 5.0
 """In full, a hub gets something done between two kills."""
 SHORT, TRYTON = 25, 40
 """How many actions a short run has, and one against Tryton, which takes its time."""
