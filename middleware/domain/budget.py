@@ -292,8 +292,9 @@ def elsewhere(records: Iterable[Record], *, ours: Iterable[str]) -> Elsewhere:
 def takes_elsewhere(order: Order, found: Elsewhere, *, refunds_due: Decimal) -> tuple[Take, ...]:
     """What remedies made in the remote take of the order's budget.
 
-    `refunds_due` is the worth of the hub's own returns that are refunded: a credit note up to that
-    amount is their refund and is not counted again. Nor is one that refunds a return made there.
+    `refunds_due` is the worth of the hub's own returns that are refunded, and of its credits that
+    the remote notes later: a credit note up to that amount is theirs and is not counted again. Nor
+    is one that refunds a return made there.
     """
     takes: list[Take] = []
     for returned in found.returns:

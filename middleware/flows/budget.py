@@ -34,14 +34,16 @@ def budget_of(uow: UnitOfWork, order: Order, *, lock: bool = False) -> Budget:
 
 def _takes(uow: UnitOfWork, order: Order) -> list[Take]:
     own = uow.actions.holds(str(order.ref))
-    refunds_due = sum(
-        (t.amount or Decimal(0) for t in own if t.returned > 0 and _is_refunded(uow, t.by)),
-        Decimal(0),
-    )
+    noted_later = uow.actions.credits_without_invoice(str(order.ref))
+    due = [
+        take.amount or Decimal(0)
+        for take in own
+        if take.by in noted_later or (take.returned > 0 and _is_refunded(uow, take.by))
+    ]
     found = rules.elsewhere(
         uow.records.of_order(order.ref, REMEDIES), ours=uow.actions.made_for(str(order.ref))
     )
-    return [*own, *rules.takes_elsewhere(order, found, refunds_due=refunds_due)]
+    return [*own, *rules.takes_elsewhere(order, found, refunds_due=sum(due, Decimal(0)))]
 
 
 def _is_refunded(uow: UnitOfWork, action_id: str) -> bool:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import Session, col, select, update
 
-from middleware.contract.canonical import Ref
+from middleware.contract.canonical import Kind, Ref
 from middleware.domain.budget import Take
 from middleware.store.tables import ActionRow, ActionStepRow, InvitationRow, LineHoldRow
 
@@ -198,6 +198,22 @@ class Actions:
                 row.amount = str(Decimal(row.amount or 0) + take.amount)
         self._session.add_all(rows.values())
         self._session.flush()
+
+    def credits_without_invoice(self, order_ref: str) -> set[str]:
+        """Actions whose credit the remote knows by another record than the credit note it leads to.
+
+        Such as Tryton's, which makes the credit note from a complaint.
+        """
+        query = (
+            select(ActionStepRow.action_id, ActionStepRow.receipt)
+            .join(ActionRow, col(ActionRow.id) == col(ActionStepRow.action_id))
+            .where(ActionRow.order_ref == order_ref, ActionStepRow.operation == "credit")
+        )
+        return {
+            action_id
+            for action_id, receipt in self._session.exec(query)
+            if receipt is not None and receipt["ref"]["kind"] != Kind.INVOICE
+        }
 
     def made_for(self, order_ref: str) -> set[str]:
         """The records that actions on an order made in remotes, and the keys they bear."""

@@ -33,6 +33,7 @@ from middleware.domain.actions import Choice, Wanted
 from middleware.domain.policy import built_in
 from middleware.domain.problems import ConflictError, InvalidError, NotOfferedError
 from middleware.flows import correct, plan, reconcile
+from middleware.flows.budget import budget_of
 from middleware.flows.hub import Asker
 from middleware.store.tables import ActionRow, ActionStepRow
 from tests.flows.conftest import Stage
@@ -464,6 +465,36 @@ def test_equal_partial_refunds_under_different_keys(free: Stage, asker: Asker) -
     assert free.erp.count(Operation.CREDIT) == 2
     with pytest.raises(ConflictError):
         correct.create(free.hub, wanted, Asker("key_a", key="three"))
+
+
+def test_a_credit_that_is_noted_under_another_record_counts_once(
+    free: Stage, asker: Asker
+) -> None:
+    """As in Tryton: the receipt names a complaint, and a credit note follows from it."""
+    amount = Money(amount=Decimal("49.90"), currency="EUR")
+    wanted = Wanted(
+        operation=Operation.CREDIT,
+        request=CreditRequest(order=free.order.ref, amount=amount),
+    )
+    action_id, _ = correct.create(free.hub, wanted, asker)
+    free.run_all()
+    with free.hub.database.begin() as uow:
+        (step,) = uow.actions.steps_of(action_id)
+        assert step.receipt is not None
+        ref = {**step.receipt["ref"], "kind": "case", "id": "4"}
+        uow.actions.move(step, receipt={**step.receipt, "ref": ref})
+    free.store(
+        Invoice(
+            ref=free.ref("erp", Kind.INVOICE, "N1"),
+            order=free.order.ref,
+            type=InvoiceType.CREDIT,
+            status=InvoiceStatus.POSTED,
+            total=amount,
+        )
+    )
+    with free.hub.database.read() as uow:
+        left = budget_of(uow, free.order).left("", "money")
+    assert left == Decimal("119.80") - Decimal("49.90")
 
 
 # --- what the helpdesk is told ---------------------------------------------------------------
