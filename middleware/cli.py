@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from middleware import __version__
 from middleware.app import Application, SchemaBehindError, handlers, set_up_logging
 from middleware.beginning import begin
+from middleware.commands import actions, policy
+from middleware.commands.console import (
+    ConfigOption,
+    JsonOption,
+    err,
+    fail,
+    opened,
+    out,
+    say,
+    settings_of,
+)
 from middleware.contract.capabilities import Description
 from middleware.contract.errors import RemoteError
 from middleware.contract.mapping import MappingInvalid, Severity
@@ -31,24 +38,19 @@ from middleware.contract.mapping.preview import preview_file
 from middleware.contract.mapping.rendering import render
 from middleware.contract.mapping.schema import written as schema_text
 from middleware.domain.breaker import ALWAYS
-from middleware.domain.policy import Outcome, Verdict
 from middleware.domain.policy_file import (
     PolicyUnreadableError,
-    body_of,
-    read_policy,
-    text_of,
 )
 from middleware.domain.problems import ProblemError
 from middleware.domain.turns import Urgency
-from middleware.flows import policies, sync
-from middleware.flows.backtest import Backtest, backtest
+from middleware.flows import sync
 from middleware.flows.check import check
 from middleware.flows.engine import WorkerRunningError
 from middleware.flows.gate import Standing, shown_reason
 from middleware.flows.hub import Asker
 from middleware.flows.keys import make_key, revoke_key
 from middleware.registry import lint_own_files, own_files
-from middleware.settings import Settings, SettingsError, load
+from middleware.settings import SettingsError
 
 app = typer.Typer(
     name="amends",
@@ -69,16 +71,8 @@ keys = group("keys", "API keys.")
 connections = group("connections", "The connections to remote systems.")
 syncs = group("sync", "Syncs.")
 maps = group("map", "Mapping files.")
-rules = group("policy", "Which remedies go through, and who must approve them.")
-
-out = Console()
-err = Console(stderr=True)
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The settings file; default AMENDS_CONFIG or amends.toml."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+app.add_typer(actions.commands, name="actions")
+app.add_typer(policy.commands, name="policy")
 
 
 def main() -> None:
@@ -100,30 +94,6 @@ def main() -> None:
             "another process is working on this database already; SQLite has room for one worker."
             " Stop it, or use PostgreSQL (AMENDS_DATABASE_URL)"
         )
-
-
-def say(text: str, style: str | None = None) -> None:
-    """Print one line as it is, however wide the terminal."""
-    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def fail(message: str) -> NoReturn:
-    err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-    sys.exit(1)
-
-
-def settings_of(config: Path | None) -> Settings:
-    settings = load(config)
-    set_up_logging(settings.log_level)
-    return settings
-
-
-@contextmanager
-def opened(config: Path | None) -> Iterator[Application]:
-    """The hub with its database open; no worker."""
-    with Application(settings_of(config)) as application:
-        application.open()
-        yield application
 
 
 @app.command()
@@ -477,162 +447,6 @@ def map_schema(
         sys.stdout.write(text)
     else:
         output.write_text(text)
-
-
-@rules.command("show")
-def show_policy(
-    number: Annotated[int | None, typer.Argument(help="A version; default: in force.")] = None,
-    config: ConfigOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the policy in force, or an earlier version."""
-    with opened(config) as application, application.database.read() as uow:
-        hub = application.hub
-        found = (
-            policies.in_force(hub, uow) if number is None else policies.version(hub, uow, number)
-        )
-    if as_json:
-        shown = {"version": found.version, "source": found.source, "author": found.author}
-        out.print_json(json.dumps({**shown, "policy": body_of(found.policy)}))
-        return
-    since = f" since {found.created_at:%Y-%m-%d %H:%M} UTC" if found.created_at else ""
-    say(f"# version {found.version}{since}, by {found.author} ({found.source})")
-    sys.stdout.write(text_of(found.policy))
-
-
-@rules.command("check")
-def check_policy(
-    file: Annotated[Path, typer.Argument(help="A policy file.")], *, as_json: JsonOption = False
-) -> None:
-    """Check a policy file without putting it in force; mistakes come with file:line:column."""
-    try:
-        policy = read_policy(file)
-    except PolicyUnreadableError as error:
-        if as_json:
-            mistakes = [{"at": str(m.place), "message": m.message} for m in error.mistakes]
-            out.print_json(json.dumps({"ok": False, "mistakes": mistakes}))
-            sys.exit(1)
-        fail(str(error))
-    if as_json:
-        out.print_json(json.dumps({"ok": True, "mistakes": []}))
-    else:
-        say(f"{file}: {len(policy.rules)} rules, {len(policy.caps)} caps")
-
-
-@rules.command("put")
-def put_policy(
-    file: Annotated[Path | None, typer.Argument(help="A policy file.")] = None,
-    config: ConfigOption = None,
-    *,
-    back_to: Annotated[int | None, typer.Option(help="An earlier version instead.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
-) -> None:
-    """Put a policy in force as a new version, or with --back-to an earlier one again."""
-    if (file is None) == (back_to is None):
-        fail("name a policy file, or an earlier version with --back-to")
-    policy = read_policy(file) if file is not None else None
-    asker = Asker(f"cli:{getpass.getuser()}")
-    with opened(config) as application:
-        hub = application.hub
-        if policy is not None:
-            made = policies.put(hub, policy, asker=asker, source="cli", reason=reason)
-        else:
-            assert back_to is not None
-            made = policies.put_back(hub, back_to, asker=asker, source="cli", reason=reason)
-    say(f"version {made.version} is in force")
-
-
-@rules.command("versions")
-def list_policies(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
-    """List the versions of the policy, newest first."""
-    with opened(config) as application, application.database.read() as uow:
-        rows = uow.policies.page(before=None, limit=200)
-    if as_json:
-        shown = [
-            {
-                "version": row.version,
-                "created_at": row.created_at.isoformat(),
-                "source": row.source,
-                "author": row.author,
-                "reason": row.reason,
-            }
-            for row in rows
-        ]
-        out.print_json(json.dumps({"versions": shown}))
-        return
-    table = Table("version", "since", "from", "by", "why")
-    for row in rows:
-        moment = row.created_at.isoformat(timespec="minutes")
-        table.add_row(str(row.version), moment, row.source, row.author, row.reason or "")
-    out.print(table)
-
-
-@rules.command("backtest")
-def backtest_policy(
-    file: Annotated[Path, typer.Argument(help="A policy file.")],
-    config: ConfigOption = None,
-    *,
-    since: Annotated[
-        datetime | None, typer.Option("--from", help="UTC; default: 30 days before --to.")
-    ] = None,
-    until: Annotated[datetime | None, typer.Option("--to", help="UTC; default: now.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what a policy would have said to past actions. Nothing is written."""
-    policy = read_policy(file)
-    found: list[Backtest] = []
-    with opened(config) as application:
-        to = until.replace(tzinfo=UTC) if until else application.hub.clock()
-        begin_at = since.replace(tzinfo=UTC) if since else to - timedelta(days=30)
-        after = None
-        while not found or after is not None:
-            part = backtest(application.hub, policy, since=begin_at, until=to, after=after)
-            found.append(part)
-            after = part.after
-    differences = [difference for part in found for difference in part.differences]
-    judged = sum(part.judged for part in found)
-    totals = {
-        outcome: (
-            sum(part.was[outcome].count for part in found),
-            sum(part.would[outcome].count for part in found),
-        )
-        for outcome in Outcome
-    }
-    if as_json:
-        shown = [
-            {
-                "action": difference.action_id,
-                "at": difference.created_at.isoformat(),
-                "operation": difference.operation,
-                "value": str(difference.value) if difference.value else None,
-                "was": told_verdict(difference.was),
-                "would": told_verdict(difference.would),
-            }
-            for difference in differences
-        ]
-        outcomes = {name: {"was": was, "would": would} for name, (was, would) in totals.items()}
-        told = {"judged": judged, "differing": len(shown), "outcomes": outcomes}
-        out.print_json(json.dumps({**told, "differences": shown}))
-        return
-    table = Table("action", "asked for", "what", "worth", "was", "would be")
-    for difference in differences:
-        table.add_row(
-            difference.action_id,
-            difference.created_at.isoformat(timespec="minutes"),
-            difference.operation,
-            str(difference.value or ""),
-            difference.was.outcome,
-            f"{difference.would.outcome}: {'; '.join(map(str, difference.would.says))}",
-        )
-    if differences:
-        out.print(table)
-    changes = ", ".join(f"{name} {was} → {would}" for name, (was, would) in totals.items())
-    say(f"{judged} actions judged, {len(differences)} differ ({changes})")
-
-
-def told_verdict(verdict: Verdict) -> dict[str, Any]:
-    return {"outcome": verdict.outcome, "rules": [say.rule for say in verdict.says]}
 
 
 def serve_api(application: Application) -> None:

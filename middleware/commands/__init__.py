@@ -1,0 +1,1 @@
+"""Groups of the `amends` command that are large enough for a file of their own."""

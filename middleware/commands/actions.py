@@ -1,0 +1,210 @@
+"""`amends actions`: what became of corrective actions, and what people do with them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from middleware.api.routes.actions import shown_action
+from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
+from middleware.contract.actions import Operation, UndoRequest
+from middleware.contract.canonical import Ref
+from middleware.domain.actions import ActionState, Wanted
+from middleware.flows import correct
+from middleware.flows.hub import Asker
+
+commands = typer.Typer(
+    help="Corrective actions: what became of them, and what to do with them.",
+    no_args_is_help=True,
+)
+
+ActionArgument = Annotated[str, typer.Argument(help="The action's id, act_….")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why, for the record.")]
+
+
+def me() -> Asker:
+    """Whoever sits at this console."""
+    return Asker(f"cli:{getpass.getuser()}", route="amends actions")
+
+
+@commands.command("list")
+def list_actions(
+    config: ConfigOption = None,
+    *,
+    state: Annotated[ActionState | None, typer.Option(help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List actions, newest first."""
+    with opened(config) as application, application.database.read() as uow:
+        rows = uow.actions.page(before=None, limit=limit, state=state.value if state else None)
+    if as_json:
+        shown = [
+            {
+                "id": row.id,
+                "operation": row.kind,
+                "state": row.state,
+                "order": row.order_ref,
+                "requested_by": row.requested_by,
+                "created_at": row.created_at.isoformat(),
+            }
+            for row in rows
+        ]
+        out.print_json(json.dumps({"actions": shown}))
+        return
+    table = Table("action", "what", "state", "order", "asked for", "by")
+    for row in rows:
+        moment = row.created_at.isoformat(timespec="minutes")
+        table.add_row(row.id, row.kind, row.state, row.order_ref or "", moment, row.requested_by)
+    out.print(table)
+
+
+@commands.command("show")
+def show_action(
+    action_id: ActionArgument, config: ConfigOption = None, *, as_json: JsonOption = False
+) -> None:
+    """Show an action: its steps with keys and receipts, and everything that happened to it."""
+    with opened(config) as application:
+        tell(application.hub, action_id, as_json=as_json)
+
+
+@commands.command("approve")
+def approve_action(
+    action_id: ActionArgument,
+    config: ConfigOption = None,
+    *,
+    role: Annotated[str | None, typer.Option(help="The role that the policy asks for.")] = None,
+    reason: ReasonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve an action that awaits it."""
+    with opened(config) as application:
+        asker = replace(me(), role=role)
+        correct.approve(application.hub, action_id, asker, grant=True, reason=reason)
+        tell(application.hub, action_id, as_json=as_json)
+
+
+@commands.command("reject")
+def reject_action(
+    action_id: ActionArgument,
+    config: ConfigOption = None,
+    *,
+    role: Annotated[str | None, typer.Option(help="The role that the policy asks for.")] = None,
+    reason: ReasonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Reject an action that awaits approval."""
+    with opened(config) as application:
+        asker = replace(me(), role=role)
+        correct.approve(application.hub, action_id, asker, grant=False, reason=reason)
+        tell(application.hub, action_id, as_json=as_json)
+
+
+@commands.command("cancel")
+def cancel_action(
+    action_id: ActionArgument, config: ConfigOption = None, *, as_json: JsonOption = False
+) -> None:
+    """Call an action off, as long as no remote has anything of it."""
+    with opened(config) as application:
+        correct.cancel(application.hub, action_id, me())
+        tell(application.hub, action_id, as_json=as_json)
+
+
+@commands.command("undo")
+def undo_action(
+    action_id: ActionArgument,
+    config: ConfigOption = None,
+    *,
+    key: Annotated[str | None, typer.Option(help="The same key again is the same undo.")] = None,
+    note: Annotated[str | None, typer.Option(help="For the conversation; '' means ours.")] = None,
+    reason: ReasonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a done action back, as far as each remote lets us. A worker carries it out."""
+    request = UndoRequest(action=action_id, note=reason)
+    wanted = Wanted(operation=Operation.UNDO, request=request, note=note)
+    asker = replace(me(), key=key, body_hash=repr((action_id, note, reason)))
+    with opened(config) as application:
+        undo_id, _ = correct.create(application.hub, wanted, asker)
+        tell(application.hub, undo_id, as_json=as_json)
+
+
+@commands.command("finish")
+def finish_action(
+    action_id: ActionArgument,
+    config: ConfigOption = None,
+    *,
+    reason: ReasonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try the steps again that a partly done action has left. A worker carries them out."""
+    with opened(config) as application:
+        correct.finish(application.hub, action_id, me(), reason=reason)
+        tell(application.hub, action_id, as_json=as_json)
+
+
+@commands.command("hand-over")
+def hand_over_action(
+    action_id: ActionArgument,
+    config: ConfigOption = None,
+    *,
+    reason: ReasonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an action out of the hub's hands: somebody sees to what is left in the remotes."""
+    with opened(config) as application:
+        correct.hand_over(application.hub, action_id, me(), reason=reason)
+        tell(application.hub, action_id, as_json=as_json)
+
+
+@commands.command("settle")
+def settle_step(
+    action_id: ActionArgument,
+    step_id: Annotated[str, typer.Argument(help="The step's id, stp_….")],
+    reason: Annotated[str, typer.Option("--reason", help="How you know.")],
+    config: ConfigOption = None,
+    *,
+    made: Annotated[str | None, typer.Option(help="connection:kind:id of what it made.")] = None,
+    nothing: Annotated[bool, typer.Option("--nothing", help="It made nothing.")] = False,
+    number: Annotated[str | None, typer.Option(help="What people call that record.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what became of a step whose outcome is unknown, once somebody has looked."""
+    if (made is None) != nothing:
+        fail("name the record that it made with --made, or say --nothing")
+    try:
+        ref = Ref.parse(made) if made is not None else None
+    except ValueError as error:
+        fail(str(error))
+    with opened(config) as application:
+        correct.settle(
+            application.hub, action_id, step_id, me(), made=ref, number=number, reason=reason
+        )
+        tell(application.hub, action_id, as_json=as_json)
+
+
+def tell(hub: Any, action_id: str, *, as_json: bool) -> None:
+    """Print an action as the API shows it."""
+    shown = shown_action(hub, action_id)
+    if as_json:
+        out.print_json(shown.model_dump_json())
+        return
+    worth = f", worth {shown.value.amount} {shown.value.currency}" if shown.value else ""
+    say(f"{shown.id}  {shown.operation}  {shown.state}{worth}")
+    for step in shown.steps:
+        what = f"{step.receipt.number or step.receipt.ref}" if step.receipt else ""
+        why = f"{step.error.error}: {step.error.message}" if step.error else ""
+        say(
+            f"  {step.position}. {step.operation} in {step.connection}: {step.state}"
+            f" ({step.id}, key {step.key}, {step.attempts} attempts) {what}{why}".rstrip()
+        )
+    for moment in shown.timeline:
+        detail = ", ".join(f"{name} {value}" for name, value in moment.detail.items())
+        say(f"  {moment.at:%Y-%m-%d %H:%M:%S}  {moment.what}  {moment.by or ''}  {detail}".rstrip())
+    if shown.choices:
+        say(f"  what can be done now: {', '.join(shown.choices)}")
