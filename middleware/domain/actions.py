@@ -181,15 +181,15 @@ def after_failure(
     *,
     looking: bool,
     now: datetime,
-    sent_at: datetime,
     attempts: int,
     traits: KeyTraits,
 ) -> Next:
     """What follows a failed send, or with `looking` a failed look-up.
 
-    A lost answer is looked up, not before `traits.settle` after the send: until then the remote
-    may still commit it, and "not found" would be no evidence. A remote with a native key may be
-    asked again at once. A look-up that failed says nothing about the send before it, whatever the
+    A lost answer is looked up, not before `traits.settle` after we gave up on it (`now`): until
+    then the remote may still commit it, and "not found" would be no evidence. That holds for a
+    native key too: it merges a second send, but one that is refused would end a step whose first
+    send is still to land. A look-up that failed says nothing about the send before it, whatever the
     error: it is repeated.
     """
     if isinstance(error, Duplicated):
@@ -201,9 +201,7 @@ def after_failure(
         return Next(verb=Verb.AGAIN, at=now + max(wait, _asked_to_wait(error)))
     if isinstance(error, Permanent):
         return Next(verb=Verb.REFUSED)
-    if not traits.native:
-        wait = max(wait, sent_at + traits.settle - now)
-    return Next(verb=Verb.LOOK, at=now + wait)
+    return Next(verb=Verb.LOOK, at=now + max(wait, traits.settle))
 
 
 def _asked_to_wait(error: RemoteError) -> timedelta:
@@ -214,10 +212,9 @@ def _asked_to_wait(error: RemoteError) -> timedelta:
 def look_from(*, sent_at: datetime | None, in_doubt: bool, traits: KeyTraits) -> datetime | None:
     """From when "not found" is evidence that an announced send had no effect.
 
-    None when there is nothing to wait for: never sent, known to have had no effect, or guarded by
-    the remote's own key.
+    None when there is nothing to wait for: never sent, or known to have had no effect.
     """
-    if sent_at is None or not in_doubt or traits.native:
+    if sent_at is None or not in_doubt:
         return None
     return sent_at + traits.settle
 

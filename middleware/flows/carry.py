@@ -332,12 +332,10 @@ def _settle(
             if life.finish(hub, uow, action, now, steps) is not None:
                 return None
             return _next(hub, uow, action, steps, now)
-        assert step.sent_at is not None
         follows = after_failure(
             sent.outcome,
             looking=sent.looking,
             now=now,
-            sent_at=step.sent_at,
             attempts=step.attempts,
             traits=sending.traits,
         )

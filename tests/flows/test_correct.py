@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -10,8 +11,16 @@ from decimal import Decimal
 import pytest
 
 from adapters.memory.remote import Fault, Remote
-from middleware.contract.actions import REQUESTS, CancellationRequest, Operation
+from middleware.contract.actions import (
+    REQUESTS,
+    CancellationRequest,
+    Operation,
+    Receipt,
+    ReplacementOrderRequest,
+    ReturnRequest,
+)
 from middleware.contract.canonical import Kind
+from middleware.contract.errors import Ambiguous
 from middleware.domain.actions import CaseWanted, Wanted
 from middleware.domain.policy import built_in
 from middleware.domain.problems import (
@@ -106,6 +115,52 @@ def test_a_late_commit_is_waited_for(free: Stage, asker: Asker) -> None:
     free.run_due()
     assert free.state(action_id) == "done"
     only(free, Operation.REPLACEMENT_ORDER, free.erp)
+
+
+def test_a_remote_settles_from_when_it_was_given_up(
+    free: Stage, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call hung longer than the remote takes to settle; what was given up may still land."""
+    action_id, _ = correct.create(free.hub, free.wanted(case=None), asker)
+    adapter = free.hub.registry.adapter(free.names["erp"])
+
+    def hangs(request: ReplacementOrderRequest, *, key: str) -> Receipt:
+        free.time.pass_(seconds=12)
+        raise Ambiguous("no answer", system="memory", operation="replacement_order")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter, "create_replacement_order", hangs)
+        free.run_due()
+    free.time.pass_(seconds=4)
+    assert free.run_due() == 0
+    assert free.erp.calls["find_replacement_order"] == 0
+    free.time.pass_(seconds=1)
+    free.run_due()
+    assert free.state(action_id) == "done"
+    only(free, Operation.REPLACEMENT_ORDER, free.erp)
+
+
+def test_a_native_key_is_waited_for_too(free: Stage, asker: Asker) -> None:
+    """A second send that is refused says nothing of the first, which lands late."""
+    late: list[Callable[[], object]] = []
+    free.erp.later = lambda _seconds, work: late.append(work)
+    lines = free.wanted().request.lines  # type: ignore[union-attr]
+    wanted = Wanted(
+        operation=Operation.RETURN, request=ReturnRequest(order=free.order.ref, lines=lines)
+    )
+    action_id, _ = correct.create(free.hub, wanted, asker)
+    free.erp.script.arm(Fault.DROP, operation="return", phase="late", seconds=4)
+    free.run_due()
+    free.erp.script.arm(Fault.BUSY, operation="return", times=100)
+    free.time.pass_(seconds=1)
+    free.run_due()
+    with pytest.raises(ConflictError):
+        correct.cancel(free.hub, action_id, asker)
+    (work,) = late
+    work()
+    free.run_all()
+    assert free.state(action_id) == "done"
+    only(free, Operation.RETURN, free.erp)
 
 
 def test_a_control_that_resends_at_once_would_duplicate(free: Stage, asker: Asker) -> None:

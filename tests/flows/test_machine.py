@@ -499,6 +499,18 @@ class Machine(RuleBasedStateMachine):
         self.ask(shape, who, case=case, note=False, keyed=False)
         self.work_goes_on(minutes)
 
+    @rule(shape=SMALL, first=st.sampled_from(["erp", "crm"]))
+    def half_of_it_is_refused(self, shape: Shape, first: str) -> None:
+        """The case beside it may not be opened, or the replacement beside a return."""
+        remote = self.remotes[first]
+        lacks = Operation.CASE if first == "crm" else Operation.REPLACEMENT_ORDER
+        remote.permissions -= {lacks}
+        if first == "erp":
+            shape = {"kind": "return", "lines": {"2": 1}, "then": "replacement"}
+        self.ask(shape, "key_kim", case=first == "crm", note=False, keyed=False)
+        self.work_goes_on(15)
+        remote.permissions |= {lacks}
+
     def _something_to_do(self, shape: Shape) -> None:
         """See to it that a pass is due, so that whatever strikes next strikes something."""
         if not self._passes():
@@ -591,8 +603,13 @@ class Machine(RuleBasedStateMachine):
             correct.cancel(self.hub, action_id, self._asker(who))
 
     @precondition(lambda self: self.seen.in_state("done", "partial"))
-    @rule(pick=PICK, who=WHO, run=st.booleans())
-    def undo(self, pick: int, who: str, run: bool) -> None:
+    @rule(
+        pick=PICK,
+        who=WHO,
+        run=st.booleans(),
+        refused=st.sampled_from([None, None, "erp", "crm"]),
+    )
+    def undo(self, pick: int, who: str, run: bool, refused: str | None) -> None:
         made = self.seen.in_state("done", "partial")
         remedies = [a for a in made if self.seen.actions[a].kind in model.REMEDIES]
         action = self.seen.actions[self._pick(remedies or made, pick)]
@@ -613,8 +630,12 @@ class Machine(RuleBasedStateMachine):
             return
         assert possible
         self._accepted(undo, shape, who)
+        if refused is not None:
+            self.remotes[refused].permissions -= {Operation.WITHDRAWAL}
         if run:
             self._run()
+        if refused is not None:
+            self.remotes[refused].permissions |= {Operation.WITHDRAWAL}
 
     @precondition(lambda self: self.seen.in_state("partial"))
     @rule(pick=PICK, who=WHO)
@@ -698,18 +719,18 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         shape=SMALL,
-        name=st.sampled_from(["erp", "erp", "erp", "crm", "desk"]),
+        desk=st.sampled_from([False, False, False, False, True]),
         fault=st.sampled_from([Fault.DROP, Fault.DROP, Fault.GARBAGE, Fault.MASKED]),
         phase=st.sampled_from(["before", "after", "after", "late", "late"]),
         seconds=st.sampled_from([0.2, 1.5, 4.5]),
-        hang=st.sampled_from([0.0, 0.0, 12.0]),
+        hang=st.sampled_from([0.0, 12.0]),
         then=st.sampled_from([None, None, Fault.BUSY, Fault.DOWN, Fault.DENIED, "forbidden"]),
         minutes=st.sampled_from([0, 1, 15]),
     )
     def answers_get_lost(
         self,
         shape: Shape,
-        name: str,
+        desk: bool,
         fault: Fault,
         phase: Phase,
         seconds: float,
@@ -718,6 +739,7 @@ class Machine(RuleBasedStateMachine):
         minutes: int,
     ) -> None:
         """The remote does it, or not, or in a moment, and nobody hears of it; `then` something."""
+        name = "desk" if desk else "crm" if shape["kind"] in ("case", "call_back") else "erp"
         if phase == "late":
             seconds = min(seconds, SETTLE_S[name] - 0.5)
             if seconds <= 0:
