@@ -24,7 +24,7 @@ from adapters.tryton.client import SYSTEM, Client, Row
 from adapters.tryton.planning import SALE, Planner, cancellable
 from adapters.tryton.records import Records, ids_in, missing
 from adapters.tryton.settings import Secrets, TrytonSettings
-from adapters.tryton.withdrawing import WITHDRAWABLE, Standing, Withdrawals
+from adapters.tryton.withdrawing import INVOICE, WITHDRAWABLE, Standing, Withdrawals
 from middleware.contract.actions import (
     CancellationRequest,
     CaseRequest,
@@ -91,12 +91,13 @@ OPERATIONS = (
 KINDS = {
     Operation.REPLACEMENT_ORDER: Kind.ORDER,
     Operation.RETURN: Kind.RETURN,
-    # Its credit note has an id only once Tryton made it; the complaint's is there from the start.
+    # Until the complaint is approved there is no credit note that it could refer to.
     Operation.CREDIT: Kind.CASE,
     Operation.CANCELLATION: Kind.ORDER,
     Operation.CASE: Kind.CASE,
 }
-"""What a receipt refers to. Returns and credits are the complaints that make them."""
+"""What a receipt refers to. Returns and credits are the complaints that make them; a credit is its
+credit note once Tryton made that, so that whoever lists invoices knows it again."""
 
 R = TypeVar("R", bound=Record)
 P = TypeVar("P", Contact, Account)
@@ -483,15 +484,21 @@ class TrytonAdapter(
     def _receipt(
         self, what: Operation, model: str, id_: int, key: str, operation: str, *, existed: bool
     ) -> Receipt:
-        fields = ("number", "state", "create_date")
+        fields = ["number", "state", "create_date"]
+        if what is Operation.CREDIT:
+            fields.append("actions.result")
         rows = self._client.read(model, [id_], fields, operation=operation)
         if not rows:
             raise Transient("the record vanished just now", system=SYSTEM, operation=operation)
         (row,) = rows
         # Tryton works on what is confirmed or approved when its queue gets to it.
         pending = row["state"] in ("confirmed", "waiting", "approved")
+        kind, made = KINDS[what], id_
+        for action in row.get("actions") or ():
+            for note in ids_in(action["result"], INVOICE):
+                kind, made = Kind.INVOICE, note
         return Receipt(
-            ref=Ref(connection=self._connection.name, kind=KINDS[what], id=str(id_)),
+            ref=Ref(connection=self._connection.name, kind=kind, id=str(made)),
             key=key,
             number=row["number"],
             status="pending" if pending else row["state"],

@@ -9,8 +9,8 @@ note; until the complaint is approved they are the complaint itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from adapters.tryton.client import SYSTEM, Client, Row
 from adapters.tryton.planning import COMPLAINT, SALE
@@ -22,13 +22,14 @@ from middleware.contract.errors import Ambiguous, NotOffered, Permanent, Transie
 INVOICE = "account.invoice"
 SHIPMENT = "stock.shipment.out"
 
-WITHDRAWABLE = {
-    Operation.REPLACEMENT_ORDER: Kind.ORDER,
-    Operation.RETURN: Kind.RETURN,
-    Operation.CREDIT: Kind.CASE,
-    Operation.CASE: Kind.CASE,
+WITHDRAWABLE: dict[Operation, tuple[Kind, ...]] = {
+    Operation.REPLACEMENT_ORDER: (Kind.ORDER,),
+    Operation.RETURN: (Kind.RETURN,),
+    Operation.CREDIT: (Kind.INVOICE, Kind.CASE),
+    Operation.CASE: (Kind.CASE,),
 }
-"""What can be taken back, and the kind of record that its receipt names."""
+"""What can be taken back, and the kinds of record that its receipt may name: a credit is a
+complaint until Tryton has made the credit note."""
 
 _UNPICKED = ("draft", "waiting", "assigned")
 _OVER = ("cancelled", "rejected")
@@ -76,21 +77,18 @@ class Withdrawals:
 
     def standing(self, request: WithdrawalRequest, operation: str) -> Standing:
         """How the record stands; raises Missing, and NotOffered for what is never taken back."""
-        looks: dict[Operation, Callable[[int, Operation, str], Standing]] = {
-            Operation.REPLACEMENT_ORDER: self._sale,
-            Operation.RETURN: self._complaint,
-            Operation.CREDIT: self._complaint,
-            Operation.CASE: self._complaint,
-        }
-        if request.made_by not in looks:
+        if request.made_by not in WITHDRAWABLE:
             raise NotOffered(
                 f"Tryton does not take back a {request.made_by}",
                 system=SYSTEM,
                 operation=operation,
             )
-        kind = WITHDRAWABLE[request.made_by]
-        id_ = self._records.id_of(request.of, (kind,), operation)
-        return looks[request.made_by](id_, request.made_by, operation)
+        id_ = self._records.id_of(request.of, WITHDRAWABLE[request.made_by], operation)
+        if request.of.kind is Kind.ORDER:
+            return self._sale(id_, operation)
+        if request.of.kind is Kind.INVOICE:
+            return self._credit_note(id_, operation)
+        return self._complaint(id_, request, operation)
 
     def preview(self, request: WithdrawalRequest, operation: str) -> Preview:
         """What taking it back would do; raises Rejected where it is too late."""
@@ -162,7 +160,7 @@ class Withdrawals:
 
     # How each stands.
 
-    def _sale(self, id_: int, made_by: Operation, operation: str) -> Standing:
+    def _sale(self, id_: int, operation: str) -> Standing:
         fields = (
             "number",
             "state",
@@ -216,43 +214,40 @@ class Withdrawals:
             ignored=[(line, moved) for line, moved in lines if moved],
         )
 
-    def _complaint(self, id_: int, made_by: Operation, operation: str) -> Standing:
+    def _complaint(self, id_: int, request: WithdrawalRequest, operation: str) -> Standing:
         fields = ("number", "state", "_timestamp", "actions.result")
-        row = self._row(COMPLAINT, id_, WITHDRAWABLE[made_by], fields, operation)
+        row = self._row(COMPLAINT, id_, request.of.kind, fields, operation)
         state, what = row["state"], f"complaint {row['number']}"
-
-        def stands(
-            *,
-            done: bool = False,
-            busy: bool = False,
-            presses: Sequence[Press] = (),
-            refusal: str = "",
-            worth: Money | None = None,
-        ) -> Standing:
-            return Standing(
-                COMPLAINT, id_, row["number"], what, done, tuple(presses), (), refusal, busy, worth
-            )
-
+        standing = Standing(COMPLAINT, id_, row["number"], what)
         if state in _OVER:
-            return stands(done=True)
+            return replace(standing, done=True)
         if state in ("draft", "waiting"):
-            return stands(presses=[Press(COMPLAINT, "cancel", id_, row["_timestamp"])])
+            cancel = Press(COMPLAINT, "cancel", id_, row["_timestamp"])
+            return replace(standing, presses=(cancel,))
         if state == "approved":
-            return stands(busy=True)
-        if made_by is Operation.CASE:
+            return replace(standing, busy=True)
+        if request.made_by is Operation.CASE:
             # Settled: there is nothing open any more that could be closed.
-            return stands(done=True)
-        model = SALE if made_by is Operation.RETURN else INVOICE
-        ids = [one for action in row["actions"] for one in ids_in(action["result"], model)]
-        made = self._client.read(
-            model,
-            ids,
-            ("number", "state", "_timestamp", "total_amount", "currency.code"),
-            operation=operation,
-        )
+            return replace(standing, done=True)
+        model = SALE if request.made_by is Operation.RETURN else INVOICE
+        made = [one for action in row["actions"] for one in ids_in(action["result"], model)]
+        return self._made(standing, model, made, operation)
+
+    def _credit_note(self, id_: int, operation: str) -> Standing:
+        row = self._row(INVOICE, id_, Kind.INVOICE, ("number", "total_amount"), operation)
+        what = f"credit note {row['number'] or id_}"
+        standing = Standing(INVOICE, id_, row["number"], what)
+        if row["total_amount"] > 0:
+            return replace(standing, refusal=f"invoice {row['number'] or id_} is no credit note")
+        return self._made(standing, INVOICE, [id_], operation)
+
+    def _made(self, standing: Standing, model: str, ids: Sequence[int], operation: str) -> Standing:
+        """How what a complaint made stands: the return's sales, or the credit notes."""
+        fields = ("number", "state", "_timestamp", "total_amount", "currency.code")
+        made = self._client.read(model, ids, fields, operation=operation)
         still = [one for one in made if one["state"] != "cancelled"]
         if not still:
-            return stands(done=True)
+            return replace(standing, done=True)
         presses: list[Press] = []
         for one in still:
             if model == SALE:
@@ -264,14 +259,14 @@ class Withdrawals:
                 why = "what is booked stays; bill the amount again, or have accounting cancel it"
             if late:
                 called = f"{name} {one['number'] or one['id']}"
-                return stands(refusal=f"the {called} is {one['state']} in Tryton: {why}")
+                return replace(standing, refusal=f"the {called} is {one['state']} in Tryton: {why}")
             if one["state"] == "confirmed":
                 presses.append(Press(model, "draft", one["id"], one["_timestamp"]))
                 presses.append(Press(model, "cancel", one["id"]))
             else:
                 presses.append(Press(model, "cancel", one["id"], one["_timestamp"]))
         worth = Money(amount=abs(still[0]["total_amount"]), currency=still[0]["currency"]["code"])
-        return stands(presses=presses, worth=worth if len(still) == 1 else None)
+        return replace(standing, presses=tuple(presses), worth=worth if len(still) == 1 else None)
 
     def _row(self, model: str, id_: int, kind: Kind, fields: Sequence[str], operation: str) -> Row:
         rows = self._client.read(model, [id_], fields, operation=operation)

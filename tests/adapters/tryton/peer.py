@@ -276,6 +276,9 @@ class TrytonPeer(Peer):
                 " WHERE l.sale = s.id AND m.state != 'cancelled')))"
             )
             return int(self.rows(query, int(of.id))[0][0])
+        if of.kind is Kind.INVOICE:
+            query = "SELECT count(*) FROM account_invoice WHERE id = ? AND state = 'cancelled'"
+            return int(self.rows(query, int(of.id))[0][0])
         query = "SELECT state FROM sale_complaint WHERE id = ?"
         states = [state for (state,) in self.rows(query, int(of.id))]
         return len([1 for state in states if state == "cancelled"] or self._unmade(int(of.id)))
@@ -306,8 +309,10 @@ class TrytonPeer(Peer):
             return True
         if made_by not in (Operation.RETURN, Operation.CREDIT):
             return False
-        query = "SELECT result FROM sale_complaint_action WHERE complaint = ?"
-        model, _, id_ = self.rows(query, int(of.id))[0][0].partition(",")
+        model, id_ = "account.invoice", of.id
+        if made_by is Operation.RETURN:
+            query = "SELECT result FROM sale_complaint_action WHERE complaint = ?"
+            model, _, id_ = self.rows(query, int(of.id))[0][0].partition(",")
         for button in ("quote", "confirm") if model == "sale.sale" else ("post",):
             self.rpc.call(f"model.{model}.{button}", [int(id_)])
         return True

@@ -645,7 +645,8 @@ def test_a_draft_credit_is_cancelled(erp: TrytonPeer, opened: Opener, approve: b
     assert not receipt.already_existed
     credits_ = [one for one in adapter.invoices_of(asked.order) if one.ref not in before]
     assert [one.status for one in credits_] == [InvoiceStatus.CANCELLED] * approve
-    complaint = erp.rows("SELECT state FROM sale_complaint WHERE id = ?", int(made.ref.id))
+    assert made.ref.kind is (Kind.INVOICE if approve else Kind.CASE)
+    complaint = erp.rows("SELECT state FROM sale_complaint WHERE reference = ?", made.key)
     assert complaint == [("done" if approve else "cancelled",)]
     assert adapter.create_withdrawal(back, key=mint()).already_existed
 
