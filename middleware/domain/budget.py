@@ -268,12 +268,13 @@ class Elsewhere:
 def elsewhere(records: Iterable[Record], *, ours: Iterable[str]) -> Elsewhere:
     """The remedies among an order's records, without those that the hub made (`ours`: refs, keys).
 
+    A key may stand in the record as an order's reference, or where a mapping keeps it (`extra.key`).
     What is cancelled gives nothing and is left out.
     """
     known = set(ours)
     found = Elsewhere()
     for record in records:
-        if str(record.ref) in known:
+        if str(record.ref) in known or record.extra.get("key") in known:
             continue
         match record:
             case Return() if record.status is not ReturnStatus.CANCELLED:

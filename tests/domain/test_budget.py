@@ -267,6 +267,7 @@ def test_what_is_ours_cancelled_or_a_plain_bill_does_not_count() -> None:
         made_return(ORDER.lines[0], status=ReturnStatus.CANCELLED),
         made_credit("30", status=InvoiceStatus.CANCELLED),
         made_credit("31", "OURS"),
+        made_credit("33", "KEYED", extra={"key": "am-key"}),
         made_credit("32", type=InvoiceType.INVOICE),
         ours,
         ours.model_copy(
