@@ -268,8 +268,8 @@ class Elsewhere:
 def elsewhere(records: Iterable[Record], *, ours: Iterable[str]) -> Elsewhere:
     """The remedies among an order's records, without those that the hub made (`ours`: refs, keys).
 
-    A key may stand in the record as an order's reference, or where a mapping keeps it (`extra.key`).
-    What is cancelled gives nothing and is left out.
+    A key stands in an order's reference, or where a mapping keeps it (`extra.key`). What is
+    cancelled gives nothing and is left out.
     """
     known = set(ours)
     found = Elsewhere()

@@ -28,8 +28,9 @@ PERSISTS = 0.7
 ASKED_AGAIN = 0.1
 """The share of accepted actions that are posted again under their key: the answer went missing."""
 TELLS_EVERY_S = 20.0
-PATIENCE_S = 240.0
-"""How long nothing may move before what is left counts as stuck."""
+PATIENCE_S = 420.0
+"""How long nothing may move before what is left counts as stuck: longer than the longest backoff,
+which is what a step waits for that has failed nine times in a row."""
 
 
 @dataclass
