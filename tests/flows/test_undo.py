@@ -467,9 +467,7 @@ def test_equal_partial_refunds_under_different_keys(free: Stage, asker: Asker) -
         correct.create(free.hub, wanted, Asker("key_a", key="three"))
 
 
-def test_a_credit_that_is_noted_under_another_record_counts_once(
-    free: Stage, asker: Asker
-) -> None:
+def test_a_credit_that_is_noted_under_another_record_counts_once(free: Stage, asker: Asker) -> None:
     """As in Tryton: the receipt names a complaint, and a credit note follows from it."""
     amount = Money(amount=Decimal("49.90"), currency="EUR")
     wanted = Wanted(
