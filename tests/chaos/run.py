@@ -256,7 +256,7 @@ def _story(
 
 def _control(wanted: Wanted, config: Path, remotes: Remotes) -> dict[str, int]:
     """What a client without look-ups makes of the same remotes and faults."""
-    count = min(CONTROLS, max(20, wanted.actions // 3))
+    count = min(CONTROLS, max(15, wanted.actions // 3))
     if wanted.erp == "tryton":
         from tests.chaos.tryton import TrytonRemotes, naive
 

@@ -55,8 +55,9 @@ def test_a_replica_takes_over_what_a_frozen_and_a_dead_one_had() -> None:
 @pytest.mark.timeout(1500)
 def test_a_real_tryton_holds_one_of_each_though_its_answers_are_cut_off() -> None:
     figures = run(
-        Wanted(database="sqlite", erp="tryton", actions=6, kills=1, seed=20261123, times=BRISK)
+        Wanted(database="sqlite", erp="tryton", actions=4, kills=1, seed=20261123, times=BRISK)
     )
     assert broken(figures) == [], figures
-    assert figures["states"]["done"] >= 6
-    assert any(name.startswith("tryton:drop_after") for name in figures["faults_by_kind"])
+    assert figures["states"]["done"] >= 4
+    cut = ("tryton:drop_after", "tryton:cut_after", "tryton:late_commit", "tryton:hang_after")
+    assert any(name.startswith(cut) for name in figures["faults_by_kind"])

@@ -25,7 +25,7 @@ CUSTOMERS = 12
 TOTAL_S = 4.0
 """A confirmation takes half a second of one core, which others may be using too."""
 LATE_S = 2.0
-SETTLE_S = 10.0
+SETTLE_S = 8.0
 COMMITTED = {
     "drop_after": 0.08,
     "drop_after:reset": 0.05,
@@ -144,7 +144,7 @@ class TrytonRemotes(Remotes):
                 return self._count("sale.complaint", ["reference", "=", key])
             case Operation.WITHDRAWAL:
                 receipt = step["receipt"]
-                return self.peer.withdrawn(Ref.parse(receipt["ref"]["ref"])) if receipt else 0
+                return self.peer.withdrawn(Ref.parse(receipt["ref"])) if receipt else 0
         return super().counted(step, operation, key, because)
 
     def totals(self) -> dict[Operation, int]:
