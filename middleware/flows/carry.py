@@ -31,6 +31,7 @@ from middleware.domain.actions import (
 from middleware.domain.turns import Urgency
 from middleware.flows import life, plan
 from middleware.flows.engine import LeaseLostError
+from middleware.flows.gate import TurnedAway
 from middleware.flows.hub import Hub
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store.actions import StaleStepError
@@ -361,10 +362,14 @@ def _note_down(
     """One entry in the action's history for each answer, or silence, of a remote."""
     receipt = sent.outcome if isinstance(sent.outcome, Receipt) else None
     error = sent.outcome if isinstance(sent.outcome, RemoteError) else None
+    if isinstance(error, TurnedAway):
+        what = "step.turned_away"
+    else:
+        what = "step.looked_up" if sent.looking else "step.sent"
     uow.audit.write(
         at=now,
         actor="hub",
-        action="step.looked_up" if sent.looking else "step.sent",
+        action=what,
         subject=action.id,
         step=step.id,
         connection=step.connection,

@@ -73,6 +73,10 @@ class Standing:
     """`hub`, `configuration`, or who resumed it; None while nothing ever happened."""
 
 
+class TurnedAway(Transient):
+    """The gate let nothing out: it is not known, and not asked, what the remote would say."""
+
+
 class Gate:
     """The lines of all connections. Threads share it."""
 
@@ -358,7 +362,7 @@ class _Line:
             self._refuse_if_closed()
 
     def _transient(self, code: str, why: str, wait: timedelta) -> Transient:
-        return Transient(
+        return TurnedAway(
             f"{self.name} {why}; nothing was sent",
             retry_after=wait,
             system=self._hub.registry.adapter_name(self.name),

@@ -789,7 +789,11 @@ def test_an_action_waits_for_a_stopped_connection_and_goes_on(known: Stage, aske
     assert stage.hub.gate.standing(erp).breaker.state is State.STOPPED
     action_id, _ = correct.create(stage.hub, stage.wanted(case=None), asker)
     stage.run_due()
-    assert stage.state(action_id) == "waiting"
+    assert stage.state(action_id) == "queued", "nothing was sent, and it can be called off"
+    with stage.hub.database.read() as uow:
+        (step,) = uow.actions.steps_of(action_id)
+    assert step.sent_at is None
+    assert (step.error or {})["code"] == "stopped"
     stage.hub.gate.resume(erp, asker)
     stage.run_all(hours=1)
     assert stage.state(action_id) == "done"
