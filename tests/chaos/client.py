@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,8 @@ PERSISTS = 0.7
 ASKED_AGAIN = 0.1
 """The share of accepted actions that are posted again under their key: the answer went missing."""
 TELLS_EVERY_S = 20.0
+FEW = 0.03
+"""The share of actions at whose end the remotes recover."""
 PATIENCE_S = 420.0
 """How long nothing may move before what is left counts as stuck: longer than the longest backoff,
 which is what a step waits for that has failed nine times in a row."""
@@ -335,10 +337,19 @@ ENDED = frozenset({"done", "refused", "partial", "rejected", "expired", "cancell
 
 
 def wait_for_all(
-    client: Client, people: People | None = None, *, patience_s: float = PATIENCE_S
+    client: Client,
+    people: People | None = None,
+    *,
+    patience_s: float = PATIENCE_S,
+    recover: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
     """Wait until no action is under way and nobody has anything to do, or until nothing has moved
-    for too long; answers all states."""
+    for too long; answers all states.
+
+    When few are left `recover` is called once: a step that has failed nine times waits for five
+    minutes, and then fails as likely as not once more.
+    """
+    recovered = False
     last: dict[str, str] = {}
     moved = told = time.monotonic()
     while True:
@@ -349,6 +360,10 @@ def wait_for_all(
         quiet = people is None or people.idle >= 2 or not people.is_alive()
         if now and quiet and all(state in ENDED or state == "unknown" for state in now.values()):
             return now
+        left = sum(state not in ENDED and state != "unknown" for state in now.values())
+        if now and not recovered and left <= max(1, len(now) * FEW):
+            recovered = True
+            recover()
         if now != last:
             last, moved = now, time.monotonic()
         elif time.monotonic() - moved > patience_s:

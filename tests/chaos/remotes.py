@@ -289,6 +289,11 @@ class Remotes:
         for remote in remotes or WRITES:
             self._ask(remote, "/_sandbox/faults", {"clear": True})
 
+    def recover(self) -> None:
+        """All is well again, the lines included."""
+        self.calm()
+        self.wires.mend()
+
     def stock(self, sku: str, count: int = STOCK) -> None:
         """Count the warehouse anew."""
         self._order(stock={sku: count})

@@ -67,6 +67,8 @@ HOURS = 6
 """How far the clocks jump, ahead and back."""
 CONTROLS = 100
 """How many actions the control makes, at most."""
+LOOKS = 50
+"""How often the harness looks for a moment in which the replica that is to die has work."""
 BOOT_S = 4.0
 """About how long a hub takes to start; the client posts for as long as there are kills."""
 
@@ -205,19 +207,19 @@ def _story(
         hub.ready()
     weather.clear()
     say(f"{killer.killed} kills; waiting for what is under way")
-    known = wait_for_all(client, people)
+    known = wait_for_all(client, people, recover=remotes.recover)
 
     kills, freezes = killer.killed, 0
     if batch:
         remotes.wires.mend()
         _freeze(wanted, url, hubs[0], remotes, client, to_freeze)
         freezes = 1
-        known = wait_for_all(client, people)
+        known = wait_for_all(client, people, recover=remotes.recover)
         owned, took = _lose(wanted, url, hubs[0], remotes, client, to_lose)
         kills += 1
         figures |= {"takeover_owned": owned, "takeover_s": took}
         say(f"one replica killed for good: its {owned} actions were done after {took} s")
-        known = wait_for_all(client, people)
+        known = wait_for_all(client, people, recover=remotes.recover)
     people.stop()
     faults = remotes.faults()
     remotes.wires.mend()
@@ -336,8 +338,13 @@ def _lose(
 ) -> tuple[int, float | None]:
     """Kill a replica for good; how many actions it had, and after how long the last was done."""
     _under_way(wanted, url, hub, remotes, client, batch)
-    hub.freeze()  # so that what it holds is what it dies with
-    owned = set(held(url, hub.pid))
+    for _ in range(LOOKS):
+        hub.freeze()  # so that what it holds is what it dies with
+        owned = set(held(url, hub.pid))
+        if owned:
+            break
+        hub.thaw()
+        time.sleep(0.1)
     hub.kill()
     killed = time.monotonic()
     _fail(wanted, remotes)
@@ -383,6 +390,8 @@ def broken(figures: dict[str, Any]) -> list[str]:
         found.append("no fault struck: nothing was proved")
     if figures.get("control_duplicates") == 0:
         found.append("the control made no duplicates: nothing was proved")
+    if figures.get("takeover_owned") == 0:
+        found.append("the replica that was killed for good had nothing: nothing was proved")
     if "takeover_s" in figures and not (
         figures["takeover_s"] is not None and figures["takeover_s"] < TAKEN_OVER_WITHIN_S
     ):

@@ -114,6 +114,11 @@ class TrytonRemotes(Remotes):
         faults.chances(COMMITTED, match="WRITE", seed=seed, seconds=LATE_S)
         faults.chances(LOOKED_AT, match="READ", seed=seed + 1)
 
+    def calm(self, *remotes: str) -> None:
+        super().calm(*remotes)
+        if not remotes:
+            self.peer.toxic.faults.clear()
+
     def slow(self, seconds: float) -> None:
         super().slow(seconds)
         self.peer.toxic.faults.clear()

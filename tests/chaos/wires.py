@@ -17,6 +17,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 CHANCES: Mapping[str, float] = {
     "reset_request": 0.03,
@@ -71,6 +72,7 @@ class Wires:
         self._struck: Counter[str] = Counter()
         self._servers: dict[str, asyncio.Server] = {}
         self._open: set[asyncio.StreamWriter] = set()
+        self._seen: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._loop = asyncio.new_event_loop()
         self._tasks: list[asyncio.Task[None]] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="wires", daemon=True)
@@ -123,10 +125,13 @@ class Wires:
     async def _shut(self) -> None:
         for server in self._servers.values():
             server.close()
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task():
-                task.cancel()
-        await asyncio.sleep(0)
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in list(self._seen):
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
 
     async def _listen(self, remote: str) -> None:
         async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,9 +163,11 @@ class Wires:
     ) -> None:
         fate = self._fate() if self._bad else None
         self._open.add(writer)
+        self._seen.add(writer)
         there: asyncio.StreamWriter | None = None
         try:
             back, there = await asyncio.open_connection("127.0.0.1", self._to[remote])
+            self._seen.add(there)
             ways = [
                 asyncio.create_task(self._carry(reader, there, writer, fate, "request")),
                 asyncio.create_task(self._carry(back, writer, writer, fate, "answer")),
