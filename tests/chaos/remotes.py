@@ -126,6 +126,7 @@ def main(folder: str, customers: str, hub: str) -> None:
         erp_server = stack.enter_context(SandboxServer(books))
         crm_server = stack.enter_context(SandboxServer(org, tls=True, tls_dir=home))
         desk_server = stack.enter_context(SandboxServer(helpdesk))
+        stack.callback(_tell_errors, erp_server, crm_server, desk_server)
         addresses = Addresses(
             erp=erp_server.url,
             wsdl=f"{erp_server.url}{erp.PATH_11}?wsdl",
@@ -143,6 +144,13 @@ def main(folder: str, customers: str, hub: str) -> None:
                 books.ledger.restock(sku, stock)
             if "ahead_s" in order:
                 books.ledger.ahead = org.ahead = timedelta(seconds=order["ahead_s"])
+
+
+def _tell_errors(*servers: SandboxServer) -> None:
+    """Print what the sandbox's own applications raised."""
+    for server in servers:
+        for error in server.errors:
+            print(error, file=sys.stderr, flush=True)
 
 
 def _lines(world: World, books: erp.Erp) -> list[Line]:
@@ -320,10 +328,11 @@ class Remotes:
             if time.monotonic() > end:
                 raise RuntimeError("late commits that never come")
             time.sleep(0.05)
-        broken = {r: n for r in WRITES if (n := self._ask(r, "/_sandbox/stats")["errors"])}
-        if broken:
-            raise RuntimeError(f"the sandbox itself is broken: {broken}")
         self._cases, self._closed = self.cases(), self.cases("Amends_Withdrawn__c")
+
+    def errors(self) -> int:
+        """How often the sandbox itself raised; it prints them when it is closed."""
+        return sum(self._ask(remote, "/_sandbox/stats")["errors"] for remote in WRITES)
 
     # --- books -----------------------------------------------------------------------------------
 

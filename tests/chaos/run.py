@@ -243,6 +243,7 @@ def _story(
         "resumed": people.resumed,
         "rests": rests(url, config.parent),
         "states": dict(sorted(found.states.items())),
+        "sandbox_errors": remotes.errors(),
         "posts": sum(one.tries for one in everything),
         "ended_by_themselves": sum(hub.ended for hub in hubs),
         "boot_s": round(statistics.median(s for hub in hubs for s in hub.boots), 2),
@@ -386,6 +387,8 @@ def _accepted(batch: Sequence[Posted]) -> None:
 def broken(figures: dict[str, Any]) -> list[str]:
     """Which promises a run broke."""
     found = [f"{figures[name]} {name}" for name in ("duplicates", "lost", "stuck") if figures[name]]
+    if figures["sandbox_errors"]:
+        found.append(f"the sandbox itself raised {figures['sandbox_errors']} times")
     if not figures["faults"]:
         found.append("no fault struck: nothing was proved")
     if figures.get("control_duplicates") == 0:

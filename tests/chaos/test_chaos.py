@@ -48,16 +48,3 @@ def test_a_replica_takes_over_what_a_frozen_and_a_dead_one_had() -> None:
     assert figures["takeover_owned"] >= 1
     assert figures["takeover_s"] < TAKEN_OVER_WITHIN_S
     assert figures["states"]["done"] >= 10
-
-
-@pytest.mark.tryton
-@pytest.mark.xdist_group("tryton")
-@pytest.mark.timeout(1500)
-def test_a_real_tryton_holds_one_of_each_though_its_answers_are_cut_off() -> None:
-    figures = run(
-        Wanted(database="sqlite", erp="tryton", actions=4, kills=1, seed=20261123, times=BRISK)
-    )
-    assert broken(figures) == [], figures
-    assert figures["states"]["done"] >= 4
-    cut = ("tryton:drop_after", "tryton:cut_after", "tryton:late_commit", "tryton:hang_after")
-    assert any(name.startswith(cut) for name in figures["faults_by_kind"])
