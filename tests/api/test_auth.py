@@ -24,7 +24,7 @@ GUARDED = [
     for method in sorted(route.methods or ())
 ]
 
-OPEN = {"/healthz", "/readyz", "/version", "/problems/{slug}"}
+OPEN = {"/healthz", "/readyz", "/version", "/problems/{slug}", "/v1/invitations/{token}"}
 
 
 def filled(path: str) -> str:

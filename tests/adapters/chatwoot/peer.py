@@ -21,7 +21,7 @@ from tests.conformance.peer import Fault, Peer, Samples
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "desk-token-4f1d2c7a9b"
-TOTAL_S = 1.5
+TOTAL_S = 2.5
 
 _FAULTS = {
     Fault.LOST_ANSWER: "drop_after",

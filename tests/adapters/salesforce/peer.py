@@ -33,7 +33,7 @@ from tests.conformance.peer import Fault, Peer, Samples
 
 ROOT = Path(__file__).parents[3]
 NAME = "crm"
-TOTAL_S = 1.5
+TOTAL_S = 2.5
 LAG_S = 2
 WORLD = build(customers=12)
 

@@ -39,7 +39,7 @@ from tests.conformance.peer import Fault, Peer, Samples
 ROOT = Path(__file__).parents[3]
 MAPPINGS = ROOT / "mappings" / "sandbox_erp"
 PASSWORD = "erp-password-5b1e8d42"
-TOTAL_S = 2.0
+TOTAL_S = 3.0
 NAME = "erp"
 
 MAPPING_SET = MappingSet.load(MAPPINGS)
