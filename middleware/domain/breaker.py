@@ -37,7 +37,7 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 """Since when a connection is closed that nothing has ever happened to."""
 
 SHORTEST_WAIT = timedelta(seconds=1)
-LONGEST_TRY = timedelta(seconds=60)
+LONGEST_TRY = timedelta(seconds=35)
 """For how long the call that tries keeps the others out; its process may die meanwhile."""
 TRY_AGAIN_IN = timedelta(seconds=2)
 """When to ask again while another call is trying."""
