@@ -46,15 +46,27 @@ def create(
     answers the first one's. Raises KeyReusedError for another body, and with `shown`, what a
     preview said, OutdatedPreviewError where that is no longer so.
     """
-    if shown is not None and shown.has_effects:
-        _, previews = plan.preview(hub, wanted, asker)
-        shown.hold_effects(previews)
+    if shown is not None and _answered(hub, asker):
+        shown = None  # a repeat gets the first answer, however the world has changed since
+    if shown is not None:
+        shown.hold_age()
+        if shown.has_effects:
+            _, previews = plan.preview(hub, wanted, asker)
+            shown.hold_effects(previews)
     try:
         with hub.database.begin() as uow:
             return create_in(hub, uow, wanted, asker, shown=shown)
     except PolicyRefusedError as error:
         policies.note_refusal(hub, error, asker, wanted.operation)
         raise
+
+
+def _answered(hub: Hub, asker: Asker) -> bool:
+    """Whether this idempotency key was used before."""
+    if asker.key is None:
+        return False
+    with hub.database.read() as uow:
+        return uow.keys.answered(asker.principal, asker.route, asker.key) is not None
 
 
 def create_in(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from middleware.domain.actions import Wanted
@@ -81,19 +81,21 @@ class Shown:
     """A token that came back, to be held against the world as it is now."""
 
     def __init__(self, hub: Hub, text: str, wanted: Wanted) -> None:
-        """Raises InvalidError for a token that is not ours or was made for another request, and
-        OutdatedPreviewError when it is too old."""
+        """Raises InvalidError for a token that is not ours or was made for another request."""
         try:
             body = hub.seal.read(PURPOSE, text)
         except BrokenSealError:
             raise _wrong("not_ours", "must be the token of a preview by this hub") from None
         if body["wanted"] != _fingerprint(wanted):
             raise _wrong("other_request", "was made for another request than this one")
-        age = hub.clock() - datetime.fromisoformat(body["until"])
-        if age > timedelta(0):
-            raise OutdatedPreviewError("the preview is too old; look at a new one", changes=[])
+        self._too_old = hub.clock() > datetime.fromisoformat(body["until"])
         self._facts: Facts = body["facts"]
         self._effects: Facts = body["effects"]
+
+    def hold_age(self) -> None:
+        """Raise OutdatedPreviewError if the preview is too old to go by."""
+        if self._too_old:
+            raise OutdatedPreviewError("the preview is too old; look at a new one", changes=[])
 
     @property
     def has_effects(self) -> bool:

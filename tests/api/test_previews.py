@@ -47,6 +47,19 @@ def test_what_was_shown_is_done(api: Api) -> None:
     assert again.headers["location"] == answer.headers["location"]
 
 
+def test_a_repeat_gets_the_first_answer_however_the_world_has_changed(api: Api) -> None:
+    """The first one took all there was of the line, and the token has grown old meanwhile."""
+    line = {"line": "1", "sku": "LMP-100", "quantity": "2"}
+    body = asked(api)
+    body, token = previewed(api, request={**body["request"], "lines": [line]})
+    first = create(api, body, token)
+    assert first.status_code == 202, first.text
+    api.stage.time.pass_(minutes=20)
+    again = create(api, body, token)
+    assert again.status_code == 202, again.text
+    assert again.headers["location"] == first.headers["location"]
+
+
 def test_a_changed_world_is_answered_with_the_difference(api: Api) -> None:
     body, token = previewed(api)
     correct.create(api.stage.hub, api.stage.wanted(), Asker("key_other"))
