@@ -73,6 +73,7 @@ from middleware.contract.capabilities import (
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
+    Missing,
     NotOffered,
     Permanent,
     RemoteError,
@@ -487,10 +488,13 @@ class TrytonAdapter(
         fields = ["number", "state", "create_date"]
         if what is Operation.CREDIT:
             fields.append("actions.result")
-        rows = self._client.read(model, [id_], fields, operation=operation)
-        if not rows:
-            raise Transient("the record vanished just now", system=SYSTEM, operation=operation)
-        (row,) = rows
+        try:
+            (row,) = self._client.read(model, [id_], fields, operation=operation)
+        except (Missing, ValueError):
+            # Another writer took its draft back between our look and this.
+            raise Transient(
+                "the record vanished just now", system=SYSTEM, operation=operation
+            ) from None
         # Tryton works on what is confirmed or approved when its queue gets to it.
         pending = row["state"] in ("confirmed", "waiting", "approved")
         kind, made = KINDS[what], id_

@@ -76,6 +76,15 @@ class NotOffered(Permanent):
     """This connection cannot do that; its mapping or its vendor does not offer it."""
 
 
+class Fenced(BaseException):
+    """Whoever began this call may not send any more: somebody else may be doing it already.
+
+    Raised by the fence of `middleware.contract.http` at the edge of the wire. It is no answer of a
+    remote and no error of an adapter, so that neither may take it for one: like an interrupt, it
+    is no `Exception`.
+    """
+
+
 class Ambiguous(RemoteError):
     """It may have happened: the answer was lost or not understood. Look it up by key first."""
 

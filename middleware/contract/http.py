@@ -6,6 +6,9 @@ time-out the caller passes or forgets: making the connection (name, TCP, TLS), e
 whole exchange up to the last byte of the answer, and the answer's size after decompression. Both
 ignore proxies, netrc and CA settings of the environment, never retry, and never carry a request
 to another host. What they raise, `middleware.contract.wire` understands.
+
+Both ask the `fenced` guard of the running call before each piece that they send, so that a process
+that slept between being allowed to write and writing sends nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -42,6 +45,28 @@ _IDLE_S = 5.0
 is being closed looks like a lost answer, so we drop it first."""
 
 _MOST_REDIRECTS = 5
+
+_fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
+
+
+@contextmanager
+def fenced(guard: Callable[[], None]) -> Iterator[None]:
+    """Ask `guard` before anything leaves this thread for a remote; it may raise `Fenced`.
+
+    What was sent by then stays sent: a request that is cut off between its pieces is never whole.
+    """
+    before = _fence.set(guard)
+    try:
+        yield
+    finally:
+        _fence.reset(before)
+
+
+def _at_the_fence() -> None:
+    guard = _fence.get()
+    if guard is not None:
+        guard()
+
 
 # They log whole URLs, and URLs hold customers' mail addresses.
 for _name in ("httpx2", "httpcore2", "urllib3.connectionpool"):
@@ -111,10 +136,12 @@ class _Timed:
 
     def send(self, *args: Any, **kwargs: Any) -> int:
         with self._in_time():
+            _at_the_fence()
             return super().send(*args, **kwargs)  # type: ignore[misc,no-any-return]
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
         with self._in_time():
+            _at_the_fence()
             super().sendall(*args, **kwargs)  # type: ignore[misc]
 
 
@@ -359,6 +386,7 @@ class _Stream(httpcore2.NetworkStream):
             rest = memoryview(buffer)
             while rest:
                 self._bound(timeout)
+                _at_the_fence()
                 rest = rest[self._sock.send(rest) :]
         except TimeoutError as error:
             raise httpcore2.WriteTimeout(error) from error

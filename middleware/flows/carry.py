@@ -18,7 +18,7 @@ from middleware.contract.actions import (
 )
 from middleware.contract.canonical import Ref
 from middleware.contract.capabilities import KeyTraits, ReadsOrders
-from middleware.contract.errors import Ambiguous, Missing, RemoteError, Transient
+from middleware.contract.errors import Ambiguous, Duplicated, Missing, RemoteError, Transient
 from middleware.domain.actions import (
     ActionState,
     StepState,
@@ -70,12 +70,18 @@ def run(hub: Hub, action_id: str, pass_no: str) -> None:
                     return
                 following = _announce(hub, action_id, number)
                 continue
+            sending = following
             try:
-                sent = _send(hub, action_id, number, following)
+                sent = _send(hub, action_id, number, sending)
             except LeaseLostError:
-                _step_back(hub, action_id, number, following)
+                _step_back(hub, action_id, number, sending)
                 raise
-            following = _settle(hub, action_id, number, following, sent)
+            try:
+                following = _settle(hub, action_id, number, sending, sent)
+            except StaleStepError:
+                if isinstance(sent.outcome, Receipt):
+                    _belated(hub, action_id, sending, sent.outcome)
+                raise
     except StaleStepError:
         log.info("pass overtaken", extra={"action": action_id, "pass": number})
 
@@ -289,7 +295,7 @@ def _send(hub: Hub, action_id: str, number: int, sending: Sending) -> Sent:
 
 
 def _step_back(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
-    """Leave a step to a later pass: this node lost its lease and sent nothing.
+    """Leave a step to a later pass: this node lost its lease, and sends nothing more.
 
     Another node may be sending it under this very pass, so that it stays in doubt; that pass is
     overtaken, and what it did is found by its key.
@@ -330,6 +336,8 @@ def _settle(
                 error=None,
             )
             life.changed(action, now)
+            if step.attempts > 1:
+                _count(hub, uow, action, step, now)
             if life.finish(hub, uow, action, now, steps) is not None:
                 return None
             return _next(hub, uow, action, steps, now)
@@ -380,6 +388,66 @@ def _note_down(
         number=receipt.number if receipt else None,
         code=error.code if error else None,
     )
+
+
+def _belated(hub: Hub, action_id: str, sending: Sending, receipt: Receipt) -> None:
+    """Write down what a pass made, or found, after another pass had taken its step over."""
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        action = life.locked(uow, action_id)
+        step = next(s for s in uow.actions.steps_of(action_id) if s.id == sending.step_id)
+        uow.audit.write(
+            at=now,
+            actor="hub",
+            action="step.belated",
+            subject=action_id,
+            step=step.id,
+            connection=step.connection,
+            operation=step.operation,
+            attempt=sending.attempts,
+            outcome="done",
+            ref=str(receipt.ref),
+            number=receipt.number,
+        )
+        _count(hub, uow, action, step, now)
+
+
+def _count(
+    hub: Hub, uow: UnitOfWork, action: ActionRow, step: ActionStepRow, now: datetime
+) -> None:
+    """Say so where a step that two passes sent has made two records in a remote.
+
+    The fence leaves next to no room for it. Should it happen, people must hear of it from us.
+    """
+    if step.receipt is None:
+        return
+    made = {str(Ref.model_validate(step.receipt["ref"]))} | {
+        entry.detail["ref"]
+        for entry in uow.audit.about(action.id)
+        if entry.action == "step.belated" and entry.detail["step"] == step.id
+    }
+    if len(made) < 2:
+        return
+    error = Duplicated(
+        f"made {len(made)} times: {', '.join(sorted(made))}; keep one and take the others back in"
+        f" {step.connection}",
+        system=step.connection,
+        operation=step.operation,
+    )
+    log.error("a step was made twice", extra={"action": action.id, "step": step.id})
+    uow.actions.move(step, error=describe_error(error))
+    uow.audit.write(
+        at=now,
+        actor="hub",
+        action="step.duplicated",
+        subject=action.id,
+        step=step.id,
+        connection=step.connection,
+        operation=step.operation,
+        refs=sorted(made),
+    )
+    life.changed(action, now)
+    life.tell(hub, uow, "action.duplicated", action, now)
 
 
 def _mine(

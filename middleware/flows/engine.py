@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
+from middleware.contract.errors import Fenced
 from middleware.store.database import Database, UnitOfWork
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ GUARDED_SHARE = 0.6
 """The share of its lease in which a node may still begin a write that is not repeatable."""
 
 
-class LeaseLostError(Exception):
+class LeaseLostError(Fenced):
     """This node may have lost its lease: another one may be doing its work already."""
 
 
@@ -189,7 +190,7 @@ class Engine:
     def guard(self) -> None:
         """Raise LeaseLostError when this node may no longer begin a write.
 
-        To be called last before a remote write that the remote would not recognise as a repeat.
+        To be called last before anything of a remote write is sent: see `http.fenced`.
         The clock counts time asleep, so a frozen node that wakes up is stopped here. It stays
         stopped when its lease is renewed before it gets here: what ran when the lease was lost
         may have been handed to another node meanwhile.

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from middleware.contract import http
 from middleware.contract.actions import Operation
 from middleware.contract.capabilities import CheckReport
 from middleware.contract.errors import NotOffered, RemoteError, Transient
@@ -96,7 +97,7 @@ class Gate:
         """The adapter of a connection with the gate before each of its calls.
 
         `within` is how long a call may wait for its turn. `guard` is called when that has come,
-        last before a write: nothing lies between it and the sending. Raises what
+        before a write, and again before each piece of it leaves: see `http.fenced`. Raises what
         `Registry.adapter` raises; each call raises Transient where the gate is closed.
         """
         adapter = self._hub.registry.adapter(connection)
@@ -313,9 +314,12 @@ class _Line:
         """Make the call, and note what it met, where the result `settles` that."""
         began = self._hub.clock()
         try:
-            if guard is not None:
+            if guard is None:
+                result = work()
+            else:
                 guard()
-            result = work()
+                with http.fenced(guard):
+                    result = work()
         except Exception as error:
             self._note(operation, error, began)
             raise

@@ -113,7 +113,8 @@ def test_what_was_kept_aside_is_taken_once_it_maps(
         patch.setattr(Mapping, "read", refuse)
         page = adapter.changed_since(kind, None, limit=200)
     kept = {item.id: json.loads(json.dumps(item.payload)) for item in page.quarantined}
-    assert kept.keys() | {r.ref.id for r in page.records} == listed.keys()
+    # The second list may hold what the first one's upper bound left out.
+    assert kept.keys() | {r.ref.id for r in page.records} >= listed.keys()
     if isinstance(adapter, ReadsRecords):
         assert adapter.read_record(record.ref) == record
         with pytest.raises(Missing):

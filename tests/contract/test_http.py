@@ -16,6 +16,7 @@ import pytest
 from middleware.contract import http, wire
 from middleware.contract.errors import (
     Ambiguous,
+    Fenced,
     Forbidden,
     Missing,
     NotOffered,
@@ -553,6 +554,49 @@ def test_one_session_serves_many_threads(serve: Callable[..., Line]) -> None:
             statuses = list(threads.map(lambda _, c=call: c("POST", line.url)[0], range(64)))
         assert statuses == [200] * 64
     assert len(line.applied) == 128
+
+
+class Asleep(Fenced):
+    """The process slept, and may not write any more."""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+def test_nothing_leaves_past_the_fence(
+    library: Any, secured: bool, serve: Callable[..., Line], certificates: Certificates
+) -> None:
+    """Whatever was prepared by then: at the first piece, or between the head and the body."""
+    tls = {"tls": certificates.server(certificates.good)} if secured else {}
+    line = serve(lines.always(lines.answer()), **tls)
+    trust = {"ca_file": certificates.ca} if secured else {}
+    call = library(PATIENT, **trust)
+    asked = 0
+
+    def guard() -> None:
+        nonlocal asked
+        asked += 1
+
+    with http.fenced(guard):
+        assert call("POST", line.url)[0] == 200
+    assert asked >= 2
+    assert len(line.applied) == 1
+    for allowed in range(asked):
+        left = allowed
+
+        def refuse() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Asleep
+
+        with (
+            pytest.raises(Asleep),
+            http.fenced(refuse),
+            wire.classifying(write=True, system="erp", operation="order"),
+        ):
+            call("POST", line.url)
+    assert call("POST", line.url)[0] == 200, "the fence stands around its own call only"
+    assert len(line.applied) == 2
 
 
 def test_nothing_is_logged_about_urls(

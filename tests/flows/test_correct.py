@@ -303,6 +303,42 @@ def test_two_records_under_one_key_wait_for_a_person(free: Stage, asker: Asker) 
     assert free.events()[-1] == "action.unknown"
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["settled", "under-way"])
+def test_what_a_sleeper_made_beside_another_is_told(free: Stage, asker: Asker, first: bool) -> None:
+    """The one moment that no fence covers: frozen between the last look and the wire."""
+    action_id, _ = correct.create(free.hub, free.wanted(case=None), asker)
+    sending = carry._announce(free.hub, action_id, 1)
+    assert sending is not None
+    with free.hub.database.read() as uow:
+        step = uow.actions.steps_of(action_id)[0]
+    adapter = free.hub.registry.adapter(step.connection)
+    free.time.pass_(minutes=5)
+    reconcile.run(free.hub, "t")
+
+    def wakes_up() -> None:
+        receipt = adapter.create_replacement_order(sending.request, key=sending.key)
+        with pytest.raises(carry.StaleStepError):
+            carry._settle(free.hub, action_id, 1, sending, carry.Sent(receipt, looking=False))
+        carry._belated(free.hub, action_id, sending, receipt)
+
+    if first:
+        free.run_all()
+        wakes_up()
+    else:
+        free.engine.guards.append(lambda: (free.engine.guards.clear(), wakes_up())[0])
+        free.run_all()
+    only(free, Operation.REPLACEMENT_ORDER, free.erp, expected=2)
+    assert free.state(action_id) == "done"
+    assert "action.duplicated" in free.events()
+    with free.hub.database.read() as uow:
+        (step,) = uow.actions.steps_of(action_id)
+        told = [e for e in uow.audit.about(action_id) if e.action == "step.duplicated"]
+    assert step.error is not None
+    assert step.error["class"] == "Duplicated"
+    assert len(told) == 1
+    assert len(told[0].detail["refs"]) == 2
+
+
 def test_an_unknown_outcome_is_settled_by_a_later_look_up(free: Stage, asker: Asker) -> None:
     """The answer is lost and the remote stays away until the action has expired."""
     action_id, _ = correct.create(free.hub, free.wanted(), asker)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -1199,9 +1200,10 @@ def test_what_has_no_mapping_is_not_offered(peer: CrmPeer) -> None:
 def test_calls_are_bounded(peer: CrmPeer, adapter: SalesforceAdapter) -> None:
     adapter.find_order("SO-10001")
     with peer.armed("hang_before", "GET /services/data"), pytest.raises(Transient) as caught:
+        began = time.monotonic()
         adapter.find_order("SO-10001")
     assert "in time" in caught.value.message
-    assert TOTAL_S < 2
+    assert time.monotonic() - began < TOTAL_S + 0.9, "the simulator hangs for a second more"
 
 
 def test_threads_share_an_adapter(peer: CrmPeer, adapter: SalesforceAdapter) -> None:
