@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from middleware.api.routes.actions import shown_action
+from middleware.api.showing import shown_action
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.contract.actions import Operation, UndoRequest
 from middleware.contract.canonical import Ref

@@ -17,8 +17,9 @@ from middleware.api.door import Asking, Door, Route, TheDoor
 from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import policy as schemas
 from middleware.api.schemas.base import MoneyShown, number
+from middleware.api.showing import shown_verdict
 from middleware.contract.canonical import Money
-from middleware.domain.policy import Outcome, Policy, Verdict, duration_text
+from middleware.domain.policy import Outcome, Policy
 from middleware.domain.policy_file import PolicyUnreadableError, body_of, policy_of
 from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.flows import backtest, policies
@@ -228,26 +229,6 @@ def _shown(found: InForce) -> schemas.PolicyShown:
         reason=found.reason,
         created_at=found.created_at,
         policy=body_of(found.policy),
-    )
-
-
-def shown_verdict(verdict: Verdict) -> schemas.VerdictShown:
-    return schemas.VerdictShown(
-        outcome=verdict.outcome,
-        stages=[
-            schemas.StageShown(
-                role=stage.role,
-                within=duration_text(stage.within) if stage.within else None,
-                delegates=list(stage.delegates),
-            )
-            for stage in verdict.stages
-        ],
-        missing=list(verdict.missing),
-        cool_off=duration_text(verdict.cool_off) if verdict.cool_off else None,
-        says=[
-            schemas.SayShown(rule=say.rule, asks=list(say.asks), why=say.why, because=say.because)
-            for say in verdict.says
-        ],
     )
 
 
