@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
 
-from adapters.salesforce import soql, spelling
+from adapters.salesforce import layout, soql, spelling
 from adapters.salesforce.changes import ORDER, STAMP, Cursor
+from adapters.salesforce.checking import Checking
 from adapters.salesforce.client import SYSTEM, Client, is_id
 from adapters.salesforce.settings import Configured, SalesforceSettings, Secrets
 from adapters.salesforce.soql import Children, Clause
@@ -37,13 +38,10 @@ from middleware.contract.capabilities import (
     Connection,
     CreatesReplacementOrders,
     Description,
-    FieldInfo,
-    Finding,
     FindsAccounts,
     FindsContacts,
     KeyTraits,
     ListsChanges,
-    ObjectInfo,
     OpensCases,
     Page,
     Quarantined,
@@ -65,17 +63,11 @@ from middleware.contract.errors import (
 )
 from middleware.contract.mapping import AnswerUnreadable, Mapping, MappingError, to_record
 
-KEY_LENGTH = 64
-"""The longest key that the hub mints; the field that bears it must hold as much."""
-
-_NATIVE = (Operation.CASE, Operation.CALL_BACK, Operation.REPLACEMENT_ORDER)
 _KINDS = {
     Operation.CASE: Kind.CASE,
     Operation.CALL_BACK: Kind.TASK,
     Operation.REPLACEMENT_ORDER: Kind.ORDER,
 }
-_WITHDRAW = "withdraw_"
-"""A mapping of this name and an operation's takes back what the operation made."""
 _CHANGED = "LastModifiedDate"
 _LONGEST_BECAUSE = 255
 _LONGEST_COMMENT = 4000
@@ -107,7 +99,7 @@ class SalesforceAdapter(
         Kind.ORDER,
         Kind.CASE,
     )
-    withdrawable: ClassVar[frozenset[Operation]] = frozenset(_NATIVE)
+    withdrawable: ClassVar[frozenset[Operation]] = frozenset(layout.NATIVE)
 
     def __init__(self, connection: Connection, configured: Configured) -> None:
         self._connection = connection
@@ -137,7 +129,7 @@ class SalesforceAdapter(
 
     def _find(self, kind: Kind, clue: Clue, limit: int, *, operation: str) -> list[Record]:
         mapping = self._connection.mappings.pull(kind)
-        clauses = list(_clauses(_search(mapping), clue))
+        clauses = list(_clauses(layout.search(mapping), clue))
         if not clauses or limit < 1:
             return []
         # A spelling may mean another number in another country, so some rows may fall away again.
@@ -171,7 +163,7 @@ class SalesforceAdapter(
     def find_order(self, number: str) -> Order | None:
         mapping = self._connection.mappings.pull(Kind.ORDER)
         wanted = number.strip()
-        fields = _search(mapping).get("number", ())
+        fields = layout.search(mapping).get("number", ())
         if not wanted or not fields:
             return None
         rows = self._rows(
@@ -195,7 +187,7 @@ class SalesforceAdapter(
     ) -> tuple[Order, ...]:
         mapping = self._connection.mappings.pull(Kind.ORDER)
         key = self._own_id(customer, "orders_of", Kind.ACCOUNT, Kind.CONTACT)
-        search = _search(mapping)
+        search = layout.search(mapping)
         fields = search.get(str(customer.kind), ())
         if not fields or limit < 1:
             return ()
@@ -305,10 +297,11 @@ class SalesforceAdapter(
         comes late overwrites what people did meanwhile (see `Client.update`).
         """
         if operation is Operation.WITHDRAWAL and any(
-            self._connection.mappings.has_push(_withdrawing(made_by)) for made_by in _NATIVE
+            self._connection.mappings.has_push(layout.withdrawing(made_by))
+            for made_by in layout.NATIVE
         ):
             return KeyTraits(native=True)
-        if operation not in (*_NATIVE, Operation.NOTE):
+        if operation not in (*layout.NATIVE, Operation.NOTE):
             raise NotOffered(
                 f"Salesforce takes no {operation}", system=SYSTEM, operation=str(operation)
             )
@@ -335,7 +328,7 @@ class SalesforceAdapter(
                 raise Rejected("the slot has passed", system=SYSTEM, operation=name,
                                field="slot_to")  # fmt: skip
             ours = self._ours(request)
-            if _reads(mapping, "owner"):
+            if layout.reads(mapping, "owner"):
                 ours["owner"] = self._owner(ours, operation=name)
             return self._insert(mapping, ours, key, operation=name)
 
@@ -370,7 +363,7 @@ class SalesforceAdapter(
         room = _LONGEST_COMMENT - len(marker(key)) - 2
         ours = {**self._ours(request), "key": key, "text": shortened(request.text, room)}
         values = mapping.write(ours)
-        if not ends_with_marker(values.get(_key_field(mapping)), key):
+        if not ends_with_marker(values.get(layout.key_field(mapping)), key):
             raise Permanent(
                 f"{mapping.path.name} does not put {marker('{key}')} at the end of the field that "
                 "its idempotency names; without it a comment could not be found again",
@@ -387,9 +380,9 @@ class SalesforceAdapter(
         """
         mapping = self._push(Operation.NOTE)
         case = self._own_id(request.on, "find_note", Kind.CASE)
-        field = _key_field(mapping)
+        field = layout.key_field(mapping)
         query = soql.select(
-            ("Id", "IsDeleted", field, *_answer_paths(mapping)),
+            ("Id", "IsDeleted", field, *layout.answer_paths(mapping)),
             mapping.object,
             soql.equal("ParentId", case),
             order=("Id",),
@@ -455,7 +448,7 @@ class SalesforceAdapter(
                 f"Salesforce cannot take back a {request.made_by}", system=SYSTEM, operation=name
             )
         return (
-            self._connection.mappings.push(_withdrawing(request.made_by)),
+            self._connection.mappings.push(layout.withdrawing(request.made_by)),
             _KINDS[request.made_by],
         )
 
@@ -463,8 +456,8 @@ class SalesforceAdapter(
         self, mapping: Mapping, kind: Kind, request: WithdrawalRequest, name: str
     ) -> dict[str, Any]:
         """The row that was made, which must bear the key that it was made under."""
-        key_field = _key_field(self._push(request.made_by))
-        columns = (*_proofs(mapping), *_answer_paths(mapping))
+        key_field = layout.key_field(self._push(request.made_by))
+        columns = (*layout.proofs(mapping), *layout.answer_paths(mapping))
         query = soql.select(
             ("Id", "IsDeleted", _CHANGED, key_field, *columns),
             mapping.object,
@@ -490,13 +483,13 @@ class SalesforceAdapter(
     def _taken_back(
         self, mapping: Mapping, kind: Kind, row: dict[str, Any], key: str, name: str
     ) -> Receipt | None:
-        proven = _states(mapping, "withdrawn")
+        proven = layout.states(mapping, "withdrawn")
         if row.get("IsDeleted") is True or any(row.get(f) in vs for f, vs in proven.items()):
             return self._receipt(kind, mapping, [row], key, operation=name)
         return None
 
     def _in_time(self, mapping: Mapping, row: dict[str, Any], name: str) -> None:
-        for field, values in _states(mapping, "only_while").items():
+        for field, values in layout.states(mapping, "only_while").items():
             if row.get(field) not in values:
                 raise Rejected(
                     f"its {field} is {row.get(field)}; it can be taken back only while it is "
@@ -515,7 +508,7 @@ class SalesforceAdapter(
         """A new record under the key, or by the mapping's wish over the one that bears it."""
         values = mapping.write({**ours, "key": key})
         if mapping.binding.get("write", "create") == "upsert":
-            field = _key_field(mapping)
+            field = layout.key_field(mapping)
             values.pop(field, None)
             return self._client.upsert(mapping.object, field, key, values, operation=operation)
         return self._client.create(mapping.object, values, operation=operation)
@@ -559,7 +552,7 @@ class SalesforceAdapter(
     ) -> Receipt:
         """What "duplicate" means: ours was there already, or another record is in the way."""
         name = f"create_{operation}"
-        about_key = refusal.code == "DUPLICATE_VALUE" and refusal.field == _key_field(mapping)
+        about_key = refusal.code == "DUPLICATE_VALUE" and refusal.field == layout.key_field(mapping)
         try:
             found = self._by_key(operation, key, name)
         except Transient as error:
@@ -587,9 +580,9 @@ class SalesforceAdapter(
 
     def _by_key(self, operation: Operation, key: str, name: str) -> Receipt | None:
         mapping = self._push(operation)
-        field = _key_field(mapping)
+        field = layout.key_field(mapping)
         query = soql.select(
-            ("Id", "IsDeleted", field, *_answer_paths(mapping)),
+            ("Id", "IsDeleted", field, *layout.answer_paths(mapping)),
             mapping.object,
             soql.equal(field, key),
             order=("Id",),
@@ -672,14 +665,14 @@ class SalesforceAdapter(
         """The original order's row: what our own reading needs of it, and what is taken over."""
         name = "create_replacement_order"
         key = self._own_id(request.order, name, Kind.ORDER)
-        columns, below = _layout(self._connection.mappings.pull(Kind.ORDER))
+        columns, below = layout.selection(self._connection.mappings.pull(Kind.ORDER))
         priced = {"Id": None, "PricebookEntryId": None, "Product2.ProductCode": None}
         for child in below:
             if child.relationship == children:
                 priced |= dict.fromkeys(child.columns)
         below = [child for child in below if child.relationship != children]
         query = soql.select(
-            ("Id", "Pricebook2Id", *columns, *_taken_over(mapping)),
+            ("Id", "Pricebook2Id", *columns, *layout.taken_over(mapping)),
             mapping.object,
             soql.equal("Id", key),
             children=[*below, Children(children, tuple(priced))],
@@ -751,208 +744,16 @@ class SalesforceAdapter(
 
     def check(self) -> CheckReport:
         """Logs in, and compares the org's objects, fields and permissions with the mappings."""
-        try:
-            self._client.log_in()
-            left, most = self._client.requests_left()
-        except RemoteError as error:
-            return CheckReport(
-                findings=(
-                    Finding(
-                        name="login",
-                        ok=False,
-                        detail=error.message,
-                        remedy="Correct url, login, username or the secrets; or mend the network "
-                        "between here and Salesforce.",
-                    ),
-                )
-            )
-        findings = [
-            Finding(name="login", ok=True, detail=f"API {self._settings.api_version}"),
-            Finding(
-                name="API requests",
-                ok=left > most // 20,
-                detail=f"{left} of {most} left for today",
-                remedy="" if left > most // 20 else "Sync less often, or buy more requests.",
-            ),
-        ]
-        described: dict[str, dict[str, Any] | None] = {}
-        try:
-            for mapping in self._connection.mappings.mappings:
-                findings += self._check(mapping, described)
-        except RemoteError as error:
-            findings.append(Finding(name="describe", ok=False, detail=error.message))
-        return CheckReport(findings=tuple(findings))
-
-    def _check(
-        self, mapping: Mapping, described: dict[str, dict[str, Any] | None]
-    ) -> Iterator[Finding]:
-        name = f"{mapping.object} ({mapping.path.name})"
-        about = self._described(mapping.object, described)
-        if about is None or not about.get("queryable", True):
-            yield Finding(
-                name=name,
-                ok=False,
-                detail=f"the hub's user sees no object {mapping.object}",
-                remedy="Give the user's permission set read access to the object, or correct its "
-                "name in the mapping.",
-            )
-            return
-        missing = [path for path in _needed(mapping) if not self._resolve(path, about, described)]
-        yield Finding(
-            name=name,
-            ok=not missing,
-            detail="" if not missing else f"the hub's user does not see {', '.join(missing)}",
-            remedy=""
-            if not missing
-            else "Create the fields, give the permission set read access to them, or take their "
-            "lines out of the mapping.",
-        )
-        if mapping.pushes and mapping.canonical.startswith(_WITHDRAW):
-            yield self._check_withdrawal(mapping, about)
-        elif mapping.pushes:
-            yield from self._check_writes(mapping, about, described)
-
-    def _check_withdrawal(self, mapping: Mapping, about: dict[str, Any]) -> Finding:
-        fields = {field["name"]: field for field in about["fields"]}
-        locked = [
-            rule.key for rule in mapping.fields
-            if rule.key in fields and not fields[rule.key].get("updateable")
-        ]  # fmt: skip
-        deletes = mapping.binding.get("write") == "delete"
-        verb = "delete" if deletes else "change"
-        may = bool(about.get("updateable")) and (not deletes or bool(about.get("deletable")))
-        detail = (
-            f"the hub's user may not {verb} it"
-            if not may
-            else f"the hub's user may not write {', '.join(locked)}"
-        )
-        ok = may and not locked
-        return Finding(
-            name=f"{verb} {mapping.object}",
-            ok=ok,
-            detail="" if ok else detail,
-            remedy=""
-            if ok
-            else f"Give the user's permission set access to {verb} it, or take "
-            f"{mapping.path.name} away: then it is not taken back.",
-        )
-
-    def _check_writes(
-        self,
-        mapping: Mapping,
-        about: dict[str, Any],
-        described: dict[str, dict[str, Any] | None],
-    ) -> Iterator[Finding]:
-        name = f"create {mapping.object}"
-        lines = mapping.binding.get("lines")
-        child = str(lines.get("children")) if isinstance(lines, dict) else None
-        fields = {field["name"]: field for field in about["fields"]}
-        locked = [
-            rule.key
-            for rule in mapping.fields
-            if rule.key != child and rule.key in fields and not fields[rule.key].get("createable")
-        ]
-        may = bool(about.get("createable"))
-        ok = may and not locked
-        detail = (
-            "the hub's user may not create it"
-            if not may
-            else f"the hub's user may not write {', '.join(locked)}"
-        )
-        yield Finding(
-            name=name,
-            ok=ok,
-            detail="" if ok else detail,
-            remedy="" if ok else "Give the user's permission set create and edit access, or take "
-            "the lines out of the mapping.",
-        )  # fmt: skip
-        if mapping.canonical not in map(str, _NATIVE):
-            return
-        field = _key_field(mapping)
-        known = fields.get(field)
-        length = int(known.get("length") or 0) if known else 0
-        wrong = (
-            "does not exist or is hidden"
-            if known is None
-            else "is not an External ID"
-            if not known.get("externalId")
-            else "is not Unique"
-            if not known.get("unique")
-            else f"holds {length} characters"
-            if length < KEY_LENGTH
-            else ""
-        )
-        yield Finding(
-            name=f"key {mapping.object}.{field}",
-            ok=not wrong,
-            detail=f"the field {wrong}" if wrong else "unique external id",
-            remedy=""
-            if not wrong
-            else f"Make {field} a custom field of {_owns(mapping.object)}: Text({KEY_LENGTH}), "
-            "External ID, Unique; and let the hub's user read and edit it.",
-        )
+        return self._looking().check()
 
     def describe(self) -> Description:
         """The objects that the mappings use. Fields behind lookups and of children, as far as a
         mapping names them, are listed under their whole path."""
-        described: dict[str, dict[str, Any] | None] = {}
-        objects: list[ObjectInfo] = []
-        by_object: dict[str, list[Mapping]] = {}
-        for mapping in self._connection.mappings.mappings:
-            by_object.setdefault(mapping.object, []).append(mapping)
-        for name, mappings in by_object.items():
-            about = self._described(name, described)
-            if about is None:
-                continue
-            infos = [_info(field, field["name"]) for field in about["fields"]]
-            below = {c.get("relationshipName") for c in about.get("childRelationships") or ()}
-            paths = {path for mapping in mappings for path in _needed(mapping) if "." in path}
-            for path in sorted(paths):
-                field = self._resolve(path, about, described)
-                if field is None:
-                    continue
-                info = _info(field, path)
-                # A child's own fields are written with it; what a lookup leads to is not ours.
-                if path.count(".") > 1 or path.partition(".")[0] not in below:
-                    info = info.model_copy(update={"writable": False, "required": False})
-                infos.append(info)
-            objects.append(ObjectInfo(name=name, fields=tuple(infos)))
-        return Description(
-            system=SYSTEM, version=self._settings.api_version, objects=tuple(objects)
-        )
+        return self._looking().describe()
 
-    def _described(
-        self, sobject: str, described: dict[str, dict[str, Any] | None]
-    ) -> dict[str, Any] | None:
-        if sobject not in described:
-            described[sobject] = self._client.describe(sobject)
-        return described[sobject]
-
-    def _resolve(
-        self, path: str, about: dict[str, Any], described: dict[str, dict[str, Any] | None]
-    ) -> dict[str, Any] | None:
-        """The field's description behind a path of lookups and children; None if there is none."""
-        *steps, last = path.split(".")
-        here: dict[str, Any] | None = about
-        for step in steps:
-            assert here is not None
-            target = next(
-                (f["referenceTo"][0] for f in here["fields"]
-                 if f.get("relationshipName") == step and f.get("referenceTo")),
-                None,
-            ) or next(
-                (c["childSObject"] for c in here.get("childRelationships") or ()
-                 if c.get("relationshipName") == step),
-                None,
-            )  # fmt: skip
-            here = self._described(target, described) if target else None
-            if here is None:
-                return None
-        assert here is not None
-        children = here.get("childRelationships") or ()
-        if not steps and any(c.get("relationshipName") == last for c in children):
-            return {"name": last, "type": "children", "createable": True, "nillable": True}
-        return next((field for field in here["fields"] if field["name"] == last), None)
+    def _looking(self) -> Checking:
+        mappings = self._connection.mappings.mappings
+        return Checking(self._client, mappings, self._settings.api_version)
 
     # Rows and records.
 
@@ -968,7 +769,7 @@ class SalesforceAdapter(
         deleted: bool = False,
     ) -> list[dict[str, Any]]:
         """The rows of the mapping's object with all that the mapping reads."""
-        columns, children = _layout(mapping)
+        columns, children = layout.selection(mapping)
         query = soql.select(
             ("Id", *columns, *extra),
             mapping.object,
@@ -1039,33 +840,6 @@ class SalesforceAdapter(
         return Ref(connection=self._connection.name, kind=kind, id=key)
 
 
-def _layout(mapping: Mapping) -> tuple[list[str], list[Children]]:
-    """What a query must select: own columns and lookups, and the columns of each child."""
-    inside = {rule.sources[0].key: ["Id"] for rule in mapping.fields if rule.origin == "each"}
-    columns: list[str] = []
-    for path in mapping.remote_fields:
-        head, _, rest = path.partition(".")
-        if path in inside:
-            continue
-        if head in inside:
-            inside[head].append(rest)
-        else:
-            columns.append(path)
-    children = [Children(child, tuple(dict.fromkeys(paths))) for child, paths in inside.items()]
-    return columns, children
-
-
-def _search(mapping: Mapping) -> dict[str, tuple[str, ...]]:
-    """The binding's `search`: which fields a part of a clue is compared with."""
-    said = mapping.binding.get("search") or {}
-    if not isinstance(said, dict):
-        raise Permanent(f"{mapping.path.name}: search is a block of lists", system=SYSTEM)
-    return {
-        str(part): tuple(map(str, fields if isinstance(fields, list) else [fields]))
-        for part, fields in said.items()
-    }
-
-
 def _clauses(search: dict[str, tuple[str, ...]], clue: Clue) -> Iterator[Clause]:
     """One condition for each part of the clue that the org has a field for."""
 
@@ -1109,68 +883,8 @@ def _bears(record: Record, clue: Clue) -> bool:
     )
 
 
-def _needed(mapping: Mapping) -> list[str]:
-    """Every remote path that the mapping, or this adapter for it, touches."""
-    paths = [*mapping.remote_fields, *(f for fields in _search(mapping).values() for f in fields)]
-    if mapping.pushes:
-        for rule in mapping.fields:
-            inner = [f"{rule.key}.{line.key}" for line in rule.fields]
-            paths += inner if rule.origin == "each" else [rule.key]
-        paths += _answer_paths(mapping)
-        paths += _taken_over(mapping)
-        paths += _proofs(mapping)
-    return list(dict.fromkeys(paths))
-
-
-def _answer_paths(mapping: Mapping) -> list[str]:
-    return [path.key for rule in mapping.file.answer for path in rule.read_paths()]
-
-
-def _taken_over(mapping: Mapping) -> list[str]:
-    """The original order's own fields that a mapping reads as `original.<field>`."""
-    read = (path.key for rule in mapping.fields for path in rule.read_paths())
-    return [key.removeprefix("original.") for key in read if key.startswith("original.")]
-
-
-def _key_field(mapping: Mapping) -> str:
-    assert mapping.idempotency is not None
-    return mapping.idempotency.field
-
-
 def _kind_of(operation: Operation) -> Kind:
     return _KINDS[operation]
-
-
-def _owns(sobject: str) -> str:
-    """The object that an administrator makes custom fields on: events and tasks share theirs."""
-    return "Activity" if sobject in ("Event", "Task") else sobject
-
-
-def _withdrawing(made_by: Operation) -> str:
-    """What the mapping is called that takes back what an operation made."""
-    return f"{_WITHDRAW}{made_by}"
-
-
-def _states(mapping: Mapping, name: str) -> dict[str, list[Any]]:
-    """A binding's field → values block, such as `withdrawn: {Status: [Cancelled]}`."""
-    said = mapping.binding.get(name) or {}
-    if not isinstance(said, dict):
-        raise Permanent(f"{mapping.path.name}: {name} is a block of lists", system=SYSTEM)
-    return {
-        str(field): values if isinstance(values, list) else [values]
-        for field, values in said.items()
-    }
-
-
-def _proofs(mapping: Mapping) -> list[str]:
-    """The fields that say whether a record is taken back, or can be."""
-    fields = [*_states(mapping, "withdrawn"), *_states(mapping, "only_while")]
-    until = mapping.binding.get("until")
-    return [*fields, str(until)] if until else fields
-
-
-def _reads(mapping: Mapping, key: str) -> bool:
-    return any(path.key == key for rule in mapping.fields for path in rule.read_paths())
 
 
 def _sku_of(row: dict[str, Any]) -> str | None:
@@ -1207,27 +921,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Decimal) else value
-
-
-def _info(field: dict[str, Any], name: str) -> FieldInfo:
-    """A field's description in our words."""
-    required = (
-        not field.get("nillable", True)
-        and bool(field.get("createable"))
-        and not field.get("defaultedOnCreate")
-    )
-    values = tuple(
-        str(value["value"])
-        for value in field.get("picklistValues") or ()
-        if isinstance(value, dict) and value.get("active", True) and value.get("value") is not None
-    )
-    return FieldInfo(
-        name=name,
-        type=str(field.get("type") or "string"),
-        label=str(field.get("label") or ""),
-        required=required,
-        writable=bool(field.get("createable")) or bool(field.get("updateable")),
-        max_length=int(field.get("length") or 0) or None,
-        values=values,
-        unique=bool(field.get("unique")) or field.get("type") == "id",
-    )

@@ -7,11 +7,9 @@ in here: names of operations and fields stand in the bindings and the mapping fi
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -23,8 +21,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from adapters.soap import fit, grammar
 from adapters.soap.answers import Tree, collect, present, text
 from adapters.soap.arguments import Unquotable, argument_values
-from adapters.soap.bindings import Bindings, Call, EffectRule, Lookup, Paging, Write
+from adapters.soap.bindings import Bindings, Call, EffectRule, Lookup, Write
 from adapters.soap.client import AlreadyDone, Answer, Client, matches
+from adapters.soap.paging import Part, Position, Window, number
 from adapters.soap.settings import Secrets, SoapSettings
 from adapters.soap.wsdl import Documents, Library
 from middleware.contract.actions import (
@@ -349,10 +348,10 @@ class SoapAdapter(Adapter, LintsOwnFiles):
         )
 
     def _parts(
-        self, call: Call, scope: Mapping[str, Any], position: _Position | None = None
-    ) -> Iterator[_Part]:
+        self, call: Call, scope: Mapping[str, Any], position: Position | None = None
+    ) -> Iterator[Part]:
         """An answer in all its parts, from a position on; one part where there is no paging."""
-        at = position or _Position.start(call.paging)
+        at = position or Position.start(call.paging)
         for _ in range(_MOST_PARTS):
             part = self._part(call, scope, at)
             yield part
@@ -368,7 +367,7 @@ class SoapAdapter(Adapter, LintsOwnFiles):
             code="paging",
         )
 
-    def _part(self, call: Call, scope: Mapping[str, Any], at: _Position) -> _Part:
+    def _part(self, call: Call, scope: Mapping[str, Any], at: Position) -> Part:
         paging = call.paging
         asked, result = call, call.result
         if paging is not None and paging.more is not None and not at.first:
@@ -378,7 +377,7 @@ class SoapAdapter(Adapter, LintsOwnFiles):
         rows = collect(answer.body, result)
         kept = [row for row in rows if matches(row, call.only)] if call.only else rows
         following = None if paging is None else at.after(paging, answer.body, len(rows))
-        return _Part(kept, answer, following, len(rows))
+        return Part(kept, answer, following, len(rows))
 
     def _record(self, kind: Kind, row: Tree, call: Call) -> Record:
         """The canonical record of a row; raises MappingError."""
@@ -677,8 +676,8 @@ class _ListsChanges(SoapAdapter, ListsChanges, MapsAgain):
                 operation="changed_since",
             )
         call = changes.call
-        window = self._window(cursor) or _Window(None, datetime.now(UTC), None)
-        at = window.position or _Position.start(call.paging)
+        window = self._window(cursor) or Window(None, datetime.now(UTC), None)
+        at = window.position or Position.start(call.paging)
         scope = {"since": window.since, "until": window.until, "limit": limit}
         part = self._part(call, scope, at)
         if window.position is None:
@@ -689,19 +688,19 @@ class _ListsChanges(SoapAdapter, ListsChanges, MapsAgain):
         ends = window.ends or window.until
         following = part.next
         counted = call.paging.total if call.paging is not None and at.total is not None else ""
-        if counted and _number(part.answer.body, counted) != at.total:
+        if counted and number(part.answer.body, counted) != at.total:
             # Rows left the window while we read it, and others moved up: from the top.
-            following = _Position.start(call.paging)
+            following = Position.start(call.paging)
         rows = _after(part.rows, call.id, window.after)
         chosen = rows[:limit]
         if len(rows) > limit:
             # The rest of this part is asked for again, from the last row that was handed out.
             last = text(chosen[-1], call.id) or f"#{len(part.rows) - len(rows) + limit}"
-            onward = _Window(window.since, window.until, at, ends, last)
+            onward = Window(window.since, window.until, at, ends, last)
         elif following is None:
-            onward = _Window(ends - changes.overlap, None, None)
+            onward = Window(ends - changes.overlap, None, None)
         else:
-            onward = _Window(window.since, window.until, following, ends)
+            onward = Window(window.since, window.until, following, ends)
         more = onward.position is not None
         gone = collect(part.answer.body, changes.deleted) if changes.deleted else []
         records, quarantined = self._sorted_out(kind, call, chosen)
@@ -746,11 +745,11 @@ class _ListsChanges(SoapAdapter, ListsChanges, MapsAgain):
                 )
         return records, quarantined
 
-    def _window(self, cursor: str | None) -> _Window | None:
+    def _window(self, cursor: str | None) -> Window | None:
         if cursor is None:
             return None
         try:
-            return _Window.read(cursor)
+            return Window.read(cursor)
         except (ValueError, KeyError, TypeError, AttributeError):
             pass
         raise Rejected(
@@ -937,108 +936,6 @@ def _invalid(issues: Iterable[object]) -> ValidationError:
     )
 
 
-# --- positions in answers that come in parts ------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """Which part comes next."""
-
-    first: bool
-    page: int
-    offset: int
-    token: str | None = None
-    total: int | None = None
-
-    @classmethod
-    def start(cls, paging: Paging | None) -> _Position:
-        return cls(True, paging.start if paging is not None else 1, 0)
-
-    def after(self, paging: Paging, body: Tree, rows: int) -> _Position | None:
-        """The part after one with this many rows, or None if it was the last."""
-        total = _number(body, paging.total)
-        token = text(body, paging.next) if paging.next else None
-        if paging.done and (text(body, paging.done) or "").lower() in ("true", "1", "yes"):
-            return None
-        pages = _number(body, paging.pages)
-        if pages is not None and self.page - paging.start + 1 >= pages:
-            return None
-        page = self.page + 1
-        if paging.style == "token":
-            if token is None:
-                return None
-        elif paging.next:
-            if token is None or not token.isdecimal():
-                return None
-            page = int(token)
-        elif rows == 0 or rows < paging.size:
-            return None
-        read = self.offset + rows
-        if total is not None and paging.style != "token" and read >= total:
-            return None
-        return _Position(False, page, read, token, total)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    rows: list[Tree]
-    answer: Answer
-    next: _Position | None
-    seen: int
-    """How many rows there were, with those that `only` passes over."""
-
-
-class _Window:
-    """A stretch of time that is being read; a cursor is one in text."""
-
-    def __init__(
-        self,
-        since: datetime | None,
-        until: datetime | None,
-        position: _Position | None,
-        ends: datetime | None = None,
-        after: str | None = None,
-    ) -> None:
-        self.since = since
-        self.until = until or datetime.now(UTC)
-        self.position = position
-        self.ends = ends
-        self.after = after
-        """The last row of this part that was handed out."""
-
-    def written(self) -> str:
-        if self.position is None:
-            return json.dumps({"since": self.since.isoformat() if self.since else None})
-        at = self.position
-        return json.dumps(
-            {
-                "since": self.since.isoformat() if self.since else None,
-                "until": self.until.isoformat(),
-                "ends": (self.ends or self.until).isoformat(),
-                "at": [at.first, at.page, at.offset, at.token, at.total],
-                "after": self.after,
-            }
-        )
-
-    @classmethod
-    def read(cls, cursor: str) -> _Window:
-        """What `written` wrote; raises ValueError, KeyError or TypeError for anything else."""
-        data = json.loads(cursor)
-        since = _aware(data["since"]) if data["since"] is not None else None
-        if "at" not in data:
-            return cls(since, None, None)
-        first, page, offset, token, total = data["at"]
-        position = _Position(bool(first), int(page), int(offset), token, total)
-        return cls(since, _aware(data["until"]), position, _aware(data["ends"]), data.get("after"))
-
-
-def _aware(value: str) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError("a cursor's moments have a time zone")
-    return moment
-
-
 # --- small parts ----------------------------------------------------------------------------------
 
 
@@ -1126,11 +1023,6 @@ def _masked(value: Any, secret: set[tuple[str, ...]], above: tuple[str, ...] = (
     if value is not None and any(above[: len(path)] == path for path in secret):
         return "•••"
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _number(body: Tree, path: str) -> int | None:
-    stated = text(body, path) if path else None
-    return int(stated) if stated is not None and stated.isdecimal() else None
 
 
 def _text(value: Any) -> str | None:

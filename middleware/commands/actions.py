@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,9 @@ commands = typer.Typer(
 )
 
 ActionArgument = Annotated[str, typer.Argument(help="The action's id, act_….")]
+RoleOption = Annotated[
+    str | None, typer.Option("--role", help="The role that the policy asks for.")
+]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why, for the record.")]
 
 
@@ -78,15 +82,12 @@ def approve_action(
     action_id: ActionArgument,
     config: ConfigOption = None,
     *,
-    role: Annotated[str | None, typer.Option(help="The role that the policy asks for.")] = None,
+    role: RoleOption = None,
     reason: ReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Approve an action that awaits it."""
-    with opened(config) as application:
-        asker = replace(me(), role=role)
-        correct.approve(application.hub, action_id, asker, grant=True, reason=reason)
-        tell(application.hub, action_id, as_json=as_json)
+    _decide(action_id, config, role, reason, grant=True, as_json=as_json)
 
 
 @commands.command("reject")
@@ -94,14 +95,26 @@ def reject_action(
     action_id: ActionArgument,
     config: ConfigOption = None,
     *,
-    role: Annotated[str | None, typer.Option(help="The role that the policy asks for.")] = None,
+    role: RoleOption = None,
     reason: ReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Reject an action that awaits approval."""
+    _decide(action_id, config, role, reason, grant=False, as_json=as_json)
+
+
+def _decide(
+    action_id: str,
+    config: Path | None,
+    role: str | None,
+    reason: str | None,
+    *,
+    grant: bool,
+    as_json: bool,
+) -> None:
     with opened(config) as application:
         asker = replace(me(), role=role)
-        correct.approve(application.hub, action_id, asker, grant=False, reason=reason)
+        correct.approve(application.hub, action_id, asker, grant=grant, reason=reason)
         tell(application.hub, action_id, as_json=as_json)
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
@@ -85,16 +86,26 @@ class Limits(Frozen):
     max_bytes: Annotated[int, Field(gt=0)] = 16 * 1024**2
 
 
-def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
+def tls_context(ca_file: str | Path | None = None, *, timed: bool = False) -> ssl.SSLContext:
     """Verify servers against `ca_file`, or without one against the public authorities (certifi).
 
     Nothing of the environment (SSL_CERT_FILE, REQUESTS_CA_BUNDLE, SSLKEYLOGFILE) has a say, which
     is why this is not `ssl.create_default_context`. Raises FileNotFoundError or ssl.SSLError if
-    the file holds no certificates.
+    the file holds no certificates. Reading all the public authorities takes longer than a call, so
+    whoever trusts the same file, as it is now, shares a context: do not change it.
     """
+    path = Path(ca_file or certifi.where())
+    now = path.stat()
+    return _context(path, (now.st_mtime_ns, now.st_size), timed)
+
+
+@lru_cache(maxsize=64)
+def _context(path: Path, _changed: tuple[int, int], timed: bool) -> ssl.SSLContext:  # noqa: FBT001
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=ca_file or certifi.where())
+    context.load_verify_locations(cafile=path)
+    if timed:
+        context.sslsocket_class = _TLSSocket
     return context
 
 
@@ -304,8 +315,7 @@ def session(
     answer beyond the limit `wire.AnswerTooLarge`. With `on_premise=False` it connects to public
     addresses only. Threads may share it.
     """
-    context = tls_context(ca_file)
-    context.sslsocket_class = _TLSSocket
+    context = tls_context(ca_file, timed=True)
     return _Session(limits, context, on_premise=on_premise)
 
 

@@ -95,7 +95,7 @@ class Reading:
 
 def _announce(hub: Hub, action_id: str, number: int) -> Sending | Reading | None:
     """Commit the intent to send the next step; None when this pass has nothing more to do."""
-    with hub.database.begin() as uow:
+    with hub.database.begin() as uow, uow.written_at_the_end():
         action = uow.actions.get(action_id, lock=True)
         if action is None or action.pass_no != number or ActionState(action.state).ended:
             return None
@@ -323,7 +323,7 @@ def _settle(
     Raises StaleStepError when another pass took the step over; it finds what we did by its key.
     """
     now = hub.clock()
-    with hub.database.begin() as uow:
+    with hub.database.begin() as uow, uow.written_at_the_end():
         action, steps, step = _mine(uow, action_id, number, sending.step_id)
         _note_down(uow, action, step, sent, now)
         if isinstance(sent.outcome, Receipt):
@@ -421,6 +421,7 @@ def _count(
     """
     if step.receipt is None:
         return
+    uow.session.flush()
     made = {str(Ref.model_validate(step.receipt["ref"]))} | {
         entry.detail["ref"]
         for entry in uow.audit.about(action.id)

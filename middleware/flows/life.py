@@ -61,11 +61,19 @@ def finish(
     if state is not None:
         if state in (ActionState.REFUSED, ActionState.PARTIAL):
             cancel_steps(uow, action)
-        end(hub, uow, action, state, now)
+        end(hub, uow, action, state, now, steps)
     return state
 
 
-def end(hub: Hub, uow: UnitOfWork, action: ActionRow, state: ActionState, now: datetime) -> None:
+def end(
+    hub: Hub,
+    uow: UnitOfWork,
+    action: ActionRow,
+    state: ActionState,
+    now: datetime,
+    steps: Sequence[ActionStepRow] | None = None,
+) -> None:
+    """End an action in a state, tell of it, and wake who waited for it. Steps as in `finish`."""
     action.state = state.value
     action.due_at = None
     changed(action, now)
@@ -73,7 +81,7 @@ def end(hub: Hub, uow: UnitOfWork, action: ActionRow, state: ActionState, now: d
         uow.actions.release(action.id, at=now)
     if action.undoes is not None:
         _end_undo(hub, uow, action, state, now)
-    tell(hub, uow, f"action.{state.value}", action, now)
+    tell(hub, uow, f"action.{state.value}", action, now, steps)
     if state in TOLD_IN_A_NOTE and Wanted.model_validate(action.request).note is not None:
         name = f"correct.story:{action.id}:{action.version}"
         hub.engine.enqueue(uow, "correct.story", action.id, state.value, name=name)
@@ -130,8 +138,17 @@ def changed(action: ActionRow, now: datetime) -> None:
     action.version += 1
 
 
-def tell(hub: Hub, uow: UnitOfWork, type_: str, action: ActionRow, now: datetime) -> None:
-    deliver.tell(hub, uow, type_, subject=action.id, data=summary(uow, action), at=now)
+def tell(
+    hub: Hub,
+    uow: UnitOfWork,
+    type_: str,
+    action: ActionRow,
+    now: datetime,
+    steps: Sequence[ActionStepRow] | None = None,
+) -> None:
+    if steps is None:
+        steps = uow.actions.steps_of(action.id)
+    deliver.tell(hub, uow, type_, subject=action.id, data=summary(action, steps), at=now)
 
 
 TOLD_IN_A_NOTE = frozenset(
@@ -146,7 +163,7 @@ TOLD_IN_A_NOTE = frozenset(
 """How an action may end without its own note: the conversation gets one that says so."""
 
 
-def summary(uow: UnitOfWork, action: ActionRow) -> dict[str, Any]:
+def summary(action: ActionRow, steps: Sequence[ActionStepRow]) -> dict[str, Any]:
     """An action in an event: ids, states and numbers, nobody's name."""
     return {
         "id": action.id,
@@ -165,6 +182,6 @@ def summary(uow: UnitOfWork, action: ActionRow) -> dict[str, Any]:
                 "key": step.key,
                 "number": (step.receipt or {}).get("number"),
             }
-            for step in uow.actions.steps_of(action.id)
+            for step in steps
         ],
     }

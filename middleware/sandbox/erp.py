@@ -62,11 +62,17 @@ with warnings.catch_warnings():
         Integer,
         Service,
         Unicode,
+        const,
         rpc,
     )
     from spyne import Decimal as Numeric
     from spyne.protocol.soap import Soap11, Soap12
     from spyne.server.wsgi import WsgiApplication
+
+
+# It would collect garbage once a second, in the middle of an answer: seconds of everybody's time in
+# a process that holds much, such as a hub beside the sandbox, or a run of tests.
+const.MIN_GC_INTERVAL = float("inf")
 
 
 def _teach_importer() -> None:

@@ -21,6 +21,43 @@ class StaleStepError(Exception):
 
 
 _STEPS: sa.Table = cast("Any", ActionStepRow).__table__
+_ACTIONS: sa.Table = cast("Any", ActionRow).__table__
+# Statements that every step of every action runs are made once: making one costs as much as
+# running it.
+_LOCKED = (
+    select(ActionRow)
+    .where(ActionRow.id == sa.bindparam("id"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+_MOVED = _STEPS.update().where(
+    _STEPS.c.id == sa.bindparam("seen_id"), _STEPS.c.version == sa.bindparam("seen_version")
+)
+_ALIVE = ("queued", "running", "waiting")
+_BEFORE = (
+    sa.select(_ACTIONS.c.id)
+    .join(_STEPS, _STEPS.c.action_id == _ACTIONS.c.id)
+    .where(
+        _ACTIONS.c.customer == sa.bindparam("customer"),
+        _ACTIONS.c.id < sa.bindparam("action"),
+        _ACTIONS.c.state.in_(_ALIVE),
+        _STEPS.c.connection == sa.bindparam("connection"),
+        _STEPS.c.state.in_(("planned", "sending", "waiting")),
+    )
+    .limit(1)
+)
+_HELD_UP = (
+    select(ActionRow)
+    .where(
+        ActionRow.customer == sa.bindparam("customer"),
+        col(ActionRow.id) > sa.bindparam("action"),
+        ActionRow.state == "queued",
+        col(ActionRow.pass_no) > 0,
+    )
+    .order_by(ActionRow.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
 _STEPS_OF = (
     select(ActionStepRow)
     .where(ActionStepRow.action_id == sa.bindparam("id"))
@@ -45,7 +82,9 @@ class Actions:
         self._session.flush()
 
     def get(self, action_id: str, *, lock: bool = False) -> ActionRow | None:
-        return self._session.get(ActionRow, action_id, with_for_update=lock or None)
+        if lock:
+            return self._session.exec(_LOCKED, params={"id": action_id}).one_or_none()
+        return self._session.get(ActionRow, action_id)
 
     def steps_of(self, action_id: str) -> list[ActionStepRow]:
         return list(self._session.exec(_STEPS_OF, params={"id": action_id}))
@@ -68,9 +107,7 @@ class Actions:
         seen = step.version
         changes["version"] = seen + 1
         result = self._session.connection().execute(
-            _STEPS.update()
-            .where(_STEPS.c.id == step.id, _STEPS.c.version == seen)
-            .values(**changes)
+            _MOVED, {"seen_id": step.id, "seen_version": seen, **changes}
         )
         if result.rowcount != 1:
             raise StaleStepError(step.id)
@@ -110,7 +147,7 @@ class Actions:
         query = (
             select(ActionRow)
             .where(
-                col(ActionRow.state).in_(("queued", "running", "waiting")),
+                col(ActionRow.state).in_(_ALIVE),
                 col(ActionRow.due_at) < before,
             )
             .order_by(col(ActionRow.due_at))
@@ -122,36 +159,16 @@ class Actions:
         """An earlier action of the same customer that still has to do with this connection."""
         if action.customer is None:
             return None
-        return self._session.exec(
-            select(ActionRow.id)
-            .join(ActionStepRow, col(ActionStepRow.action_id) == col(ActionRow.id))
-            .where(
-                ActionRow.customer == action.customer,
-                col(ActionRow.id) < action.id,
-                col(ActionRow.state).in_(("queued", "running", "waiting")),
-                ActionStepRow.connection == connection,
-                col(ActionStepRow.state).in_(("planned", "sending", "waiting")),
-            )
-            .limit(1)
-        ).first()
+        asked = {"customer": action.customer, "action": action.id, "connection": connection}
+        found: str | None = self._session.connection().execute(_BEFORE, asked).scalar()
+        return found
 
     def held_up_by(self, action: ActionRow) -> list[ActionRow]:
         """The later actions of the same customer that may have waited for this one, locked."""
         if action.customer is None:
             return []
-        query = (
-            select(ActionRow)
-            .where(
-                ActionRow.customer == action.customer,
-                col(ActionRow.id) > action.id,
-                ActionRow.state == "queued",
-                col(ActionRow.pass_no) > 0,
-            )
-            .order_by(ActionRow.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        return list(self._session.exec(query))
+        asked = {"customer": action.customer, "action": action.id}
+        return list(self._session.exec(_HELD_UP, params=asked))
 
     def awaiting_approval(self, *, expired_by: datetime, limit: int) -> list[ActionRow]:
         """Actions that nobody approved in time."""

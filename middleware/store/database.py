@@ -6,7 +6,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,13 @@ class UnitOfWork:
         self.people = People(session)
         self.policies = Policies(session)
         self.records = Records(session)
+
+    def written_at_the_end(self) -> AbstractContextManager[object]:
+        """Write what changed when the transaction ends, and not before each query on the way.
+
+        For those whose queries do not look for what they themselves have changed.
+        """
+        return self.session.no_autoflush
 
 
 class Database:

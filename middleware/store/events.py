@@ -12,6 +12,9 @@ from middleware.domain.ids import new_id
 from middleware.store.tables import DeliveryRow, EndpointRow, EventRow
 
 _ORDER_LOCK = 0x616D656E6473
+_ENDPOINTS = (
+    select(EndpointRow).where(col(EndpointRow.deleted_at).is_(None)).order_by(col(EndpointRow.name))
+)
 
 
 class Events:
@@ -32,7 +35,6 @@ class Events:
             )
         event = EventRow(id=new_id("msg"), type=type_, subject=subject, data=data, at=at)
         self._session.add(event)
-        self._session.flush()
         owed = [
             DeliveryRow(
                 id=new_id("dlv"),
@@ -45,8 +47,10 @@ class Events:
             for endpoint in self.endpoints()
             if endpoint.enabled and wanted(endpoint.types, type_)
         ]
-        self._session.add_all(owed)
-        self._session.flush()
+        if owed:
+            self._session.flush()  # an event comes before its deliveries
+            self._session.add_all(owed)
+            self._session.flush()
         return owed
 
     def since(
@@ -64,8 +68,7 @@ class Events:
         return self._session.exec(select(EventRow).where(EventRow.id == event_id)).one_or_none()
 
     def endpoints(self) -> list[EndpointRow]:
-        query = select(EndpointRow).where(col(EndpointRow.deleted_at).is_(None))
-        return list(self._session.exec(query.order_by(EndpointRow.name)))
+        return list(self._session.exec(_ENDPOINTS))
 
     def endpoint(self, name: str) -> EndpointRow | None:
         return self._session.get(EndpointRow, name)

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -43,7 +45,7 @@ from tests.chaos.client import (
     states,
     wait_for_all,
 )
-from tests.chaos.hubs import Hub, Killer, Times, prepare, until, write_settings
+from tests.chaos.hubs import ROOT, Hub, Killer, Times, prepare, until, write_settings
 from tests.chaos.remotes import GONE, SCARCE, Remotes
 
 WRITES = {
@@ -454,6 +456,25 @@ def _wanted(asked: argparse.Namespace, seed: int) -> Iterator[Wanted]:
         )
 
 
+STORIES, LONG = 150, 50
+"""How many stories of the state machine a full run tells, and of how many steps each."""
+
+
+def machine() -> list[str]:
+    """Let the state machine look for what no schedule of ours thought of; what it found broken."""
+    say(f"the state machine, {STORIES} stories of {LONG} steps")
+    longer = {"AMENDS_MACHINE_EXAMPLES": str(STORIES), "AMENDS_MACHINE_STEPS": str(LONG)}
+    command = ["-m", "pytest", "-q", "-n", "2", "tests/flows/test_machine.py", "--timeout", "7200"]
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | longer,
+        stdout=sys.stderr,
+        check=False,
+    )
+    return [] if ended.returncode == 0 else ["the state machine failed; its story is above"]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos.run", description=__doc__)
     parser.add_argument("--db", choices=[*databases.BOTH, "both"], default="both")
@@ -469,6 +490,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = asked.seed if asked.seed is not None else random.randrange(1_000_000)
     runs = [run(wanted) for wanted in _wanted(asked, seed)]
     figures = total(runs) | {"seed": seed}
+    if asked.erp == "both" and not asked.short:
+        figures["promises_broken"] += machine()
     print(json.dumps(figures) if asked.json else json.dumps(figures, indent=2), flush=True)
     return 1 if figures["promises_broken"] else 0
 

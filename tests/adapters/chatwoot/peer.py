@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ _FAULTS = {
     Fault.MALFORMED: "garbage_after",
     Fault.UNAUTHORISED: "masked:unauthorised",
 }
+
+
+@cache
+def _mappings() -> MappingSet:
+    return MappingSet.load(ROOT / "mappings" / "chatwoot")
 
 
 class DeskPeer(Peer):
@@ -69,7 +75,7 @@ class DeskPeer(Peer):
                 **settings,
             },
             secrets={"token": SecretStr(TOKEN)},
-            mappings=MappingSet.load(ROOT / "mappings" / "chatwoot"),
+            mappings=_mappings(),
         )
 
     def request(self, text: str = "Replacement SO-10044 is on its way.") -> NoteRequest:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,11 @@ _BEARS = {
 }
 
 
+@cache
+def _mappings() -> MappingSet:
+    return MappingSet.load(ROOT / "mappings" / "salesforce")
+
+
 class CrmPeer(Peer):
     """Salesforce's wire, served by the sandbox over TLS."""
 
@@ -98,7 +104,7 @@ class CrmPeer(Peer):
                 "consumer_key": SecretStr(CLIENT_ID),
                 "consumer_secret": SecretStr(CLIENT_SECRET),
             },
-            mappings=MappingSet.load(ROOT / "mappings" / "salesforce"),
+            mappings=_mappings(),
         )
 
     def ref(self, kind: Kind, key: str) -> Ref:

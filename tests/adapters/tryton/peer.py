@@ -134,6 +134,11 @@ class Rpc:
         self._http.close()
 
 
+@cache
+def _mappings() -> MappingSet:
+    return MappingSet.load(ROOT / "mappings" / "tryton")
+
+
 class TrytonPeer(Peer):
     """Tryton, its database to look into, and what it takes to break the way to it."""
 
@@ -176,7 +181,7 @@ class TrytonPeer(Peer):
                 **settings,
             },
             secrets={"password": SecretStr(INTEGRATION.password)},
-            mappings=MappingSet.load(ROOT / "mappings" / "tryton"),
+            mappings=_mappings(),
         )
 
     def ref(self, kind: Kind, id_: int) -> Ref:
