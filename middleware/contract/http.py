@@ -100,7 +100,7 @@ def tls_context(ca_file: str | Path | None = None, *, timed: bool = False) -> ss
 
 
 @lru_cache(maxsize=64)
-def _context(path: Path, _changed: tuple[int, int], timed: bool) -> ssl.SSLContext:  # noqa: FBT001
+def _context(path: Path, _changed: tuple[int, int], timed: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=path)
