@@ -96,7 +96,10 @@ class Line:
         method, path, _ = first.split(" ", 2)
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in rest)}
         while len(body) < int(headers.get("content-length", 0)):
-            body += sock.recv(65536)
+            more = sock.recv(65536)
+            if not more:
+                return None
+            body += more
         request = Request(method, path, headers, body)
         self.applied.append(request)
         return request
