@@ -11,8 +11,15 @@ from pydantic import BaseModel
 from adapters.chatwoot.client import SYSTEM, Wire
 from adapters.chatwoot.settings import MOST_CHARACTERS, ChatwootSettings, Secrets
 from adapters.chatwoot.text import key_of, marker, shortened
-from middleware.contract.actions import NoteRequest, Operation, Receipt
-from middleware.contract.canonical import Contact, Kind, Ref
+from middleware.contract.actions import (
+    PREVIEW_KEY,
+    Effect,
+    NoteRequest,
+    Operation,
+    Preview,
+    Receipt,
+)
+from middleware.contract.canonical import Contact, Frozen, Kind, Ref
 from middleware.contract.capabilities import (
     Adapter,
     CheckReport,
@@ -24,6 +31,7 @@ from middleware.contract.capabilities import (
     FindsContacts,
     KeyTraits,
     ObjectInfo,
+    PreviewsActions,
     WritesNotes,
 )
 from middleware.contract.errors import (
@@ -36,6 +44,7 @@ from middleware.contract.errors import (
     Transient,
 )
 from middleware.contract.mapping import AnswerUnreadable, Mapping, MappingError, to_record
+from middleware.contract.mapping.preview import masked
 
 _SEARCH_PAGES = 20
 """Pages of a contact search that are read for one term. An address or a number fills one."""
@@ -52,7 +61,7 @@ _MAY_WRITE = frozenset(
 """Permissions of an account user that let them write in conversations (app/models/custom_role)."""
 
 
-class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
+class ChatwootAdapter(Adapter, FindsContacts, WritesNotes, PreviewsActions):
     """Speaks Chatwoot's application API as a user of one account."""
 
     system: ClassVar[str] = SYSTEM
@@ -90,8 +99,30 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
             )
         return KeyTraits(native=False, settle=self._settings.settle)
 
+    def preview(self, operation: Operation, request: Frozen) -> Preview:
+        """The message that would be written; Chatwoot itself simulates nothing."""
+        if not isinstance(request, NoteRequest):
+            raise NotOffered(f"Chatwoot takes no {operation}", system=SYSTEM, operation="preview")
+        conversation = self._conversation(request, "preview")
+        self._wire.get(f"{self._account}/conversations/{conversation}", {}, operation="preview")
+        mapping, body = self._body(request, PREVIEW_KEY, "preview")
+        effect = Effect(what=f"write a private note on conversation {conversation}")
+        return Preview(effects=(effect,), payload=masked(mapping, body))
+
     def create_note(self, request: NoteRequest, *, key: str) -> Receipt:
         conversation = self._conversation(request, "create_note")
+        mapping, body = self._body(request, key, "create_note")
+        answer = self._wire.post(
+            f"{self._account}/conversations/{conversation}/messages",
+            body,
+            operation="create_note",
+        )
+        return self._receipt(mapping.read_answer(answer), conversation, key, existed=False)
+
+    def _body(
+        self, request: NoteRequest, key: str, operation: str
+    ) -> tuple[Mapping, dict[str, Any]]:
+        """The mapping and the message that it makes of a note, which must end with the key."""
         mapping = self._connection.mappings.push("note")
         room = self._settings.longest_note - len(marker(key)) - 2
         ours = request.model_dump(mode="python") | {
@@ -104,14 +135,9 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes):
                 f"{mapping.path.name} does not put {marker('{key}')} at the end of the field that "
                 "its idempotency names; without it a note could not be found again",
                 system=SYSTEM,
-                operation="create_note",
+                operation=operation,
             )
-        answer = self._wire.post(
-            f"{self._account}/conversations/{conversation}/messages",
-            body,
-            operation="create_note",
-        )
-        return self._receipt(mapping.read_answer(answer), conversation, key, existed=False)
+        return mapping, body
 
     def find_note(self, request: NoteRequest, *, key: str) -> Receipt | None:
         """The private message of the conversation that ends with the key's marker.

@@ -22,10 +22,13 @@ from adapters.salesforce.settings import Configured, SalesforceSettings, Secrets
 from adapters.salesforce.soql import Children, Clause
 from adapters.salesforce.text import ends_with_marker, marker, shortened
 from middleware.contract.actions import (
+    PREVIEW_KEY,
     CallBackRequest,
     CaseRequest,
+    Effect,
     NoteRequest,
     Operation,
+    Preview,
     Receipt,
     ReplacementOrderRequest,
     WithdrawalRequest,
@@ -44,6 +47,7 @@ from middleware.contract.capabilities import (
     ListsChanges,
     OpensCases,
     Page,
+    PreviewsActions,
     Quarantined,
     ReadsOrders,
     ReadsRecords,
@@ -62,12 +66,14 @@ from middleware.contract.errors import (
     Transient,
 )
 from middleware.contract.mapping import AnswerUnreadable, Mapping, MappingError, to_record
+from middleware.contract.mapping.preview import masked
 
 _KINDS = {
     Operation.CASE: Kind.CASE,
     Operation.CALL_BACK: Kind.TASK,
     Operation.REPLACEMENT_ORDER: Kind.ORDER,
 }
+_OBJECTS = {Kind.CONTACT: "Contact", Kind.ACCOUNT: "Account", Kind.CASE: "Case"}
 _CHANGED = "LastModifiedDate"
 _LONGEST_BECAUSE = 255
 _LONGEST_COMMENT = 4000
@@ -87,6 +93,7 @@ class SalesforceAdapter(
     SchedulesCallBacks,
     WritesNotes,
     WithdrawsActions,
+    PreviewsActions,
 ):
     """Speaks Salesforce's REST API as one user of one org."""
 
@@ -310,6 +317,54 @@ class SalesforceAdapter(
             return KeyTraits(native=False, settle=self._settings.settle)
         return KeyTraits(native=True)
 
+    def preview(self, operation: Operation, request: Frozen) -> Preview:
+        """What would be written, by the mapping: Salesforce itself simulates nothing."""
+        name = "preview"
+        self._are_there(request, name)
+        lines: dict[str, list[dict[str, Any]]] = {}
+        match request:
+            case ReplacementOrderRequest():
+                mapping = self._push(operation)
+                (child, _), values, products = self._replacement(mapping, request, PREVIEW_KEY)
+                lines, what = {child: products}, "a draft order, which somebody activates there"
+            case CaseRequest():
+                mapping = self._push(operation)
+                values = mapping.write({**self._ours(request), "key": PREVIEW_KEY})
+                what = "a case"
+            case CallBackRequest():
+                mapping = self._push(operation)
+                values = mapping.write(
+                    {**self._slot(mapping, request, operation=name), "key": PREVIEW_KEY}
+                )
+                what = "an event in the calendar of whoever owns the customer"
+            case NoteRequest():
+                mapping, values = self._comment(request, PREVIEW_KEY, operation=name)
+                what = "a private comment on the case"
+            case WithdrawalRequest():
+                return self._foreseen(request, name)
+            case _:
+                raise NotOffered(f"Salesforce takes no {operation}", system=SYSTEM, operation=name)
+        shown = {"object": mapping.object, **masked(mapping, {**values, **lines})}
+        return Preview(effects=(Effect(what=what),), payload=shown)
+
+    def _are_there(self, request: Frozen, name: str) -> None:
+        """Raise Missing for a record that a request leads to and that nobody sees there."""
+        for field in ("contact", "account", "case", "on"):
+            ref = getattr(request, field, None)
+            if not isinstance(ref, Ref) or ref.connection != self._connection.name:
+                continue
+            sobject = _OBJECTS.get(ref.kind)
+            if sobject is None or not is_id(ref.id):
+                continue
+            query = soql.select(("Id",), sobject, soql.equal("Id", ref.id))
+            if not self._client.query(query, operation=name):
+                raise Missing(
+                    f"there is no such {sobject} in Salesforce, or the hub's user may not see it",
+                    system=SYSTEM,
+                    operation=name,
+                    field=field,
+                )
+
     def create_case(self, request: CaseRequest, *, key: str) -> Receipt:
         def create(mapping: Mapping) -> str:
             return self._insert(mapping, self._ours(request), key, operation="create_case")
@@ -324,15 +379,21 @@ class SalesforceAdapter(
         name = "create_call_back"
 
         def create(mapping: Mapping) -> str:
-            if request.slot_to <= self._client.now():
-                raise Rejected("the slot has passed", system=SYSTEM, operation=name,
-                               field="slot_to")  # fmt: skip
-            ours = self._ours(request)
-            if layout.reads(mapping, "owner"):
-                ours["owner"] = self._owner(ours, operation=name)
+            ours = self._slot(mapping, request, operation=name)
             return self._insert(mapping, ours, key, operation=name)
 
         return self._once(Operation.CALL_BACK, key, create)
+
+    def _slot(
+        self, mapping: Mapping, request: CallBackRequest, *, operation: str
+    ) -> dict[str, Any]:
+        if request.slot_to <= self._client.now():
+            raise Rejected("the slot has passed", system=SYSTEM, operation=operation,
+                           field="slot_to")  # fmt: skip
+        ours = self._ours(request)
+        if layout.reads(mapping, "owner"):
+            ours["owner"] = self._owner(ours, operation=operation)
+        return ours
 
     def find_call_back(self, request: CallBackRequest, *, key: str) -> Receipt | None:
         return self._by_key(Operation.CALL_BACK, key, "find_call_back")
@@ -358,8 +419,16 @@ class SalesforceAdapter(
 
     def create_note(self, request: NoteRequest, *, key: str) -> Receipt:
         """A private comment on a case."""
+        mapping, values = self._comment(request, key, operation="create_note")
+        made = self._client.create(mapping.object, values, operation="create_note")
+        return Receipt(ref=self._ref(Kind.NOTE, made), key=key, url=self._client.url_of(made))
+
+    def _comment(
+        self, request: NoteRequest, key: str, *, operation: str
+    ) -> tuple[Mapping, dict[str, Any]]:
+        """The mapping and the comment that it makes of a note, which must end with the key."""
         mapping = self._push(Operation.NOTE)
-        self._own_id(request.on, "create_note", Kind.CASE)
+        self._own_id(request.on, operation, Kind.CASE)
         room = _LONGEST_COMMENT - len(marker(key)) - 2
         ours = {**self._ours(request), "key": key, "text": shortened(request.text, room)}
         values = mapping.write(ours)
@@ -368,10 +437,9 @@ class SalesforceAdapter(
                 f"{mapping.path.name} does not put {marker('{key}')} at the end of the field that "
                 "its idempotency names; without it a comment could not be found again",
                 system=SYSTEM,
-                operation="create_note",
+                operation=operation,
             )
-        made = self._client.create(mapping.object, values, operation="create_note")
-        return Receipt(ref=self._ref(Kind.NOTE, made), key=key, url=self._client.url_of(made))
+        return mapping, values
 
     def find_note(self, request: NoteRequest, *, key: str) -> Receipt | None:
         """The comment of the case that ends with the key's marker, deleted or not.
@@ -404,10 +472,8 @@ class SalesforceAdapter(
         if found is not None:
             return found
         self._in_time(mapping, row, name)
-        because = shortened(": ".join(filter(None, (request.reason, request.note))),
-                            _LONGEST_BECAUSE)  # fmt: skip
         values = mapping.write(
-            {**request.model_dump(mode="python"), "key": key, "because": because}
+            {**request.model_dump(mode="python"), "key": key, "because": _because(request)}
         )
         deletes = mapping.binding.get("write") == "delete"
         send = self._client.discard if deletes else self._client.update
@@ -441,6 +507,22 @@ class SalesforceAdapter(
         mapping, kind = self._withdrawal(request, name)
         row = self._made(mapping, kind, request, name)
         return self._taken_back(mapping, kind, row, key, name)
+
+    def _foreseen(self, request: WithdrawalRequest, name: str) -> Preview:
+        """What taking it back would do; raises Rejected where it is too late."""
+        mapping, kind = self._withdrawal(request, name)
+        row = self._made(mapping, kind, request, name)
+        if self._taken_back(mapping, kind, row, PREVIEW_KEY, name) is not None:
+            warning = f"the {mapping.object} is taken back already"
+            return Preview(effects=(Effect(what="nothing"),), warnings=(warning,))
+        self._in_time(mapping, row, name)
+        deletes = mapping.binding.get("write") == "delete"
+        verb = "deleted, and lies in the recycle bin" if deletes else "closed as taken back"
+        values = mapping.write(
+            {**request.model_dump(mode="python"), "key": PREVIEW_KEY, "because": _because(request)}
+        )
+        shown = {"object": mapping.object, "Id": request.of.id, **masked(mapping, values)}
+        return Preview(effects=(Effect(what=f"the {mapping.object} is {verb}"),), payload=shown)
 
     def _withdrawal(self, request: WithdrawalRequest, name: str) -> tuple[Mapping, Kind]:
         if request.made_by not in self.withdrawable:
@@ -885,6 +967,10 @@ def _bears(record: Record, clue: Clue) -> bool:
 
 def _kind_of(operation: Operation) -> Kind:
     return _KINDS[operation]
+
+
+def _because(request: WithdrawalRequest) -> str:
+    return shortened(": ".join(filter(None, (request.reason, request.note))), _LONGEST_BECAUSE)
 
 
 def _sku_of(row: dict[str, Any]) -> str | None:

@@ -27,6 +27,7 @@ from adapters.soap.paging import Part, Position, Window, number
 from adapters.soap.settings import Secrets, SoapSettings
 from adapters.soap.wsdl import Documents, Library
 from middleware.contract.actions import (
+    PREVIEW_KEY,
     CallBackRequest,
     CancellationRequest,
     CaseRequest,
@@ -101,10 +102,10 @@ from middleware.contract.mapping import (
     Problem,
     to_record,
 )
+from middleware.contract.mapping.preview import masked
 
 SYSTEM = "soap"
 _MOST_PARTS = 1_000
-_PREVIEW_KEY = "preview-only"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 R = TypeVar("R", bound=Record)
@@ -771,20 +772,19 @@ class _PreviewsActions(SoapAdapter, PreviewsActions):
                 operation=operation,
             )
         mapping = self._mappings.push(write.mapping)
-        payload = self._payload(write, request, _PREVIEW_KEY, write.call)
+        payload = self._payload(write, request, PREVIEW_KEY, write.call)
         if rule.mapped:
-            asked = self._payload(write, request, _PREVIEW_KEY, rule.call)
+            asked = self._payload(write, request, PREVIEW_KEY, rule.call)
         else:
-            asked = self._arguments(rule.call, {"key": _PREVIEW_KEY, "request": request})
+            asked = self._arguments(rule.call, {"key": PREVIEW_KEY, "request": request})
         answer = self._wire().call(rule.call.operation, asked, write=False, rule=mapping.fault)
         effects = [effect for line in rule.effects for effect in _effects(line, answer.body)]
         warnings = [effect for line in rule.warnings for effect in _effects(line, answer.body)]
-        secret = {path for path, field in fit.pushed(mapping.fields, mapping) if field.pii}
         return Preview(
             effects=tuple(effects),
             warnings=tuple(warning.what for warning in warnings),
             exact=rule.mapped,
-            payload=_masked(payload, secret),
+            payload=masked(mapping, payload),
         )
 
 
@@ -1012,17 +1012,6 @@ def _merged(payload: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         else:
             payload.setdefault(name, value)
     return payload
-
-
-def _masked(value: Any, secret: set[tuple[str, ...]], above: tuple[str, ...] = ()) -> Any:
-    """The payload for showing: personal fields are hidden, everything else is plain."""
-    if isinstance(value, Mapping):
-        return {name: _masked(inner, secret, (*above, name)) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(inner, secret, above) for inner in value]
-    if value is not None and any(above[: len(path)] == path for path in secret):
-        return "•••"
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _text(value: Any) -> str | None:

@@ -9,15 +9,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from adapters.soap.bindings import Bindings, Call
 from adapters.soap.interface import Interface
 from middleware.contract.mapping import Mapping as MappingFile
 from middleware.contract.mapping import MappingSet
-from middleware.contract.mapping.fields import FieldRule
 from middleware.contract.mapping.issues import Issue, Place, did_you_mean
+from middleware.contract.mapping.preview import pushed
 from middleware.contract.mapping.vocabulary import Report
 
 Path = tuple[str, ...]
@@ -128,21 +128,3 @@ def _check_paths(
         if path and wsdl.lacks_answer(call.operation, whole):
             message = f"the answer of {call.operation} has no element {path!r}"
             report.error("R201", message, call.place)
-
-
-def pushed(
-    rules: Iterable[FieldRule], mapping: MappingFile, above: Path = ()
-) -> Iterator[tuple[Path, FieldRule]]:
-    """Every path of theirs that a mapping file writes, with its line."""
-    back = mapping.direction.pulls
-    for rule in rules:
-        if not rule.direction.pushes:
-            continue
-        target = rule.push_path if back else rule.path
-        if target is None:
-            continue
-        path = (*above, *target.segments)
-        if rule.fields:
-            yield from pushed(rule.fields, mapping, path)
-        else:
-            yield path, rule

@@ -26,6 +26,7 @@ from adapters.tryton.records import Records, ids_in, missing
 from adapters.tryton.settings import Secrets, TrytonSettings
 from adapters.tryton.withdrawing import INVOICE, WITHDRAWABLE, Standing, Withdrawals
 from middleware.contract.actions import (
+    PREVIEW_KEY,
     CancellationRequest,
     CaseRequest,
     CreditRequest,
@@ -302,7 +303,7 @@ class TrytonAdapter(
                 return self._planner.cancellation(request, "preview")
             if isinstance(request, WithdrawalRequest):
                 return self._withdrawals.preview(request, "preview")
-            return self._planner.plan(operation, request, "preview-0", "preview", dry=True).preview
+            return self._planner.plan(operation, request, PREVIEW_KEY, "preview", dry=True).preview
 
     # What puts it right: each a pair.
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from adapters.tryton.client import SYSTEM, Client, Row
 from adapters.tryton.records import Records, ids_in, rejected
 from adapters.tryton.settings import TrytonSettings
-from adapters.tryton.writing import Invoiced, Piece, copied, masked, stamped, wired
+from adapters.tryton.writing import Invoiced, Piece, copied, stamped, wired
 from middleware.contract.actions import (
     CancellationRequest,
     CaseRequest,
@@ -29,6 +29,7 @@ from middleware.contract.canonical import Address, Frozen, Kind, Money
 from middleware.contract.capabilities import Connection
 from middleware.contract.errors import Missing, NotOffered
 from middleware.contract.mapping import Mapping as MappingFile
+from middleware.contract.mapping.preview import masked
 from middleware.contract.wire import classifying
 
 SALE = "sale.sale"

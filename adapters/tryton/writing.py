@@ -55,12 +55,6 @@ def stamped(mapping: MappingFile, values: Mapping[str, Any], key: str, operation
     return field
 
 
-def masked(mapping: MappingFile, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values for people to look at, without what the mapping calls personal."""
-    secret = {rule.path.segments[0] for rule in mapping.fields if rule.pii}
-    return {name: "…" if name in secret else value for name, value in values.items()}
-
-
 def wired(client: Client, model: str, values: Mapping[str, Any], *, operation: str) -> Row:
     """Values in the types that Tryton says its fields have; lists become records to create.
 

@@ -296,6 +296,10 @@ class Effect(Frozen):
     amount: Money | None = None
 
 
+PREVIEW_KEY = "preview-only"
+"""What stands where the key will, in a payload that is only shown."""
+
+
 class Preview(Frozen):
     """What a write would do, without doing it. `exact` is False where it was worked out by us."""
 

@@ -167,8 +167,12 @@ class Next(Frozen):
     at: datetime | None = None
 
 
-BACKOFF = tuple(timedelta(seconds=s) for s in (0.5, 1, 2, 5, 15, 30, 60, 120, 300))
-"""How long to wait after the first, second … failure; the last one repeats."""
+BACKOFF = tuple(timedelta(seconds=s) for s in (0.5, 1, 2, 5, 15, 30, 60))
+"""How long to wait after the first, second … failure; the last one repeats.
+
+No longer than a minute: later actions of the same customer wait behind this one, and a system that
+is down is spared by its connection's breaker, whatever the steps want.
+"""
 
 
 def backoff(attempts: int) -> timedelta:

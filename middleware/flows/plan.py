@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -476,38 +477,68 @@ class PreviewedStep:
 def preview(hub: Hub, wanted: Wanted, asker: Asker) -> tuple[Plan, list[PreviewedStep]]:
     """What an action would do in each system. Nothing is written anywhere.
 
-    The remote is asked where it can simulate; otherwise the effect is worked out here and says so
-    (`exact=False`).
+    Each remote is asked what it, or its adapter, can say of its step, all at once; otherwise the
+    effect is worked out here and says so (`exact=False`). What a step says of those before it,
+    such as the number of an order, is not known yet and left out.
     """
     with hub.database.read() as uow:
         made = plan(hub, uow, wanted, asker)
+        requests = [
+            _foreseen(hub, uow, made, step, details)
+            for step, details in zip(made.steps, made.wanted_of, strict=True)
+        ]
+    limit = hub.options.read_deadline.total_seconds()
+    ends = time.monotonic() + limit
+    asked = [_ask(hub, step, request) for step, request in zip(made.steps, requests, strict=True)]
     previews: list[PreviewedStep] = []
-    for step, details in zip(made.steps, made.wanted_of, strict=True):
-        worked_out = Preview(
-            effects=(
-                Effect(
-                    what=words.effect(step, made.order, details),
-                    amount=made.value if not previews else None,
-                ),
-            )
+    for step, details, answer in zip(made.steps, made.wanted_of, asked, strict=True):
+        effect = Effect(
+            what=words.effect(step, made.order, details),
+            amount=made.value if not previews else None,
         )
-        if not previews:
-            worked_out = _simulated(hub, step, made, worked_out)
-        previews.append(PreviewedStep(step, worked_out))
+        said = Preview(effects=(effect,))
+        if answer is not None:
+            said = _answered(step, answer, said, limit=limit, ends=ends)
+        previews.append(PreviewedStep(step, said))
     return made, previews
 
 
-def _simulated(hub: Hub, step: PlannedStep, made: Plan, otherwise: Preview) -> Preview:
-    """What the remote says it would do, if it can simulate and answers in time."""
-    adapter = hub.registry.adapter(step.connection)
-    if not isinstance(adapter, PreviewsActions):
-        return otherwise
-    request = load(step.operation, made.wanted_of[0]["request"])
-    limit = hub.options.read_deadline.total_seconds()
+def _foreseen(
+    hub: Hub, uow: UnitOfWork, made: Plan, step: PlannedStep, details: Mapping[str, Any]
+) -> ActionRequest | None:
+    """A step's request as far as it is known beforehand; None if it is made with the action."""
+    if "request" in details:
+        request: ActionRequest = load(step.operation, details["request"])
+        return request
+    if details.get("invitation"):
+        return None
+    return _told(
+        hub,
+        uow,
+        details,
+        connection=step.connection,
+        asked=made.wanted,
+        done=(),
+        complaint_id=made.complaint.id if made.complaint else None,
+        person_id=made.person_id,
+        order=made.order.ref if made.order else None,
+    )
+
+
+def _ask(hub: Hub, step: PlannedStep, request: ActionRequest | None) -> Future[Preview] | None:
+    """Have the step's adapter say what it would do; None where it says nothing."""
+    if request is None or not hub.registry.offers(step.connection, PreviewsActions):
+        return None
     remote = hub.gate.remote(step.connection, Urgency.AGENT, within=hub.options.read_deadline)
-    asked: Future[Preview] = hub.readers.submit(remote.preview, step.operation, request)
+    return hub.readers.submit(remote.preview, step.operation, request)
+
+
+def _answered(
+    step: PlannedStep, asked: Future[Preview], otherwise: Preview, *, limit: float, ends: float
+) -> Preview:
+    """What came of the asking, in time."""
     try:
-        return asked.result(timeout=limit)
+        return asked.result(timeout=max(ends - time.monotonic(), 0))
     except NotOffered:
         return otherwise
     except TimeoutError:
@@ -519,9 +550,6 @@ def _simulated(hub: Hub, step: PlannedStep, made: Plan, otherwise: Preview) -> P
     return otherwise.model_copy(update={"warnings": (*otherwise.warnings, warning)})
 
 
-# --- requests of the steps -------------------------------------------------------------------
-
-
 def request_of(
     hub: Hub, uow: UnitOfWork, action: ActionRow, steps: list[ActionStepRow], step: ActionStepRow
 ) -> dict[str, Any]:
@@ -529,42 +557,64 @@ def request_of(
     wanted = step.wanted
     if "request" in wanted:
         return dict(wanted["request"])
-    done = [
-        words.Done(Operation(s.operation), s.connection, Receipt.model_validate(s.receipt))
-        for s in steps
-        if s.receipt is not None
-    ]
-    asked = Wanted.model_validate(action.request)
     if wanted.get("invitation"):
         invitation = uow.actions.invitation_of(action.id)
         assert invitation is not None, "an invitation is made with its action"
         link = link_of(hub, invitation)
         said = words.invitation(link, until=invitation.expires_at)
         return dump(NoteRequest(on=Ref.parse(wanted["on"]), text=said))
+    done = [
+        words.Done(Operation(s.operation), s.connection, Receipt.model_validate(s.receipt))
+        for s in steps
+        if s.receipt is not None
+    ]
+    return dump(
+        _told(
+            hub,
+            uow,
+            wanted,
+            connection=step.connection,
+            asked=Wanted.model_validate(action.request),
+            done=done,
+            complaint_id=action.complaint_id,
+            person_id=action.person_id,
+            order=Ref.parse(action.order_ref) if action.order_ref else None,
+        )
+    )
+
+
+def _told(
+    hub: Hub,
+    uow: UnitOfWork,
+    wanted: Mapping[str, Any],
+    *,
+    connection: str,
+    asked: Wanted,
+    done: Sequence[words.Done],
+    complaint_id: str | None,
+    person_id: str | None,
+    order: Ref | None,
+) -> NoteRequest | CaseRequest:
+    """The note or the case that tells what was done."""
     if "on" in wanted:
         text = wanted["text"] or words.note(asked, done)
-        return dump(NoteRequest(on=Ref.parse(wanted["on"]), text=text))
-    complaint = uow.complaints.get(action.complaint_id) if action.complaint_id else None
-    customers = [r for r in _customers(uow, action.person_id) if r.connection == step.connection]
-    order = Ref.parse(action.order_ref) if action.order_ref else None
+        return NoteRequest(on=Ref.parse(wanted["on"]), text=text)
+    complaint = uow.complaints.get(complaint_id) if complaint_id else None
+    customers = [r for r in _customers(uow, person_id) if r.connection == connection]
     reason = getattr(asked.request, "reason", None)
     case = CaseWanted.model_validate(wanted["case"])
     arrivals = uow.complaints.arrivals_of(complaint.id) if complaint else []
-    return dump(
-        CaseRequest(
-            subject=case.subject or words.case_subject(asked, done),
-            description=case.description
-            or words.case_description(
-                asked, done, texts=[a.text for a in arrivals if not a.outgoing]
-            ),
-            priority=case.priority,
-            contact=next((r for r in customers if r.kind is Kind.CONTACT), None),
-            account=next((r for r in customers if r.kind is Kind.ACCOUNT), None),
-            order=order if order and order.connection == step.connection else None,
-            order_number=_number_of(uow, order),
-            origin=complaint.network if complaint else None,
-            **({"reason": reason} if reason is not None else {}),
-        )
+    return CaseRequest(
+        subject=case.subject or words.case_subject(asked, done),
+        description=case.description
+        or words.case_description(asked, done, texts=[a.text for a in arrivals if not a.outgoing]),
+        priority=case.priority,
+        contact=next((r for r in customers if r.kind is Kind.CONTACT), None),
+        account=next((r for r in customers if r.kind is Kind.ACCOUNT), None),
+        order=order if order and order.connection == connection else None,
+        order_number=_number_of(uow, order),
+        origin=complaint.network if complaint else None,
+        **({"reason": reason} if reason is not None else {}),
     )
 
 

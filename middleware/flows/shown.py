@@ -64,17 +64,21 @@ def facts_of(made: Plan) -> Facts:
 
 def effects_of(previews: Sequence[PreviewedStep]) -> Facts:
     """What the remotes themselves said they would do; what was worked out here is in the facts."""
-    return {
-        f"{previewed.step.operation} in {previewed.step.connection}": [
-            *(
-                f"{effect.what} {effect.amount or ''}".strip()
-                for effect in previewed.preview.effects
-            ),
-            *previewed.preview.warnings,
-        ]
-        for previewed in previews
-        if previewed.preview.exact
-    }
+    said: dict[str, list[str]] = {}
+    for previewed in previews:
+        if previewed.preview.exact:
+            said.setdefault(
+                f"{previewed.step.operation} in {previewed.step.connection}", []
+            ).extend(
+                [
+                    *(
+                        f"{effect.what} {effect.amount or ''}".strip()
+                        for effect in previewed.preview.effects
+                    ),
+                    *previewed.preview.warnings,
+                ]
+            )
+    return dict(said)
 
 
 class Shown:

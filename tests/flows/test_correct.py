@@ -10,16 +10,18 @@ from decimal import Decimal
 
 import pytest
 
+from adapters.memory.adapter import MemoryAdapter
 from adapters.memory.remote import Fault, Remote
 from middleware.contract.actions import (
     REQUESTS,
     CancellationRequest,
     Operation,
+    Preview,
     Receipt,
     ReplacementOrderRequest,
     ReturnRequest,
 )
-from middleware.contract.canonical import Kind
+from middleware.contract.canonical import Frozen, Kind
 from middleware.contract.errors import Ambiguous
 from middleware.domain.actions import CaseWanted, Wanted
 from middleware.domain.policy import built_in
@@ -568,6 +570,36 @@ def test_a_preview_does_not_wait_for_a_remote_beyond_its_deadline(free: Stage) -
     _made, previews = plan.preview(stage.hub, stage.wanted(), Asker("key_agent"))
     assert not previews[0].preview.exact
     assert "no answer within" in previews[0].preview.warnings[0]
+
+
+def test_every_step_of_a_preview_is_asked_for_at_once(
+    free: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those whose request tells of what came before, as far as that is known."""
+    stage = free.with_options(read_deadline=timedelta(seconds=5))
+    both = threading.Barrier(2)
+    alone = MemoryAdapter.preview
+
+    def together(self: MemoryAdapter, operation: Operation, request: Frozen) -> Preview:
+        both.wait(timeout=4)
+        return alone(self, operation, request)
+
+    monkeypatch.setattr(MemoryAdapter, "preview", together)
+    _made, previews = plan.preview(stage.hub, stage.wanted(note="Done."), Asker("key_agent"))
+    said = {one.step.operation: one.preview for one in previews}
+    assert said[Operation.REPLACEMENT_ORDER].exact
+    assert said[Operation.CASE].exact
+    assert [effect.what for effect in said[Operation.CASE].effects] == ["a case would be made"]
+    only(stage, Operation.CASE, stage.crm, expected=0)
+
+
+def test_a_step_that_cannot_be_asked_for_is_worked_out(free: Stage) -> None:
+    free.crm.script.arm(Fault.DOWN, operation="preview")
+    _made, (order, case) = plan.preview(free.hub, free.wanted(), Asker("key_agent"))
+    assert order.preview.exact
+    assert not case.preview.exact
+    assert "create a case" in case.preview.effects[0].what
+    assert "could not simulate it" in case.preview.warnings[0]
 
 
 def test_the_case_says_what_was_done(free: Stage, asker: Asker) -> None:

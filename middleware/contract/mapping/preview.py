@@ -53,6 +53,40 @@ def preview(
     return list(_rows(plan, dict(sample), None, "", show_personal, hidden=False))
 
 
+def pushed(
+    rules: Iterable[FieldRule], mapping: Mapping, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldRule]]:
+    """Every path of theirs that a mapping file writes, with its line."""
+    back = mapping.direction.pulls
+    for rule in rules:
+        if not rule.direction.pushes:
+            continue
+        target = rule.push_path if back else rule.path
+        if target is None:
+            continue
+        path = (*above, *target.segments)
+        if rule.fields:
+            yield from pushed(rule.fields, mapping, path)
+        else:
+            yield path, rule
+
+
+def masked(mapping: Mapping, payload: Values[str, Any]) -> dict[str, Any]:
+    """What a push would send, for people to look at: what the mapping calls personal is hidden."""
+    personal = {path for path, rule in pushed(mapping.fields, mapping) if rule.pii}
+
+    def shown(value: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, dict):
+            return {name: shown(inner, (*path, name)) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [shown(inner, path) for inner in value]
+        if value is not None and any(path[: len(one)] == one for one in personal):
+            return MASK
+        return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+    return {name: shown(value, (name,)) for name, value in payload.items()}
+
+
 def preview_file(
     path: pathlib.Path,
     sample: Values[str, Any] | pathlib.Path,

@@ -1197,6 +1197,21 @@ def test_what_has_no_mapping_is_not_offered(peer: CrmPeer) -> None:
     adapter.close()
 
 
+def test_a_preview_shows_what_would_be_written_and_nobodys_data(
+    peer: CrmPeer, adapter: SalesforceAdapter
+) -> None:
+    before = peer.crm.count("Case", "Amends_Key__c", contains="")
+    request = peer.case_request()
+    shown = adapter.preview(Operation.CASE, request)
+    assert not shown.exact
+    assert shown.payload["object"] == "Case"
+    assert shown.payload["Subject"] == "•••"
+    assert shown.payload["Priority"] == "High"
+    assert shown.payload["Amends_Key__c"] == "preview-only"
+    assert request.subject not in str(shown)
+    assert peer.crm.count("Case", "Amends_Key__c", contains="") == before
+
+
 def test_calls_are_bounded(peer: CrmPeer, adapter: SalesforceAdapter) -> None:
     adapter.find_order("SO-10001")
     with peer.armed("hang_before", "GET /services/data"), pytest.raises(Transient) as caught:
