@@ -11,6 +11,7 @@ from typing import Any
 
 from middleware.contract.errors import (
     Ambiguous,
+    Busy,
     Forbidden,
     Permanent,
     Rejected,
@@ -73,7 +74,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         422,
         r"Too many messages",
-        Transient,
+        Busy,
         "the conversation has had its messages for this minute",
         retry_after=timedelta(seconds=60),
     ),
@@ -145,8 +146,8 @@ def verdict(
     for rule in RULES:
         if rule.status == status and said is not None and rule.text.search(said):
             message = f"{rule.message}: {_tidy(said)}" if rule.quoted else rule.message
-            if rule.error is Transient:
-                return Transient(
+            if issubclass(rule.error, Transient):
+                return rule.error(
                     message, retry_after=rule.retry_after, system=SYSTEM, operation=operation
                 )
             return rule.error(message, system=SYSTEM, operation=operation)

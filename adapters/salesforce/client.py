@@ -27,6 +27,7 @@ from simple_salesforce.util import exception_handler
 from adapters.salesforce.settings import SalesforceSettings, Secrets
 from middleware.contract.errors import (
     Ambiguous,
+    Busy,
     Duplicated,
     Forbidden,
     Missing,
@@ -60,7 +61,7 @@ _ACCESS = "the hub's user lacks a permission in Salesforce"
 
 RULES: Mapping[str, Rule] = {
     # Nothing happened, later it may.
-    "UNABLE_TO_LOCK_ROW": Rule(Transient, "somebody else holds the row at the moment"),
+    "UNABLE_TO_LOCK_ROW": Rule(Busy, "somebody else holds the row at the moment"),
     "SERVER_UNAVAILABLE": Rule(Transient, "Salesforce has no free server at the moment"),
     "QUERY_TIMEOUT": Rule(Transient, "the query ran for too long"),
     "OPERATION_TOO_LARGE": Rule(Permanent, "the query touches more rows than Salesforce allows"),

@@ -73,6 +73,7 @@ from middleware.contract.capabilities import (
 )
 from middleware.contract.errors import (
     Ambiguous,
+    Busy,
     Duplicated,
     Missing,
     NotOffered,
@@ -402,7 +403,7 @@ class TrytonAdapter(
                 self._take_back(plan.model, id_, key, operation, refusal.message)
                 raise
             self._take_back(plan.model, id_, key, operation, "another one is there")
-        raise Transient(
+        raise Busy(
             "another process wrote the same at the same moment; this one's is taken back",
             system=SYSTEM,
             operation=operation,
@@ -493,9 +494,7 @@ class TrytonAdapter(
             (row,) = self._client.read(model, [id_], fields, operation=operation)
         except (Missing, ValueError):
             # Another writer took its draft back between our look and this.
-            raise Transient(
-                "the record vanished just now", system=SYSTEM, operation=operation
-            ) from None
+            raise Busy("the record vanished just now", system=SYSTEM, operation=operation) from None
         # Tryton works on what is confirmed or approved when its queue gets to it.
         pending = row["state"] in ("confirmed", "waiting", "approved")
         kind, made = KINDS[what], id_

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from middleware.contract.errors import (
     Ambiguous,
+    Busy,
     Forbidden,
     Missing,
     NotOffered,
@@ -69,7 +70,7 @@ def _rule(kind: str, text: str, error: type[RemoteError], message: str, **more: 
 
 
 RULES: tuple[Rule, ...] = (
-    _rule("ConcurrencyException", "", Transient, "somebody changed the record in the meantime"),
+    _rule("ConcurrencyException", "", Busy, "somebody changed the record in the meantime"),
     _rule(
         "LoginException",
         "",

@@ -17,7 +17,13 @@ from adapters.tryton.planning import COMPLAINT, SALE
 from adapters.tryton.records import Records, ids_in, missing, rejected
 from middleware.contract.actions import Effect, Operation, Preview, WithdrawalRequest
 from middleware.contract.canonical import Kind, Money
-from middleware.contract.errors import Ambiguous, NotOffered, Permanent, Transient
+from middleware.contract.errors import (
+    Ambiguous,
+    Busy,
+    NotOffered,
+    Permanent,
+    Transient,
+)
 
 INVOICE = "account.invoice"
 SHIPMENT = "stock.shipment.out"
@@ -113,7 +119,7 @@ class Withdrawals:
         if standing.refusal:
             raise rejected(standing.refusal, "of", operation)
         if standing.busy:
-            raise Transient(
+            raise Busy(
                 "Tryton is still working on it; it can be taken back when that is done",
                 system=SYSTEM,
                 operation=operation,

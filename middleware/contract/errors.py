@@ -52,6 +52,13 @@ class Transient(RemoteError):
         self.retry_after = retry_after
 
 
+class Busy(Transient):
+    """Nothing happened: one record takes nothing at the moment, while the system itself is well.
+
+    Locked by somebody, or by a limit of its own. Its connection's breaker does not count it.
+    """
+
+
 class Permanent(RemoteError):
     """Nothing happened and repeating will not help; a person must look."""
 

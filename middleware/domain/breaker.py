@@ -24,6 +24,7 @@ from enum import StrEnum
 
 from middleware.contract.errors import (
     Ambiguous,
+    Busy,
     Duplicated,
     Forbidden,
     Missing,
@@ -143,12 +144,12 @@ class Call:
 def met(error: BaseException | None) -> Met:
     """What a call met, by how it ended.
 
-    A refusal of what was asked is an answer: the system is there. A Transient that says how long
-    to wait is the system's wish; any other, like an outcome that nobody knows, means that it is
-    down.
+    A refusal of what was asked is an answer, and so is a record that is busy: the system is there.
+    Any other Transient that says how long to wait is the system's wish; one that does not, like an
+    outcome that nobody knows, means that it is down.
     """
     match error:
-        case None | Rejected() | Missing() | NotOffered() | Duplicated() | Forbidden():
+        case None | Busy() | Rejected() | Missing() | NotOffered() | Duplicated() | Forbidden():
             return Met.ANSWER
         case Unauthorised():
             return Met.REFUSED

@@ -8,6 +8,7 @@ import pytest
 
 from middleware.contract.errors import (
     Ambiguous,
+    Busy,
     Duplicated,
     Forbidden,
     Missing,
@@ -172,6 +173,7 @@ def test_what_becomes_of_it(
         (NotOffered("no such thing"), Met.ANSWER),
         (Duplicated("twice"), Met.ANSWER),
         (Forbidden("not you"), Met.ANSWER),
+        (Busy("somebody holds the row", retry_after=timedelta(seconds=60)), Met.ANSWER),
         (Transient("nobody listens"), Met.DOWN),
         (Transient("later", retry_after=timedelta(seconds=3)), Met.ASKED_TO_WAIT),
         (Ambiguous("no answer came"), Met.DOWN),

@@ -391,7 +391,7 @@ class StepErrorShown(Shown):
     """The remote's last refusal or silence."""
 
     error: str
-    """Transient, Rejected, Unauthorised, Missing, NotOffered, Ambiguous, Duplicated …"""
+    """Transient, Busy, Rejected, Unauthorised, Missing, NotOffered, Ambiguous, Duplicated …"""
     system: str
     operation: str
     code: str | None
