@@ -48,3 +48,22 @@ def test_a_replica_takes_over_what_a_frozen_and_a_dead_one_had() -> None:
     assert figures["takeover_owned"] >= 1
     assert figures["takeover_s"] < TAKEN_OVER_WITHIN_S
     assert figures["states"]["done"] >= 10
+
+
+@pytest.mark.tryton
+def test_a_real_tryton_whose_answers_are_cut_off_is_asked_once() -> None:
+    """The proxy before it cuts the line when Tryton has committed, and before, and in between."""
+    figures = run(
+        Wanted(
+            database="sqlite",
+            erp="tryton",
+            actions=8,
+            kills=1,
+            seed=20261123,
+            writes=dict(FEWER),
+        )
+    )
+    assert broken(figures) == [], figures
+    assert figures["kills"] == 1
+    assert figures["states"]["done"] >= 5
+    assert figures["control_duplicates"] > 0
