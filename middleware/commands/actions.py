@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +12,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from middleware.api.showing import shown_action
+from middleware.api.asking import asked_of, wanted_of
+from middleware.api.showing import shown_action, shown_preview
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.contract.actions import Operation, UndoRequest
 from middleware.contract.canonical import Ref
 from middleware.domain.actions import ActionState, Wanted
-from middleware.flows import correct
+from middleware.domain.problems import InvalidError
+from middleware.flows import correct, plan
 from middleware.flows.hub import Asker
+from middleware.flows.shown import Shown
 
 commands = typer.Typer(
     help="Corrective actions: what became of them, and what to do with them.",
@@ -27,6 +31,9 @@ commands = typer.Typer(
 ActionArgument = Annotated[str, typer.Argument(help="The action's id, act_….")]
 RoleOption = Annotated[
     str | None, typer.Option("--role", help="The role that the policy asks for.")
+]
+FileArgument = Annotated[
+    Path, typer.Argument(help="JSON as for `POST /v1/actions`; - reads it from standard input.")
 ]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why, for the record.")]
 
@@ -75,6 +82,68 @@ def show_action(
     """Show an action: its steps with keys and receipts, and everything that happened to it."""
     with opened(config) as application:
         tell(application.hub, action_id, as_json=as_json)
+
+
+@commands.command("preview")
+def preview_action(
+    file: FileArgument, config: ConfigOption = None, *, as_json: JsonOption = False
+) -> None:
+    """Show what an action would do in each system. Nothing is written anywhere."""
+    asked = _read(file)
+    with opened(config) as application:
+        made, steps = plan.preview(application.hub, wanted_of(asked), me())
+        shown = shown_preview(application.hub, made, steps)
+    if as_json:
+        out.print_json(shown.model_dump_json())
+        return
+    worth = f", worth {shown.value.amount} {shown.value.currency}" if shown.value else ""
+    say(f"{shown.operation}{worth}")
+    for step in shown.steps:
+        say(f"  {step.position}. {step.operation} in {step.connection}")
+        for effect in step.effects:
+            amount = f" ({effect.amount.amount} {effect.amount.currency})" if effect.amount else ""
+            say(f"     {effect.what}{amount}{'' if step.exact else ', as the hub works it out'}")
+        for warning in step.warnings:
+            say(f"     beware: {warning}", style="yellow")
+    for part in shown.budget:
+        what = f"{part.what} of {f'line {part.line}' if part.line else 'the order'}"
+        say(f"  {what}: {part.taken} of {part.whole} taken, {part.wanted} wanted")
+    for warning in shown.warnings:
+        say(f"  beware: {warning}", style="yellow")
+    if shown.needs_approval:
+        say(f"  needs an approval: {shown.needs_approval}")
+
+
+@commands.command("create")
+def create_action(
+    file: FileArgument,
+    key: Annotated[str, typer.Option(help="The same key again is the same action.")],
+    config: ConfigOption = None,
+    *,
+    role: RoleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put something right, by the policy in force. A worker carries it out."""
+    asked = _read(file)
+    wanted = wanted_of(asked)
+    asker = replace(me(), key=key, role=role, body_hash=plan.body_hash(asked.model_dump_json()))
+    with opened(config) as application:
+        token = asked.preview_token
+        seen = Shown(application.hub, token, wanted) if token else None
+        action_id, _ = correct.create(application.hub, wanted, asker, shown=seen)
+        tell(application.hub, action_id, as_json=as_json)
+
+
+def _read(file: Path) -> Any:
+    """What a file asks for; ends the command with every place that is wrong."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text()
+        return asked_of(json.loads(text))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        fail(f"{file}: {error}")
+    except InvalidError as error:
+        places = [f"{file}: {one['pointer'] or '/'}: {one['detail']}" for one in error.errors]
+        fail("\n".join([f"{file}: {error.detail}", *places]))
 
 
 @commands.command("approve")

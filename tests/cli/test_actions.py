@@ -135,3 +135,50 @@ def test_approval_is_by_role(console: Console) -> None:
     rejected = console("reject", waiting, "--reason", "too much")
     assert rejected["state"] == "rejected"
     assert rejected["approval"]["reason"] == "too much"
+
+
+def test_an_action_is_previewed_and_created_from_a_file(console: Console, tmp_path: Path) -> None:
+    asked = {
+        "operation": "case",
+        "request": {"subject": "Late again", "account": "shop:account:A1"},
+    }
+    file = tmp_path / "case.json"
+    file.write_text(json.dumps(asked))
+    shown = console("preview", str(file))
+    assert [step["operation"] for step in shown["steps"]] == ["case"]
+    assert console("list")["actions"] == []
+    file.write_text(json.dumps({**asked, "preview_token": shown["preview_token"]}))
+    made = console("create", str(file), "--key", "mine")
+    assert (made["operation"], made["state"]) == ("case", "queued")
+    assert made["request"]["request"]["subject"] == "Late again"
+    assert console("create", str(file), "--key", "mine")["id"] == made["id"]
+    plain = CliRunner().invoke(
+        app,
+        ["actions", "preview", "-", "--config", str(console.config)],
+        input=json.dumps(asked),
+    )
+    assert "1. case in shop" in plain.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"operation": "case", "request": {}}', ": /request/subject: "),
+        ('{"operation": "case", "request": {"subject": "x"}, "nots": 1}', ": /nots: "),
+        ('{"operation": "gift", "request": {}}', ": /operation: "),
+        ('{"operation": "case", "request": {"subject": "x", "order": "7"}}', "/request/order: "),
+        ("[]", "case.json: /: "),
+        ("{", "case.json: "),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused_with_the_place(
+    console: Console, tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "case.json"
+    file.write_text(text)
+    result = CliRunner().invoke(
+        app, ["actions", "create", str(file), "--key", "k", "--config", str(console.config)]
+    )
+    assert result.exit_code == 1
+    assert said in result.output
+    assert "Traceback" not in result.output

@@ -10,18 +10,18 @@ from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from middleware.api import examples, paging, problems
 from middleware.api.answers import answer
+from middleware.api.asking import wanted_of
 from middleware.api.describe import IdempotencyKey, IfNoneMatch, Prefer, operation
 from middleware.api.door import Asking, Door, Route, TheDoor, seconds_to_wait
 from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import actions as schemas
 from middleware.api.schemas.base import RefText
 from middleware.api.showing import listed_action, shown_action, shown_preview
-from middleware.contract.actions import REQUESTS, Operation, UndoRequest
+from middleware.contract.actions import Operation, UndoRequest
 from middleware.contract.canonical import Ref
 from middleware.domain.actions import ActionState, Wanted
 from middleware.domain.problems import InvalidError
@@ -35,7 +35,6 @@ router = APIRouter(route_class=Route, tags=["actions"])
 ROUTE = "POST /v1/actions"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_REFS = frozenset(("order", "contact", "account", "case", "on"))
 
 
 @router.post(
@@ -385,34 +384,6 @@ def _key(given: str | None) -> str:
             ],
         )
     return given
-
-
-def wanted_of(asked: Any) -> Wanted:
-    """A request in the words of the domain; raises InvalidError with the places."""
-    request = _plain(asked.request)
-    body = {
-        "operation": asked.operation,
-        "request": request,
-        "complaint_id": asked.complaint_id,
-        "person_id": asked.person_id,
-        "case": _plain(asked.case) if asked.case is not None else None,
-        "note": asked.note,
-        "evidence": tuple(asked.evidence),
-    }
-    try:
-        model = REQUESTS[asked.operation]
-        return Wanted.model_validate({**body, "request": model.model_validate(request)})
-    except ValidationError as error:
-        found = problems.field_problems(
-            error.errors(include_url=False, include_input=False), body, Wanted, prefix=""
-        )
-        raise InvalidError("The request contradicts itself.", errors=found) from None
-
-
-def _plain(part: BaseModel) -> dict[str, Any]:
-    """A part of a request as the contract reads it: references parsed, absent parts left out."""
-    plain = part.model_dump(exclude_none=True)
-    return {name: Ref.parse(value) if name in _REFS else value for name, value in plain.items()}
 
 
 async def _settled(door: Door, action_id: str, wait: int) -> schemas.ActionShown:
