@@ -43,7 +43,7 @@ from middleware.domain.policy_file import (
 )
 from middleware.domain.problems import ProblemError
 from middleware.domain.turns import Urgency
-from middleware.flows import sync
+from middleware.flows import receipts, sync
 from middleware.flows.check import check
 from middleware.flows.engine import WorkerRunningError
 from middleware.flows.gate import Standing, shown_reason
@@ -357,6 +357,28 @@ def run_sync(
         if row.error:
             fail(str(row.error.get("message")))
     sys.exit(0 if row.state == "done" else 1)
+
+
+@syncs.command("verify")
+def verify_receipts(
+    connection: Annotated[str | None, typer.Argument(help="Default: every connection.")] = None,
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Look the receipts of all runs through: none is missing, changed, or signed by others."""
+    with opened(config) as application:
+        with application.database.read() as uow:
+            known = uow.receipts.connections()
+        if connection is not None and connection not in known:
+            fail(f"no run of {connection} has a receipt")
+        checked = [receipts.check(application.hub, c) for c in known if connection in (None, c)]
+    if as_json:
+        out.print_json(json.dumps({"chains": [asdict(one) for one in checked]}))
+    for one in checked:
+        if not as_json:
+            say(f"{one.connection}: {one.count} receipts, {one.broken or 'whole'}")
+    sys.exit(1 if any(one.broken for one in checked) else 0)
 
 
 def told_counts(counts: dict[str, Any]) -> str:

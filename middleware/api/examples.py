@@ -718,6 +718,30 @@ RUN: Json = {
 
 RUN_PAGE = _page(RUN)
 
+RECEIPT: Json = {
+    "run": RUN_ID,
+    "number": 42,
+    "job": "erp-orders",
+    "connection": "erp",
+    "state": "done",
+    "windows": {
+        "order": {
+            "since": SYNCED,
+            "until": SYNCED,
+            "complete": True,
+            "content": "5d41402abc4b2a76b9719d911017c592",
+        }
+    },
+    "counts": RUN["counts"],
+    "gaps": [{"kind": "order", "why": "quarantined", "count": 1}],
+    "unusually_empty": [],
+    "digest": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+    "previous": "486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7",
+    "signature": "Jx8mB3ndQ0m2Qk1vYQXo2FsicmVjZWlwdCIsIjJjZjI0ZGJhIl0",
+    "intact": True,
+    "finished_at": SYNCED,
+}
+
 JOB: Json = {
     "name": "erp-orders",
     "flow": "sync",

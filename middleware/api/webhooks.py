@@ -73,6 +73,19 @@ class RunTold(Shown):
     job: str
     state: str
     counts: dict[str, dict[str, int]]
+    receipt: str | None = None
+    """The hash of its receipt; without one if its job is no longer declared."""
+    gaps: int | None = None
+    """How many gaps the receipt names."""
+
+
+class EmptyRunTold(Shown):
+    """A run that saw nothing of what it usually sees."""
+
+    id: str
+    job: str
+    connection: str
+    kinds: list[str]
 
 
 class RecordsQuarantinedTold(Shown):
@@ -114,6 +127,7 @@ ACTIONS = {
     "cancelled": "It was called off before anything was sent.",
     "resumed": "What was left of it is tried again.",
     "handed_over": "A person took it out of the hub's hands.",
+    "duplicated": "A worker woke up from being frozen and made a step once more: keep one.",
     "undone": "Another action took it back, as far as it could be.",
 }
 
@@ -124,6 +138,11 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     "identity.unlinked": (LinkTold, "A link was ended."),
     "identity.review_needed": (ReviewTold, "Somebody should say who this is."),
     "sync.run.finished": (RunTold, "A run of a job ended."),
+    "sync.run.empty": (
+        EmptyRunTold,
+        "A run saw no record of a kind of which every run before it saw some: look whether the "
+        "connection still reads what it should.",
+    ),
     "mapping.record_quarantined": (RecordsQuarantinedTold, "Records could not be mapped."),
     "connection.resting": (
         ConnectionTold,

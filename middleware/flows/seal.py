@@ -35,6 +35,10 @@ class Seal:
     def __init__(self, load: Callable[[], bytes]) -> None:
         self._load = load
 
+    def prepare(self) -> None:
+        """Load the key, which may take a transaction: before one in which something is sealed."""
+        self._key  # noqa: B018
+
     def write(self, purpose: str, body: Any) -> str:
         """A token with a JSON value in it, fit for a URL."""
         raw = json.dumps([purpose, body], separators=(",", ":"), sort_keys=True).encode()

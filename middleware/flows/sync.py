@@ -15,7 +15,8 @@ between two pages:
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +28,7 @@ from middleware.domain.breaker import State
 from middleware.domain.ids import new_id
 from middleware.domain.problems import NotFoundError, NotOfferedError
 from middleware.domain.turns import Urgency
-from middleware.flows import deliver
+from middleware.flows import deliver, receipts
 from middleware.flows.hub import Hub
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store.records import Counts
@@ -39,6 +40,7 @@ PAGE = 200
 TRIES = 5
 """How often a page is asked for before the run gives up; the next run goes on from there."""
 LONGEST_WAIT = timedelta(seconds=30)
+COUNTED = tuple(one.name for one in fields(Counts) if one.name != "content")
 
 
 class _Overtaken(Exception):
@@ -103,11 +105,15 @@ def run(hub: Hub, run_id: str) -> None:
     if not arguments:
         _finish(hub, run_id, "failed", error={"message": "the job is no longer declared"})
         return
+    connection = arguments["connection"]
+    kinds = tuple(Kind(kind) for kind in arguments.get("kinds") or ())
     overtaken: dict[str, str] = {}
+    state, error = "done", None
     try:
-        for kind in kinds_of(hub, arguments):
+        kinds = kinds_of(hub, arguments)
+        for kind in kinds:
             try:
-                sync_kind(hub, run_id, arguments["connection"], kind)
+                sync_kind(hub, run_id, connection, kind)
             except _Overtaken as found:
                 overtaken[kind.value] = found.by
     except _CarriedOn:
@@ -116,17 +122,14 @@ def run(hub: Hub, run_id: str) -> None:
     except _Stopping:
         _owe_rest(hub, run_id)
         return
-    except (RemoteError, NotOfferedError) as error:
-        described = (
-            describe_error(error) if isinstance(error, RemoteError) else {"message": error.detail}
-        )
-        _finish(hub, run_id, "failed", error=described)
-        return
-    if overtaken:
+    except RemoteError as failed:
+        state, error = "failed", describe_error(failed)
+    except NotOfferedError as failed:
+        state, error = "failed", {"message": failed.detail}
+    if overtaken and error is None:
         told = "; ".join(f"{run} has gone on with {kind}" for kind, run in overtaken.items())
-        _finish(hub, run_id, "overtaken", error={"message": told, "by": overtaken})
-        return
-    _finish(hub, run_id, "done", error=None)
+        state, error = "overtaken", {"message": told, "by": overtaken}
+    _finish(hub, run_id, state, error=error, connection=connection, kinds=kinds)
 
 
 def _owe_rest(hub: Hub, run_id: str) -> None:
@@ -201,6 +204,9 @@ def _store(
     records = [(record, identifiers_of(record)) for record in page.records]
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
+        began = uow.jobs.cursor(connection, kind.value)
+        if began is not None:
+            uow.session.expunge(began)  # it is what it was, whatever the cursor becomes
         moved = CursorRow(
             connection=connection,
             kind=kind.value,
@@ -221,6 +227,7 @@ def _store(
         counts.deleted = uow.records.delete(page.deleted, as_of=page.as_of)
         counts.quarantined = uow.records.quarantine(page.quarantined, connection=connection, at=now)
         row.counts = _added(row.counts, kind, counts)
+        row.windows = receipts.widened(row.windows, kind, began=began, page=page, counts=counts)
         if counts.quarantined:
             deliver.tell(
                 hub,
@@ -235,23 +242,37 @@ def _store(
 def _added(counts: dict[str, Any], kind: Kind, page: Counts) -> dict[str, Any]:
     """The run's counts with one more page of a kind."""
     before = counts.get(kind.value, {})
-    added = {name: before.get(name, 0) + n for name, n in asdict(page).items()}
+    added = {name: before.get(name, 0) + getattr(page, name) for name in COUNTED}
     return {**counts, kind.value: {"pages": before.get("pages", 0) + 1, **added}}
 
 
-def _finish(hub: Hub, run_id: str, state: str, *, error: dict[str, Any] | None) -> None:
+def _finish(
+    hub: Hub,
+    run_id: str,
+    state: str,
+    *,
+    error: dict[str, Any] | None,
+    connection: str | None = None,
+    kinds: Sequence[Kind] = (),
+) -> None:
+    """End a run with its receipt; one whose job is gone has none."""
     now: datetime = hub.clock()
+    hub.seal.prepare()
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
         if row is None or row.state != "running":
             return
         row.state = state
         row.error, row.finished_at = error, now
-        deliver.tell(
-            hub,
-            uow,
-            "sync.run.finished",
-            subject=run_id,
-            data={"id": run_id, "job": row.job, "state": row.state, "counts": row.counts},
-            at=now,
-        )
+        told: dict[str, Any] = {
+            "id": run_id,
+            "job": row.job,
+            "state": row.state,
+            "counts": row.counts,
+        }
+        if connection is not None:
+            receipt = receipts.write(
+                hub, uow, row, connection=connection, kinds=[kind.value for kind in kinds]
+            )
+            told |= {"receipt": receipt.digest, "gaps": len(receipt.body["gaps"])}
+        deliver.tell(hub, uow, "sync.run.finished", subject=run_id, data=told, at=now)

@@ -25,6 +25,7 @@ from middleware.store.keys import Keys
 from middleware.store.nodes import Nodes
 from middleware.store.people import People
 from middleware.store.policies import Policies
+from middleware.store.receipts import Receipts
 from middleware.store.records import Records
 
 
@@ -44,6 +45,7 @@ class UnitOfWork:
         self.nodes = Nodes(session)
         self.people = People(session)
         self.policies = Policies(session)
+        self.receipts = Receipts(session)
         self.records = Records(session)
 
     def written_at_the_end(self) -> AbstractContextManager[object]:

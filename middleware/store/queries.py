@@ -41,6 +41,7 @@ from middleware.store.tables import (
     LinkRow,
     PersonRow,
     QuarantineRow,
+    ReceiptRow,
     RecordRow,
     RunRow,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "PersonRow",
     "QuarantineRow",
     "Quarantined",
+    "ReceiptRow",
     "RunRow",
     "record_of",
 ]

@@ -54,6 +54,8 @@ class Counts:
     unchanged: int = 0
     deleted: int = 0
     quarantined: int = 0
+    content: str = ""
+    """A hash of what the page's records say; the same whoever reads the same page."""
 
 
 # Made once: every look-up asks these, and building a statement takes longer than answering it.
@@ -100,9 +102,11 @@ class Records:
         rows: list[dict[str, Any]] = []
         touched: list[tuple[str, str, str]] = []
         identifiers_of: list[dict[str, Any]] = []
+        content = hashlib.sha256()
         for key, (record, identifiers) in latest.items():
             body = record.model_dump(mode="json")
             content_hash = hash_of(body)
+            content.update(f"{key[2]}:{content_hash}\n".encode())
             was = known.get(key)
             if was is not None and was.as_of > as_of:
                 counts.unchanged += 1
@@ -142,6 +146,7 @@ class Records:
                 self._session.connection().execute(sa.insert(RecordIdentifierRow), identifiers_of)
         self._touch(touched, as_of)
         self._release(list(latest))
+        counts.content = content.hexdigest()[:32]
         return counts
 
     def delete(self, refs: Iterable[Ref], *, as_of: datetime) -> int:

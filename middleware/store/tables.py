@@ -483,10 +483,31 @@ class RunRow(SQLModel, table=True):
     requested_by: str
     counts: dict[str, Any] = json()
     """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
+    windows: dict[str, Any] | None = json(null=True)
+    """Per kind: since, until, from, to, content, complete; see `flows.receipts`."""
     error: dict[str, Any] | None = json(null=True)
     queued_at: datetime = moment()
     started_at: datetime | None = moment(null=True)
     finished_at: datetime | None = moment(null=True)
+
+
+class ReceiptRow(SQLModel, table=True):
+    """What a run saw and stored, sealed and chained to the receipt before it. Never changed."""
+
+    __tablename__ = "receipt"
+    __table_args__ = (sa.UniqueConstraint("connection", "number"),)
+
+    run_id: str = Field(primary_key=True, foreign_key="run.id")
+    job: str = Field(index=True)
+    connection: str
+    number: int
+    """Counts up within the connection, without a gap."""
+    body: dict[str, Any] = json()
+    digest: str
+    """SHA-256 of the body as canonical JSON."""
+    previous: str | None = None
+    """The digest of the connection's receipt before this one; also in the body."""
+    signature: str
 
 
 class CursorRow(SQLModel, table=True):

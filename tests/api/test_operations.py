@@ -228,6 +228,24 @@ def test_a_job_is_run_now(declared: Api) -> None:
     assert listed.data == [job]
 
 
+@both_databases
+def test_a_run_that_has_ended_shows_its_receipt(declared: Api) -> None:
+    run = declared.post("/v1/jobs/erp-all/runs", scopes=("jobs:run",)).headers["location"]
+    assert shape(declared.get(f"{run}/receipt"))["code"] == "not-found"
+    declared.stage.run_due()
+    answer = declared.get(f"{run}/receipt", scopes=("jobs:read",))
+    receipt = schemas.ReceiptShown.model_validate(answer.json())
+    assert (receipt.number, receipt.previous, receipt.gaps) == (1, None, [])
+    assert receipt.windows["order"].complete
+    assert receipt.counts["order"]["seen"] == 1
+    assert receipt.intact
+    with declared.stage.hub.database.begin() as uow:
+        row = uow.receipts.of_run(receipt.run)
+        assert row is not None
+        row.body = {**row.body, "gaps": [{"kind": "order", "why": "not_read"}]}
+    assert declared.get(f"{run}/receipt").json()["intact"] is False
+
+
 def test_a_job_is_paused_and_resumed(declared: Api) -> None:
     version = declared.get("/v1/jobs/erp-all").headers["etag"]
     paused = declared.post("/v1/jobs/erp-all/pause", scopes=("jobs:run",))
@@ -245,6 +263,7 @@ def test_a_job_is_paused_and_resumed(declared: Api) -> None:
         ("POST", "/v1/jobs/none/runs"),
         ("POST", "/v1/jobs/none/pause"),
         ("GET", "/v1/runs/none"),
+        ("GET", "/v1/runs/none/receipt"),
     ],
 )
 def test_no_such_job(declared: Api, method: str, path: str) -> None:

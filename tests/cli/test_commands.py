@@ -80,6 +80,17 @@ def test_a_sync_is_run_and_told(folder: Path) -> None:
     run = amends(folder, "sync", "run", "sync-shop", "--json")
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["state"] == "done"
+    verified = amends(folder, "sync", "verify")
+    assert (verified.returncode, "shop: 1 receipts, whole" in verified.stdout) == (0, True)
+    database = Database(f"sqlite:///{folder / 'amends.db'}")
+    with database.begin() as uow:
+        (row,) = uow.receipts.latest("shop")
+        row.body = {**row.body, "gaps": [1]}
+    database.close()
+    told = amends(folder, "sync", "verify", "shop", "--json")
+    assert told.returncode == 1
+    assert "was changed" in json.loads(told.stdout)["chains"][0]["broken"]
+    assert amends(folder, "sync", "verify", "nothing").returncode == 1
     unknown = amends(folder, "sync", "run", "nothing")
     assert (unknown.returncode, "there is no job" in unknown.stderr) == (1, True)
 

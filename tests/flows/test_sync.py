@@ -15,10 +15,11 @@ from adapters.memory.remote import Fault
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import Page
 from middleware.domain.problems import NotFoundError
-from middleware.flows import sync
+from middleware.domain.receipts import digest_of
+from middleware.flows import receipts, sync
 from middleware.flows.engine import Engine
 from middleware.flows.hub import Hub
-from middleware.store.tables import RunRow
+from middleware.store.tables import ReceiptRow, RunRow
 from tests.flows.conftest import Stage
 from tests.flows.node import until
 
@@ -321,3 +322,104 @@ def test_owed_is_part_of_the_transaction(job: Stage) -> None:
         job.engine.enqueue(uow, "sync", "x", name="x")
         raise RuntimeError
     assert job.engine.owed == []
+
+
+# --- receipts ------------------------------------------------------------------------------------
+
+
+def receipt_of(stage: Stage, row: RunRow) -> ReceiptRow:
+    with stage.hub.database.read() as uow:
+        receipt = uow.receipts.of_run(row.id)
+    assert receipt is not None
+    return receipt
+
+
+def test_each_run_leaves_a_receipt_that_follows_the_one_before(job: Stage) -> None:
+    first = receipt_of(job, run(job))
+    assert (first.number, first.previous, first.body["gaps"]) == (1, None, [])
+    assert first.body["windows"]["order"]["since"] is None
+    assert first.body["windows"]["order"]["complete"]
+    assert first.body["counts"]["order"]["seen"] == 11
+    job.time.pass_(minutes=1)
+    second = receipt_of(job, run(job, "t2"))
+    assert (second.number, second.previous, second.body["gaps"]) == (2, first.digest, [])
+    windows = [one.body["windows"]["order"] for one in (first, second)]
+    assert windows[1]["since"] == windows[0]["until"]
+    assert windows[1]["from"] == windows[0]["to"]
+    assert receipts.check(job.hub, first.connection) == receipts.Checked(first.connection, 2, None)
+
+
+def test_the_same_records_give_the_same_content(job: Stage) -> None:
+    first = receipt_of(job, run(job)).body["windows"]["order"]["content"]
+    forget_cursors(job)
+    again = receipt_of(job, run(job, "t2"))
+    assert again.body["windows"]["order"]["content"] == first
+    assert {gap["why"] for gap in again.body["gaps"]} == {"read_anew"}
+    forget_cursors(job)
+    job.erp.put(job.order.model_copy(update={"number": "SO-CHANGED"}))
+    changed = receipt_of(job, run(job, "t3"))
+    assert changed.body["windows"]["order"]["content"] != first
+
+
+def test_a_receipt_names_what_was_not_read(job: Stage) -> None:
+    run(job)
+    job.erp.script.arm(Fault.DOWN, operation="changed_since", times=1000)
+    failed = run(job, "t2")
+    assert failed.state == "failed"
+    gaps = receipt_of(job, failed).body["gaps"]
+    assert gaps == [{"kind": "account", "why": "not_read"}, {"kind": "order", "why": "not_read"}]
+    job.erp.script.disarm()
+    job.time.pass_(minutes=10)
+    assert receipt_of(job, run(job, "t3")).body["gaps"] == []
+
+
+def test_a_cursor_that_was_moved_by_hand_is_a_gap(job: Stage) -> None:
+    run(job)
+    with job.hub.database.begin() as uow:
+        row = uow.jobs.cursor(job.names["erp"], "order")
+        assert row is not None
+        row.value = "0"
+    moved = receipt_of(job, run(job, "t2"))
+    assert moved.body["gaps"] == [{"kind": "order", "why": "not_where_the_last_ended"}]
+
+
+@pytest.mark.parametrize("part", ["body", "signature", "digest", "gone", "previous"])
+def test_a_chain_that_was_tampered_with_is_broken(job: Stage, part: str) -> None:
+    rows = [receipt_of(job, run(job, f"t{n}")) for n in range(3)]
+    name = rows[0].connection
+    with job.hub.database.begin() as uow:
+        row = uow.receipts.of_run(rows[1].run_id)
+        assert row is not None
+        match part:
+            case "body":
+                row.body = {**row.body, "counts": {}}
+            case "signature":
+                row.signature = job.hub.seal.write("preview", row.digest)
+            case "digest":
+                row.body = {**row.body, "counts": {}}
+                row.digest = digest_of(row.body)
+            case "gone":
+                uow.session.delete(row)
+            case "previous":
+                row.previous = "0" * 64
+    found = receipts.check(job.hub, name)
+    assert found.broken is not None
+    assert ("receipt 2" in found.broken) is True
+
+
+def test_nothing_where_there_always_was_something_is_told(job: Stage) -> None:
+    for n in range(3):
+        job.erp.put(job.order.model_copy(update={"number": f"SO-N{n}"}))
+        run(job, f"t{n}")
+    assert "sync.run.empty" not in job.events()
+    job.time.pass_(days=1)
+    empty = run(job, "t9")
+    assert empty.counts["order"]["seen"] == 0
+    assert receipt_of(job, empty).body["unusually_empty"] == ["order"]
+    assert job.events().count("sync.run.empty") == 1
+
+
+def forget_cursors(stage: Stage) -> None:
+    with stage.hub.database.begin() as uow:
+        for row in uow.jobs.cursors():
+            uow.session.delete(row)

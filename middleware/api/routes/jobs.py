@@ -15,7 +15,7 @@ from middleware.api.door import Asking, Route, TheDoor
 from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import operations as schemas
 from middleware.domain.problems import NotFoundError
-from middleware.flows import pause, sync
+from middleware.flows import pause, receipts, sync
 from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
@@ -118,6 +118,23 @@ def get_run(run_id: str, request: Request, door: TheDoor) -> Response:
     return answer(request, _found_run(door.hub, run_id))
 
 
+@router.get(
+    "/v1/runs/{run_id}/receipt",
+    response_model=schemas.ReceiptShown,
+    **operation(Scope.JOBS_READ, "not-found", example=examples.RECEIPT),
+)
+def get_receipt(run_id: str, request: Request, door: TheDoor) -> Response:
+    """Show what a run that has ended can prove: its window, its gaps, and the receipt it follows.
+
+    `amends sync verify` looks the whole chain through.
+    """
+    with door.hub.database.read() as uow:
+        row = uow.receipts.of_run(run_id)
+    if row is None:
+        raise NotFoundError(f"No receipt: the run {run_id} has not ended, or there is none.")
+    return answer(request, _receipt(row, intact=receipts.intact(door.hub, row)))
+
+
 _PAUSED: dict[str, Any] = operation(
     Scope.JOBS_RUN, "not-found", headers={"ETag": "Its new version."}, example=examples.JOB
 )
@@ -182,4 +199,30 @@ def _run(row: queries.RunRow) -> schemas.RunShown:
         queued_at=row.queued_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+    )
+
+
+def _receipt(row: queries.ReceiptRow, *, intact: bool) -> schemas.ReceiptShown:
+    body = row.body
+    return schemas.ReceiptShown.model_validate(
+        {
+            "run": row.run_id,
+            "number": row.number,
+            "job": row.job,
+            "connection": row.connection,
+            "state": body["state"],
+            "windows": {
+                kind: {name: window[name] for name in ("since", "until", "complete", "content")}
+                for kind, window in body["windows"].items()
+            },
+            "counts": body["counts"],
+            "gaps": [{"count": None, **gap} for gap in body["gaps"]],
+            "unusually_empty": body["unusually_empty"],
+            "digest": row.digest,
+            "previous": row.previous,
+            "signature": row.signature,
+            "intact": intact,
+            "finished_at": body["finished_at"],
+        },
+        strict=False,
     )

@@ -116,6 +116,52 @@ class RunShown(Shown):
     finished_at: Moment | None
 
 
+class WindowShown(Shown):
+    """What a run read of one kind."""
+
+    since: Moment | None
+    """As of when the reading before this one ended; `null` for the first."""
+    until: Moment
+    """As of when this one ended."""
+    complete: bool
+    """Whether the last page was read."""
+    content: str
+    """A hash over what the records read say, page by page."""
+
+
+class GapShown(Shown):
+    """Something that a run may have missed."""
+
+    kind: str
+    why: str
+    """not_read, not_to_the_end, not_where_the_last_ended, read_anew or quarantined."""
+    count: int | None
+
+
+class ReceiptShown(Shown):
+    """What a run saw and stored, chained to the connection's receipt before it, and signed."""
+
+    run: str
+    number: int
+    """Counts up within the connection, without a gap."""
+    job: str
+    connection: str
+    state: str
+    windows: dict[str, WindowShown]
+    counts: dict[str, dict[str, int]]
+    gaps: list[GapShown]
+    """Empty: the run read on from where the last one stopped, to the end."""
+    unusually_empty: list[str]
+    """Kinds of which nothing was seen, while every run before saw some."""
+    digest: str
+    """SHA-256 of the sealed body."""
+    previous: str | None
+    signature: str
+    intact: bool
+    """Whether digest and signature still fit what is stored."""
+    finished_at: Moment
+
+
 class RunPage(Page[RunShown]):
     """One page of runs, newest first."""
 

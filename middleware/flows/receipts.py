@@ -1,0 +1,152 @@
+"""The receipt of a run: window, counts and content of each kind, gaps, and who it follows.
+
+Written in the transaction that ends the run. A connection's receipts form a chain: each holds the
+hash of the one before it, and the hub's signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from middleware.contract.canonical import Kind
+from middleware.contract.capabilities import Page
+from middleware.domain import receipts as rules
+from middleware.flows import deliver
+from middleware.flows.hub import Hub
+from middleware.flows.seal import BrokenSealError
+from middleware.store.database import UnitOfWork
+from middleware.store.records import Counts
+from middleware.store.tables import CursorRow, ReceiptRow, RunRow
+
+PURPOSE = "receipt"
+LOOKED_AT = 50
+"""How many receipts back the end of a kind's last reading is looked for."""
+
+
+def widened(
+    windows: dict[str, Any] | None,
+    kind: Kind,
+    *,
+    began: CursorRow | None,
+    page: Page,
+    counts: Counts,
+) -> dict[str, Any]:
+    """A run's windows with one more page of a kind, which began where the cursor stood."""
+    known = (windows or {}).get(kind.value)
+    if known is None:
+        known = {
+            "since": began.as_of.isoformat() if began else None,
+            "from": _place(began.value) if began else None,
+            "content": "",
+        }
+    window = {
+        **known,
+        "until": page.as_of.isoformat(),
+        "to": _place(page.cursor),
+        "content": rules.chained(known["content"], counts.content),
+        "complete": not page.more,
+    }
+    return {**(windows or {}), kind.value: window}
+
+
+def _place(cursor: str) -> str:
+    """A cursor may hold ids of people's records: its hash says as much about being the same."""
+    return hashlib.sha256(cursor.encode()).hexdigest()[:32]
+
+
+def write(
+    hub: Hub, uow: UnitOfWork, run: RunRow, *, connection: str, kinds: Sequence[str]
+) -> ReceiptRow:
+    """Seal what a run has seen, in the transaction that ends it."""
+    assert run.finished_at is not None, "only a run that has ended has a receipt"
+    uow.receipts.hold()
+    earlier = uow.receipts.latest(connection, limit=LOOKED_AT)
+    last = earlier[0] if earlier else None
+    before: dict[str, str | None] = {}
+    for receipt in earlier:
+        for kind, window in receipt.body["windows"].items():
+            before.setdefault(kind, window["to"])
+    windows = run.windows or {}
+    same_job = [one.body["counts"] for one in earlier if one.job == run.job]
+    empty = rules.unusually_empty(run.counts, same_job) if run.state == "done" else []
+    number = last.number + 1 if last else 1
+    previous = last.digest if last else None
+    body: dict[str, Any] = {
+        "number": number,
+        "previous": previous,
+        "run": run.id,
+        "job": run.job,
+        "connection": connection,
+        "tick": run.tick,
+        "state": run.state,
+        "requested_by": run.requested_by,
+        "queued_at": run.queued_at.isoformat(),
+        "started_at": run.started_at.isoformat() if run.started_at else None,
+        "finished_at": run.finished_at.isoformat(),
+        "windows": windows,
+        "counts": run.counts,
+        "gaps": rules.gaps_of(kinds, windows, before, run.counts),
+        "unusually_empty": empty,
+        "error": run.error,
+    }
+    digest = rules.digest_of(body)
+    row = ReceiptRow(
+        run_id=run.id,
+        job=run.job,
+        connection=connection,
+        number=number,
+        body=body,
+        digest=digest,
+        previous=previous,
+        signature=hub.seal.write(PURPOSE, digest),
+    )
+    uow.receipts.add(row)
+    if empty:
+        deliver.tell(
+            hub,
+            uow,
+            "sync.run.empty",
+            subject=run.id,
+            data={"id": run.id, "job": run.job, "connection": connection, "kinds": empty},
+            at=run.finished_at,
+        )
+    return row
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A connection's chain, looked through from its beginning."""
+
+    connection: str
+    count: int
+    broken: str | None
+
+
+def check(hub: Hub, connection: str) -> Checked:
+    """Whether a connection's receipts are all there, as they were written and signed."""
+    count = 0
+
+    def counted(uow: UnitOfWork) -> Any:
+        nonlocal count
+        for receipt in uow.receipts.chain(connection):
+            count += 1
+            yield receipt
+
+    with hub.database.read() as uow:
+        found = rules.broken(counted(uow), lambda digest, text: signed(hub, digest, text))
+    return Checked(connection, count, found)
+
+
+def intact(hub: Hub, row: ReceiptRow) -> bool:
+    """Whether one receipt is as it was written and signed."""
+    return rules.digest_of(row.body) == row.digest and signed(hub, row.digest, row.signature)
+
+
+def signed(hub: Hub, digest: str, signature: str) -> bool:
+    try:
+        return bool(hub.seal.read(PURPOSE, signature) == digest)
+    except BrokenSealError:
+        return False
