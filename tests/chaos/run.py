@@ -149,7 +149,12 @@ def run(wanted: Wanted) -> dict[str, Any]:
             hub.start()
         for hub in hubs:
             hub.ready()
-        figures = _story(wanted, config, url, hubs, remotes, client, server)
+        try:
+            figures = _story(wanted, config, url, hubs, remotes, client, server)
+        except Exception:
+            for hub in hubs:
+                say(f"--- {hub.name}\n{hub.tail()}")
+            raise
     return figures | {"seconds": round(time.monotonic() - began, 1)}
 
 
