@@ -204,6 +204,12 @@ class Hub:
     def log(self) -> Path:
         return self.config.parent / f"{self.name}.log"
 
+    @property
+    def standing(self) -> str:
+        """Whether it runs, or what it ended with."""
+        code = self._process.poll() if self._process else None
+        return f"running as {self.pid}" if code is None else f"over, with {code}"
+
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AMENDS_")}
         environment |= {"AMENDS_LISTEN": f"127.0.0.1:{self.port}", "PYTHONPATH": str(ROOT)}
