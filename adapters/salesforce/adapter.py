@@ -307,7 +307,7 @@ class SalesforceAdapter(
             self._connection.mappings.has_push(layout.withdrawing(made_by))
             for made_by in layout.NATIVE
         ):
-            return KeyTraits(native=True)
+            return KeyTraits(native=True, settle=self._settings.settle)
         if operation not in (*layout.NATIVE, Operation.NOTE):
             raise NotOffered(
                 f"Salesforce takes no {operation}", system=SYSTEM, operation=str(operation)
@@ -315,7 +315,7 @@ class SalesforceAdapter(
         self._push(operation)
         if operation is Operation.NOTE:
             return KeyTraits(native=False, settle=self._settings.settle)
-        return KeyTraits(native=True)
+        return KeyTraits(native=True, settle=self._settings.settle)
 
     def preview(self, operation: Operation, request: Frozen) -> Preview:
         """What would be written, by the mapping: Salesforce itself simulates nothing."""

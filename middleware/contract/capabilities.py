@@ -78,7 +78,8 @@ class KeyTraits(Frozen):
     `native`: the remote refuses or merges a second write with the same key, at any time, under
     any concurrency (an upsert on a unique external id, a client-chosen id). Otherwise the hub
     looks before it writes, and after a lost answer waits `settle`: the longest time in which the
-    remote may still commit a request whose answer we gave up on.
+    remote may still commit a request whose answer we gave up on. With a native key it asks again at
+    once, and waits that long only before it believes that a second send was refused.
     """
 
     native: bool

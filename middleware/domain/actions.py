@@ -187,14 +187,15 @@ def after_failure(
     now: datetime,
     attempts: int,
     traits: KeyTraits,
+    doubt_until: datetime | None = None,
 ) -> Next:
     """What follows a failed send, or with `looking` a failed look-up.
 
     A lost answer is looked up, not before `traits.settle` after we gave up on it (`now`): until
-    then the remote may still commit it, and "not found" would be no evidence. That holds for a
-    native key too: it merges a second send, but one that is refused would end a step whose first
-    send is still to land. A look-up that failed says nothing about the send before it, whatever the
-    error: it is repeated.
+    then the remote may still commit it, and "not found" would be no evidence. A native key need not
+    wait, since the remote merges a second send; but a refusal of that one ends nothing as long as
+    the first may still land, which is `doubt_until`. A look-up that failed says nothing about the
+    send before it, whatever the error: it is repeated.
     """
     if isinstance(error, Duplicated):
         return Next(verb=Verb.PERSON)
@@ -204,8 +205,10 @@ def after_failure(
     if isinstance(error, Transient):
         return Next(verb=Verb.AGAIN, at=now + max(wait, _asked_to_wait(error)))
     if isinstance(error, Permanent):
+        if doubt_until is not None and now < doubt_until:
+            return Next(verb=Verb.LOOK, at=max(doubt_until, now + wait))
         return Next(verb=Verb.REFUSED)
-    return Next(verb=Verb.LOOK, at=now + max(wait, traits.settle))
+    return Next(verb=Verb.LOOK, at=now + (wait if traits.native else max(wait, traits.settle)))
 
 
 def _asked_to_wait(error: RemoteError) -> timedelta:
@@ -216,9 +219,10 @@ def _asked_to_wait(error: RemoteError) -> timedelta:
 def look_from(*, sent_at: datetime | None, in_doubt: bool, traits: KeyTraits) -> datetime | None:
     """From when "not found" is evidence that an announced send had no effect.
 
-    None when there is nothing to wait for: never sent, or known to have had no effect.
+    None when there is nothing to wait for: never sent, known to have had no effect, or to be merged
+    with the next send by the remote.
     """
-    if sent_at is None or not in_doubt:
+    if sent_at is None or not in_doubt or traits.native:
         return None
     return sent_at + traits.settle
 

@@ -312,7 +312,17 @@ def _announce_again(hub: Hub, action_id: str, number: int, sending: Sending) -> 
     """Commit a new intent after a look-up that proved the last one void."""
     with hub.database.begin() as uow:
         _, _, step = _mine(uow, action_id, number, sending.step_id)
-        uow.actions.move(step, sent_at=hub.clock(), in_doubt=True)
+        doubt = step.doubt_until
+        if sending.traits.native and step.in_doubt and step.sent_at is not None:
+            doubt = _later(doubt, step.sent_at + sending.traits.settle)
+        now = hub.clock()
+        if doubt is not None and doubt <= now:
+            doubt = None  # nothing was there, and nothing can come any more
+        uow.actions.move(step, sent_at=now, in_doubt=True, doubt_until=doubt)
+
+
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else max(one, other)
 
 
 def _settle(
@@ -341,17 +351,22 @@ def _settle(
             if life.finish(hub, uow, action, now, steps) is not None:
                 return None
             return _next(hub, uow, action, steps, now)
+        lost = not sent.looking and isinstance(sent.outcome, Ambiguous)
+        doubt = step.doubt_until
+        if lost and sending.traits.native:
+            doubt = _later(doubt, now + sending.traits.settle)
         follows = after_failure(
             sent.outcome,
             looking=sent.looking,
             now=now,
             attempts=step.attempts,
             traits=sending.traits,
+            doubt_until=doubt,
         )
-        in_doubt = step.in_doubt if sent.looking else isinstance(sent.outcome, Ambiguous)
+        in_doubt = step.in_doubt if sent.looking else lost
         error = describe_error(sent.outcome)
         if follows.at is not None:
-            uow.actions.move(step, error=error, in_doubt=in_doubt)
+            uow.actions.move(step, error=error, in_doubt=in_doubt, doubt_until=doubt)
             _wait(hub, uow, action, step, until=follows.at, now=now)
         else:
             state = StepState.UNKNOWN if follows.verb is Verb.PERSON else StepState.REFUSED
@@ -492,7 +507,7 @@ def _expire(
     now: datetime,
 ) -> None:
     """Stop trying: in doubt it is unknown, otherwise nothing more will be sent."""
-    if step.in_doubt:
+    if step.in_doubt or (step.doubt_until is not None and now < step.doubt_until):
         uow.actions.move(step, state=StepState.UNKNOWN.value)
         life.end(hub, uow, action, ActionState.UNKNOWN, now)
         return

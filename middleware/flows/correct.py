@@ -478,7 +478,10 @@ def tell_story(hub: Hub, action_id: str, state: str) -> None:
 def under_way(steps: Sequence[ActionStepRow]) -> bool:
     """Whether a remote has, or may have, something of it. A send that was refused left nothing."""
     moving = (StepState.DONE, StepState.SENDING, StepState.UNKNOWN)
-    return any(step.in_doubt or step.state in moving for step in steps)
+    return any(
+        step.in_doubt or step.state in moving or (step.doubt_until and not step.settled_at)
+        for step in steps
+    )
 
 
 def choices_of(action: ActionRow, steps: Sequence[ActionStepRow]) -> tuple[Choice, ...]:

@@ -126,7 +126,8 @@ def look_up(hub: Hub, action_id: str) -> None:
         remote = hub.gate.remote(step.connection, Urgency.BATCH)
         traits = remote.key_traits(operation)
         # Before the look-up, which may take a while: what it did not find may come meanwhile.
-        settled = hub.clock() >= step.sent_at + traits.settle
+        latest = max(step.doubt_until or step.sent_at, step.sent_at + traits.settle)
+        settled = hub.clock() >= latest
         found = getattr(remote, f"find_{operation}")(request, key=step.key)
     except Duplicated as duplicated:
         error = duplicated

@@ -358,6 +358,8 @@ class ActionStepRow(SQLModel, table=True):
     """When the last send was announced; None while none ever was."""
     in_doubt: bool = False
     """True from an announced send until its outcome is known."""
+    doubt_until: datetime | None = moment(null=True)
+    """Until when an earlier send may still land, on a remote that merges it with a later one."""
     receipt: dict[str, Any] | None = json(null=True)
     error: dict[str, Any] | None = json(null=True)
     settled_at: datetime | None = moment(null=True)

@@ -1,4 +1,4 @@
-"""A receipt for every run of a sync, chained and sealed.
+"""A receipt for every run of a sync; until when an earlier send of a step may still land.
 
 Revision ID: 0004
 Revises: 0003
@@ -19,6 +19,9 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
+    op.add_column(
+        "action_step", sa.Column("doubt_until", sa.DateTime(timezone=True), nullable=True)
+    )
     op.add_column("run", sa.Column("windows", JSON, nullable=True))
     op.create_table(
         "receipt",
@@ -41,3 +44,4 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_receipt_job"), "receipt")
     op.drop_table("receipt")
     op.drop_column("run", "windows")
+    op.drop_column("action_step", "doubt_until")

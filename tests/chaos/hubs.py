@@ -88,6 +88,7 @@ secrets = {{ consumer_key = "file:secrets/crm-key", consumer_secret = "file:secr
 url = "{remotes.crm}"
 ca_file = "{remotes.crm_ca}"
 total_s = {times.total_s}
+settle_s = {times.settle_s}
 lag_s = 0
 {LIMITS_OF.format(name="crm")}
 [connections.desk]

@@ -22,6 +22,7 @@ from middleware.contract.actions import (
     ReturnRequest,
 )
 from middleware.contract.canonical import Frozen, Kind
+from middleware.contract.capabilities import KeyTraits
 from middleware.contract.errors import Ambiguous
 from middleware.domain.actions import CaseWanted, Wanted
 from middleware.domain.policy import built_in
@@ -339,6 +340,30 @@ def test_what_a_sleeper_made_beside_another_is_told(free: Stage, asker: Asker, f
     assert step.error["class"] == "Duplicated"
     assert len(told) == 1
     assert len(told[0].detail["refs"]) == 2
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_a_refusal_is_not_believed_while_an_earlier_send_may_land(
+    free: Stage, asker: Asker, monkeypatch: pytest.MonkeyPatch, lands: bool
+) -> None:
+    """The worker is killed in the call, the next send is refused, and the first commits late."""
+    traits = KeyTraits(native=True, settle=timedelta(seconds=60))
+    monkeypatch.setattr(MemoryAdapter, "key_traits", lambda *_: traits)
+    action_id, _ = correct.create(free.hub, free.wanted(case=None), asker)
+    killed = carry._announce(free.hub, action_id, 1)
+    assert killed is not None
+    free.time.pass_(seconds=1)
+    free.erp.permissions = frozenset()
+    free.handlers["correct"](action_id, "1")
+    assert free.state(action_id) == "waiting", "refused, but the first may still land"
+    free.erp.permissions = frozenset(Operation)
+    if lands:
+        adapter = free.hub.registry.adapter(killed.connection)
+        adapter.create_replacement_order(killed.request, key=killed.key)
+    free.erp.permissions = frozenset()
+    free.run_all()
+    assert free.state(action_id) == ("done" if lands else "refused")
+    only(free, Operation.REPLACEMENT_ORDER, free.erp, expected=1 if lands else 0)
 
 
 def test_an_unknown_outcome_is_settled_by_a_later_look_up(free: Stage, asker: Asker) -> None:
