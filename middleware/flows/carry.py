@@ -268,12 +268,13 @@ def _send(hub: Hub, action_id: str, number: int, sending: Sending) -> Sent:
     looking = sending.look_first
     try:
         if looking:
+            looked_at = hub.clock()
             found: Receipt | None = getattr(adapter, f"find_{sending.operation}")(
                 sending.request, key=sending.key
             )
             if found is not None:
                 return Sent(found, looking=True)
-            _announce_again(hub, action_id, number, sending)
+            _announce_again(hub, action_id, number, sending, looked_at)
             looking = False
         receipt: Receipt = getattr(adapter, f"create_{sending.operation}")(
             sending.request, key=sending.key
@@ -308,17 +309,18 @@ def _step_back(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
         _wait(hub, uow, action, step, until=max(ready or again, again), now=now)
 
 
-def _announce_again(hub: Hub, action_id: str, number: int, sending: Sending) -> None:
-    """Commit a new intent after a look-up that proved the last one void."""
+def _announce_again(
+    hub: Hub, action_id: str, number: int, sending: Sending, looked_at: datetime
+) -> None:
+    """Commit a new intent after a look-up that found nothing of the last one."""
     with hub.database.begin() as uow:
         _, _, step = _mine(uow, action_id, number, sending.step_id)
         doubt = step.doubt_until
         if sending.traits.native and step.in_doubt and step.sent_at is not None:
             doubt = _later(doubt, step.sent_at + sending.traits.settle)
-        now = hub.clock()
-        if doubt is not None and doubt <= now:
+        if doubt is not None and doubt <= looked_at:
             doubt = None  # nothing was there, and nothing can come any more
-        uow.actions.move(step, sent_at=now, in_doubt=True, doubt_until=doubt)
+        uow.actions.move(step, sent_at=hub.clock(), in_doubt=True, doubt_until=doubt)
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

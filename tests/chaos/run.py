@@ -221,10 +221,10 @@ def _story(
         remotes.wires.mend()
         figures |= {"takeover_owned": 0, "takeover_s": None}
         try:
-            _freeze(wanted, url, hubs[0], remotes, client, to_freeze)
+            _freeze(wanted, url, hubs, remotes, client, to_freeze)
             freezes = 1
             known = wait_for_all(client, people, recover=remotes.recover)
-            owned, took = _lose(wanted, url, hubs[0], remotes, client, to_lose)
+            owned, took = _lose(wanted, url, hubs, remotes, client, to_lose)
             kills += 1
             figures |= {"takeover_owned": owned, "takeover_s": took}
             say(f"one replica killed for good: its {owned} actions were done after {took} s")
@@ -326,20 +326,41 @@ def held(url: str, pid: int) -> list[str]:
 
 
 def _under_way(
-    wanted: Wanted, url: str, hub: Hub, remotes: Remotes, client: Client, batch: Sequence[Posted]
+    wanted: Wanted,
+    url: str,
+    hub: Hub,
+    others: Sequence[Hub],
+    remotes: Remotes,
+    client: Client,
+    batch: Sequence[Posted],
 ) -> None:
-    """Post a batch while every write takes its time, until this replica has some of it."""
+    """Post a batch while every write takes its time, until this replica has some of it.
+
+    The others are held still meanwhile: they might take all of it.
+    """
     remotes.slow(wanted.times.total_s * 0.6)
-    poster = post_all(client, batch, over_s=0.5, seed=wanted.seed)
-    until(lambda: len(held(url, hub.pid)) >= 2, seconds=30, what="work under way", pause=0.02)
+    for other in others:
+        other.freeze()
+    try:
+        poster = post_all(client, batch, over_s=0.5, seed=wanted.seed)
+        until(lambda: len(held(url, hub.pid)) >= 2, seconds=30, what="work under way", pause=0.02)
+    finally:
+        for other in others:
+            other.thaw()
     poster.join(0.3)
 
 
 def _freeze(
-    wanted: Wanted, url: str, hub: Hub, remotes: Remotes, client: Client, batch: Sequence[Posted]
+    wanted: Wanted,
+    url: str,
+    hubs: Sequence[Hub],
+    remotes: Remotes,
+    client: Client,
+    batch: Sequence[Posted],
 ) -> None:
     """Freeze a replica beyond its lease, let another take over, and wake it up."""
-    _under_way(wanted, url, hub, remotes, client, batch)
+    hub, *others = hubs
+    _under_way(wanted, url, hub, others, remotes, client, batch)
     hub.freeze()
     time.sleep(wanted.times.lease_s * 2.5)
     hub.thaw()
@@ -349,10 +370,16 @@ def _freeze(
 
 
 def _lose(
-    wanted: Wanted, url: str, hub: Hub, remotes: Remotes, client: Client, batch: Sequence[Posted]
+    wanted: Wanted,
+    url: str,
+    hubs: Sequence[Hub],
+    remotes: Remotes,
+    client: Client,
+    batch: Sequence[Posted],
 ) -> tuple[int, float | None]:
     """Kill a replica for good; how many actions it had, and after how long the last was done."""
-    _under_way(wanted, url, hub, remotes, client, batch)
+    hub, *others = hubs
+    _under_way(wanted, url, hub, others, remotes, client, batch)
     for _ in range(LOOKS):
         hub.freeze()  # so that what it holds is what it dies with
         owned = set(held(url, hub.pid))
