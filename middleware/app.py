@@ -319,7 +319,7 @@ def _declared_jobs(settings: Settings) -> dict[str, dict[str, Any]]:
         every = job.schedule.every
         declared[name] = {
             "flow": job.flow,
-            "arguments": {"connection": job.connection, "kinds": job.kinds},
+            "arguments": {"connection": job.connection, "kinds": [str(kind) for kind in job.kinds]},
             "schedule": {"every": every.total_seconds()}
             if every is not None
             else {"cron": job.schedule.cron, "timezone": job.schedule.timezone},

@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from middleware.contract.canonical import Kind
 from middleware.domain.schedules import weekdays_named
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -150,7 +151,7 @@ class JobSettings(Section):
 
     flow: Literal["sync"] = "sync"
     connection: str
-    kinds: list[str] = []
+    kinds: list[Kind] = []
     schedule: ScheduleSettings
 
 

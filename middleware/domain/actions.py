@@ -11,7 +11,7 @@ or `unknown`. A step that may be tried again is `waiting`; `cancelled` ones were
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -287,6 +287,19 @@ def state_after(steps: Sequence[StepState], *, independent: bool = False) -> Act
     if all(s is StepState.CANCELLED for s in steps):
         return ActionState.CANCELLED
     return None
+
+
+def different(made: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Of what was made under one key, as (reference, number), the references that are not one.
+
+    One thing may have two references: Tryton's credit is a complaint until the credit note is
+    there. It keeps the number that people call it by, so that the same number is the same thing.
+    """
+    told: dict[str, str | None] = {}
+    for ref, number in made:
+        if ref not in told and (number is None or number not in told.values()):
+            told[ref] = number
+    return sorted(told)
 
 
 def describe_error(error: RemoteError) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from middleware.domain.actions import (
     after_failure,
     backoff,
     describe_error,
+    different,
     look_from,
 )
 from middleware.domain.turns import Urgency
@@ -439,15 +440,17 @@ def _count(
     if step.receipt is None:
         return
     uow.session.flush()
-    made = {str(Ref.model_validate(step.receipt["ref"]))} | {
-        entry.detail["ref"]
+    settled = (str(Ref.model_validate(step.receipt["ref"])), step.receipt.get("number"))
+    belated = [
+        (entry.detail["ref"], entry.detail["number"])
         for entry in uow.audit.about(action.id)
         if entry.action == "step.belated" and entry.detail["step"] == step.id
-    }
+    ]
+    made = different([settled, *belated])
     if len(made) < 2:
         return
     error = Duplicated(
-        f"made {len(made)} times: {', '.join(sorted(made))}; keep one and take the others back in"
+        f"made {len(made)} times: {', '.join(made)}; keep one and take the others back in"
         f" {step.connection}",
         system=step.connection,
         operation=step.operation,
@@ -462,7 +465,7 @@ def _count(
         step=step.id,
         connection=step.connection,
         operation=step.operation,
-        refs=sorted(made),
+        refs=made,
     )
     life.changed(action, now)
     life.tell(hub, uow, "action.duplicated", action, now)

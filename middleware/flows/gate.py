@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from middleware.contract import http
 from middleware.contract.actions import Operation
 from middleware.contract.capabilities import CheckReport
-from middleware.contract.errors import NotOffered, RemoteError, Transient
+from middleware.contract.errors import Fenced, NotOffered, RemoteError, Transient
 from middleware.domain import breaker as breakers
 from middleware.domain.breaker import Breaker, Call, Cause, Met, State, Thresholds, Why
 from middleware.domain.problems import NotFoundError
@@ -320,7 +320,8 @@ class _Line:
                 guard()
                 with http.fenced(guard):
                     result = work()
-        except Exception as error:
+        except (Exception, Fenced) as error:
+            # A fenced call may have been the one that tries; the next may try at once.
             self._note(operation, error, began)
             raise
         if settles(result):

@@ -106,7 +106,7 @@ def run(hub: Hub, run_id: str) -> None:
         _finish(hub, run_id, "failed", error={"message": "the job is no longer declared"})
         return
     connection = arguments["connection"]
-    kinds = tuple(Kind(kind) for kind in arguments.get("kinds") or ())
+    kinds: tuple[Kind, ...] = ()
     overtaken: dict[str, str] = {}
     state, error = "done", None
     try:
@@ -148,6 +148,9 @@ def kinds_of(hub: Hub, arguments: dict[str, Any]) -> tuple[Kind, ...]:
     adapter = hub.registry.adapter(connection)
     if not isinstance(adapter, ListsChanges):
         raise NotOfferedError(f"the connection {connection!r} lists no changes")
+    unknown = [kind for kind in arguments.get("kinds") or () if kind not in set(Kind)]
+    if unknown:
+        raise NotOfferedError(f"there is no kind {unknown[0]!r}; there are {', '.join(Kind)}")
     named = tuple(Kind(kind) for kind in arguments.get("kinds") or ())
     missing = [kind for kind in named if kind not in adapter.change_kinds]
     if missing:

@@ -19,6 +19,7 @@ from adapters.memory.remote import Fault
 from middleware.contract.capabilities import CheckReport, Connection, Finding
 from middleware.contract.errors import (
     Ambiguous,
+    Fenced,
     Missing,
     RemoteError,
     Transient,
@@ -340,8 +341,9 @@ def test_a_mistake_of_ours_neither_closes_nor_opens(make: Callable[..., Line]) -
     assert line.meets(KeyError(), DOWN, None) == ["KeyError", "down", "resting"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("away"), Fenced("lease lost")])
 def test_a_guard_that_refuses_sends_nothing_and_leaves_room_to_try(
-    make: Callable[..., Line],
+    make: Callable[..., Line], error: BaseException
 ) -> None:
     line = make(thresholds=Thresholds(failures=1, rest=timedelta(seconds=10)))
     line.meet(DOWN)
@@ -350,10 +352,10 @@ def test_a_guard_that_refuses_sends_nothing_and_leaves_room_to_try(
     Scripted.script = lambda _: None
 
     def guard() -> None:
-        raise RuntimeError("lease lost")
+        raise error
 
     guarded = line.hub.gate.remote("erp", WORK, guard=guard)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(type(error)):
         guarded.create_case()
     assert Scripted.calls == []
     guarded.read("reads are not guarded")

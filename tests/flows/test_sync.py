@@ -316,6 +316,17 @@ def test_a_connection_that_lists_no_changes_fails_with_the_reason(job: Stage) ->
     assert "nobody" in row_.error["message"]
 
 
+def test_a_kind_that_does_not_exist_fails_with_the_reason(job: Stage) -> None:
+    with job.hub.database.begin() as uow:
+        row = uow.jobs.get("erp")
+        assert row is not None
+        row.arguments = {"connection": job.names["erp"], "kinds": ["ordre"]}
+    row_ = run(job)
+    assert row_.state == "failed"
+    assert row_.error is not None
+    assert "'ordre'" in row_.error["message"]
+
+
 def test_owed_is_part_of_the_transaction(job: Stage) -> None:
     hub = replace(job.hub)
     with pytest.raises(RuntimeError), hub.database.begin() as uow:

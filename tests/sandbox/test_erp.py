@@ -633,6 +633,12 @@ def test_no_service_elsewhere(server: SandboxServer) -> None:
     caught.value.close()
 
 
+def test_an_empty_request_is_a_bad_one(server: SandboxServer) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400") as caught:
+        urllib.request.urlopen(f"{server.url}{PATH_11}", data=b"")
+    caught.value.close()
+
+
 def test_nothing_changed_in_the_future(world: World) -> None:
     """Even if the world's `now` lies ahead of this machine's clock."""
     ahead = build(now=datetime.now(UTC) + timedelta(days=30))
