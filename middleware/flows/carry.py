@@ -58,6 +58,9 @@ class Sending:
     sent_at: datetime
     attempts: int
     traits: KeyTraits
+    action: ActionRow
+    steps: list[ActionStepRow]
+    """The action and its steps as they were committed with the intent."""
 
 
 def run(hub: Hub, action_id: str, pass_no: str) -> None:
@@ -100,7 +103,12 @@ def _announce(hub: Hub, action_id: str, number: int) -> Sending | Reading | None
         action = uow.actions.get(action_id, lock=True)
         if action is None or action.pass_no != number or ActionState(action.state).ended:
             return None
-        return _next(hub, uow, action, uow.actions.steps_of(action_id), hub.clock())
+        now = hub.clock()
+        following = _next(hub, uow, action, uow.actions.steps_of(action_id), now)
+        if isinstance(following, Sending):
+            life.changed(action, now)
+            action.due_at = now + hub.options.call_margin
+        return following
 
 
 def _next(
@@ -115,7 +123,7 @@ def _next(
         _expire(hub, uow, action, steps, step, now)
         return None
     if step.sent_at is None:
-        later = _not_yet(uow, action, step, now)
+        later = _not_yet(uow, action, steps, step, now)
         if later is not None:
             life.owe_pass(hub, uow, action, at=now, delay=later)
             return None
@@ -154,8 +162,6 @@ def _next(
         changes |= {"sent_at": now, "in_doubt": True}
     uow.actions.move(step, **changes)
     action.state = ActionState.RUNNING.value
-    action.due_at = now + hub.options.call_margin
-    life.changed(action, now)
     assert step.sent_at is not None
     return Sending(
         step_id=step.id,
@@ -167,15 +173,23 @@ def _next(
         sent_at=step.sent_at,
         attempts=step.attempts,
         traits=traits,
+        action=action,
+        steps=steps,
     )
 
 
 def _not_yet(
-    uow: UnitOfWork, action: ActionRow, step: ActionStepRow, now: datetime
+    uow: UnitOfWork,
+    action: ActionRow,
+    steps: list[ActionStepRow],
+    step: ActionStepRow,
+    now: datetime,
 ) -> timedelta | None:
     """How long a step that was never sent has to wait: cooling off, or for an earlier action."""
     if action.not_before is not None and now < action.not_before:
         return action.not_before - now
+    if any(s.connection == step.connection and s.sent_at is not None for s in steps):
+        return None  # it was its turn there when a step before this one was sent
     if uow.actions.before(action, step.connection) is not None:
         return BEHIND_ANOTHER
     return None
@@ -337,7 +351,7 @@ def _settle(
     """
     now = hub.clock()
     with hub.database.begin() as uow, uow.written_at_the_end():
-        action, steps, step = _mine(uow, action_id, number, sending.step_id)
+        action, steps, step = _settling(hub, uow, number, sending, now)
         _note_down(uow, action, step, sent, now)
         if isinstance(sent.outcome, Receipt):
             uow.actions.move(
@@ -348,7 +362,6 @@ def _settle(
                 settled_at=now,
                 error=None,
             )
-            life.changed(action, now)
             if step.attempts > 1:
                 _count(hub, uow, action, step, now)
             if life.finish(hub, uow, action, now, steps) is not None:
@@ -469,6 +482,21 @@ def _count(
     )
     life.changed(action, now)
     life.tell(hub, uow, "action.duplicated", action, now)
+
+
+def _settling(
+    hub: Hub, uow: UnitOfWork, number: int, sending: Sending, now: datetime
+) -> tuple[ActionRow, list[ActionStepRow], ActionStepRow]:
+    """As `_mine`, changed; nothing is read where it is as this pass has left it."""
+    action, due_at = sending.action, now + hub.options.call_margin
+    # After a look-up the intent was committed once more.
+    if not sending.look_first and uow.actions.claim(action, updated_at=now, due_at=due_at):
+        step = next(s for s in sending.steps if s.id == sending.step_id)
+        return action, sending.steps, step
+    action, steps, step = _mine(uow, action.id, number, sending.step_id)
+    action.due_at = due_at
+    life.changed(action, now)
+    return action, steps, step
 
 
 def _mine(

@@ -43,13 +43,14 @@ class Queue(NamedTuple):
     """
 
     width: int
-    polls: int = 1
-    """Asked every so many polls."""
+    polls: float = 1
+    """Asked every so many polls. Each asking fills it up once: its width and this bound how many
+    flows a second it begins."""
 
 
 QUEUES = {
     "receive": Queue(8),
-    "correct": Queue(16),
+    "correct": Queue(16, polls=0.4),
     "deliver": Queue(8, polls=2),
     "sync": Queue(2, polls=4),
     "reconcile": Queue(1, polls=4),

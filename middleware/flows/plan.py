@@ -212,8 +212,7 @@ def _naming_the_order(
 
 
 def _number_of(uow: UnitOfWork, order: Ref | None) -> str | None:
-    stored = uow.records.get(order) if order is not None else None
-    return getattr(stored.record, "number", None) if stored is not None else None
+    return uow.records.number_of(order) if order is not None else None
 
 
 def _replacement_beside(request: ActionRequest) -> ReplacementOrderRequest | None:

@@ -33,6 +33,11 @@ _LOCKED = (
 _MOVED = _STEPS.update().where(
     _STEPS.c.id == sa.bindparam("seen_id"), _STEPS.c.version == sa.bindparam("seen_version")
 )
+_CLAIMED = _ACTIONS.update().where(
+    _ACTIONS.c.id == sa.bindparam("seen_id"),
+    _ACTIONS.c.version == sa.bindparam("seen_version"),
+    _ACTIONS.c.pass_no == sa.bindparam("seen_pass"),
+)
 _ALIVE = ("queued", "running", "waiting")
 _BEFORE = (
     sa.select(_ACTIONS.c.id)
@@ -85,6 +90,22 @@ class Actions:
         if lock:
             return self._session.exec(_LOCKED, params={"id": action_id}).one_or_none()
         return self._session.get(ActionRow, action_id)
+
+    def claim(self, action: ActionRow, **changes: object) -> bool:
+        """Lock and change an action as an earlier transaction left it, without reading it anew.
+
+        It belongs to this transaction then. False where anybody has changed it since; whoever
+        changes one of its steps changes its version too, so that they are as they were as well.
+        """
+        seen = {"seen_id": action.id, "seen_version": action.version, "seen_pass": action.pass_no}
+        changes["version"] = action.version + 1
+        result = self._session.connection().execute(_CLAIMED, {**seen, **changes})
+        if result.rowcount != 1:
+            return False
+        self._session.add(action)
+        for name, value in changes.items():
+            set_committed_value(action, name, value)
+        return True
 
     def steps_of(self, action_id: str) -> list[ActionStepRow]:
         return list(self._session.exec(_STEPS_OF, params={"id": action_id}))

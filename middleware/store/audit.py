@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from middleware.domain.ids import new_id
 from middleware.store.tables import AuditRow
+
+_ENTRIES: sa.Table = cast("Any", AuditRow).__table__
+_WRITTEN = _ENTRIES.insert()
 
 
 class Audit:
@@ -26,16 +30,17 @@ class Audit:
         **detail: Any,
     ) -> None:
         """Add one entry. `detail` holds ids and figures, never personal data or secrets."""
-        self._session.add(
-            AuditRow(
-                id=new_id("aud"),
-                at=at,
-                actor=actor,
-                action=action,
-                subject=subject,
-                request_id=request_id,
-                detail=detail,
-            )
+        self._session.connection().execute(
+            _WRITTEN,
+            {
+                "id": new_id("aud"),
+                "at": at,
+                "actor": actor,
+                "action": action,
+                "subject": subject,
+                "request_id": request_id,
+                "detail": detail,
+            },
         )
 
     def about(self, subject: str) -> list[AuditRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -11,6 +11,8 @@ from sqlmodel import Session, col, select
 from middleware.domain.ids import new_id
 from middleware.store.tables import DeliveryRow, EndpointRow, EventRow
 
+_EVENTS: sa.Table = cast("Any", EventRow).__table__
+_APPENDED = _EVENTS.insert()
 _ORDER_LOCK = 0x616D656E6473
 _ENDPOINTS = (
     select(EndpointRow).where(col(EndpointRow.deleted_at).is_(None)).order_by(col(EndpointRow.name))
@@ -33,12 +35,14 @@ class Events:
             self._session.connection().execute(
                 sa.text("select pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK}
             )
-        event = EventRow(id=new_id("msg"), type=type_, subject=subject, data=data, at=at)
-        self._session.add(event)
+        event_id = new_id("msg")
+        self._session.connection().execute(
+            _APPENDED, {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
+        )
         owed = [
             DeliveryRow(
                 id=new_id("dlv"),
-                event_id=event.id,
+                event_id=event_id,
                 endpoint=endpoint.name,
                 state="waiting",
                 due_at=at,
@@ -48,7 +52,6 @@ class Events:
             if endpoint.enabled and wanted(endpoint.types, type_)
         ]
         if owed:
-            self._session.flush()  # an event comes before its deliveries
             self._session.add_all(owed)
             self._session.flush()
         return owed

@@ -67,6 +67,12 @@ _BY_ID = for_each_database(
         col(RecordRow.deleted_at).is_(None),
     )
 )
+_NUMBER = sa.select(col(RecordRow.number)).where(
+    col(RecordRow.connection) == sa.bindparam("connection"),
+    col(RecordRow.kind) == sa.bindparam("kind"),
+    col(RecordRow.id) == sa.bindparam("id"),
+    col(RecordRow.deleted_at).is_(None),
+)
 _BEARING = for_each_database(
     lambda among: sa.select(
         col(RecordIdentifierRow.scheme),
@@ -196,6 +202,13 @@ class Records:
     def get(self, ref: Ref, *, lock: bool = False) -> Stored | None:
         row = self._session.get(RecordRow, key_of(ref), with_for_update=lock or None)
         return None if row is None or row.deleted_at is not None else _stored(row)
+
+    def number_of(self, ref: Ref) -> str | None:
+        """What people call a stored record, where they call it anything."""
+        connection, kind, id_ = key_of(ref)
+        asked = {"connection": connection, "kind": kind, "id": id_}
+        found: str | None = self._session.connection().execute(_NUMBER, asked).scalar()
+        return found
 
     def get_all(self, refs: Iterable[Ref]) -> list[Stored]:
         """Those of the records that are stored and not deleted."""

@@ -206,10 +206,11 @@ def post_all(
     began = time.monotonic()
     errors: list[BaseException] = []
 
-    def part(mine: Sequence[Posted]) -> None:
+    def part(first: int) -> None:
         try:
-            for posted in mine:
-                due = began + over_s * posted.number / max(len(wanted), 1)
+            for number in range(first, len(wanted), AT_ONCE):
+                posted = wanted[number]
+                due = began + over_s * number / len(wanted)
                 time.sleep(max(0.0, due - time.monotonic()))
                 client.post(posted)
                 if posted in again:
@@ -218,10 +219,7 @@ def post_all(
             errors.append(error)
 
     def whole() -> None:
-        threads = [
-            threading.Thread(target=part, args=(wanted[n::AT_ONCE],), daemon=True)
-            for n in range(AT_ONCE)
-        ]
+        threads = [threading.Thread(target=part, args=(n,), daemon=True) for n in range(AT_ONCE)]
         for thread in threads:
             thread.start()
         for thread in threads:

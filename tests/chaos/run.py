@@ -341,13 +341,17 @@ def _under_way(
     remotes.slow(wanted.times.total_s * 0.6)
     for other in others:
         other.freeze()
+    poster = post_all(client, batch, over_s=0.5, seed=wanted.seed)
     try:
-        poster = post_all(client, batch, over_s=0.5, seed=wanted.seed)
         until(lambda: len(held(url, hub.pid)) >= 2, seconds=30, what="work under way", pause=0.02)
+        patience = 0.3
+    except RuntimeError:
+        patience = 60  # whatever becomes of this, what is accepted is counted
+        raise
     finally:
         for other in others:
             other.thaw()
-    poster.join(0.3)
+        poster.join(patience)
 
 
 def _freeze(

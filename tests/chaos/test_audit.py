@@ -14,7 +14,7 @@ from middleware.contract.actions import Operation
 from middleware.domain.ids import step_key
 from middleware.sandbox.server import SandboxServer
 from tests.chaos.audit import Audit, audit
-from tests.chaos.client import Posted
+from tests.chaos.client import Posted, post_all
 from tests.chaos.wires import CHANCES, Wires
 
 ORDER, NOTE = Operation.REPLACEMENT_ORDER, Operation.NOTE
@@ -123,6 +123,20 @@ def test_rows_that_nobody_asked_for_are_duplicates() -> None:
 def test_an_action_that_was_refused_at_the_door_is_lost() -> None:
     posted = Posted(1, {}, refused="400")
     assert audit(Books(), [posted], {}).lost == 1
+
+
+def test_a_batch_is_posted_in_its_time_however_many_went_before() -> None:
+    class Desk:
+        posted: list[int] = []
+
+        def post(self, one: Posted) -> None:
+            self.posted.append(one.number)
+
+    batch = [Posted(number, {}) for number in range(1000, 1012)]
+    thread = post_all(Desk(), batch, over_s=0.1, seed=1)  # type: ignore[arg-type]
+    thread.join(20)
+    assert not thread.is_alive()
+    assert set(Desk.posted) == set(range(1000, 1012))
 
 
 def test_lines_break_in_every_way_and_are_mended(monkeypatch: pytest.MonkeyPatch) -> None:

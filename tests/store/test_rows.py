@@ -96,6 +96,31 @@ def test_a_step_moves_once_from_what_was_read(database: Database) -> None:
         assert [s.state for s in uow.actions.steps_of(row.id)] == ["sending"]
 
 
+@pytest.mark.parametrize("other", ["version", "pass_no"])
+def test_an_action_is_claimed_only_as_it_was_left(database: Database, other: str) -> None:
+    row, step = action()
+    with database.begin() as uow:
+        uow.actions.add(row, [step])
+    with database.begin() as uow:
+        left = uow.actions.get(row.id, lock=True)
+        assert left is not None
+    with database.begin() as uow:
+        assert uow.actions.claim(left, due_at=T0)
+        left.state = "running"
+    with database.begin() as uow:
+        seen = uow.actions.get(row.id, lock=True)
+        assert seen is not None
+        assert (seen.state, seen.due_at, seen.version) == ("running", T0, 2)
+        setattr(seen, other, getattr(seen, other) + 1)
+    with database.begin() as uow:
+        assert not uow.actions.claim(left, due_at=None)
+        left.state = "done"
+    with database.read() as uow:
+        kept = uow.actions.get(row.id)
+        assert kept is not None
+        assert (kept.state, kept.due_at) == ("running", T0)
+
+
 def test_a_key_is_taken_once_and_answers(database: Database) -> None:
     taken = {"principal": "p", "route": "r", "key": "k", "body_hash": "h"}
     with database.begin() as uow:
