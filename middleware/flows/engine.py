@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
 from middleware.contract.errors import Fenced
-from middleware.store.database import Database, UnitOfWork
+from middleware.store.database import LONGEST_SILENCE_S, Database, UnitOfWork
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +166,7 @@ class Engine:
             # The engine's writers take turns with ours; see `Database`.
             config["system_database_engine"] = self._database.engine
         else:
+            config["sys_db_idle_transaction_timeout_sec"] = LONGEST_SILENCE_S
             config["sys_db_pool_size"] = sum(queue.width for queue in QUEUES.values()) // 2
         DBOS(config=config)
         DBOS.launch()

@@ -28,6 +28,11 @@ from middleware.store.policies import Policies
 from middleware.store.receipts import Receipts
 from middleware.store.records import Records
 
+LONGEST_SILENCE_S = 15.0
+"""After how long PostgreSQL ends a session that is silent within a transaction: its process may be
+frozen, or its machine gone, and what it locked would hold up every other one. None of ours calls
+anybody within a transaction."""
+
 
 class UnitOfWork:
     """One transaction and the repositories that work in it. Nobody commits halfway."""
@@ -156,6 +161,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
     # `together` reads times as the driver gives them.
     connection.execute("set timezone to 'UTC'")
+    silence_ms = round(LONGEST_SILENCE_S * 1000)
+    connection.execute(f"set idle_in_transaction_session_timeout to {silence_ms}")
     connection.commit()
 
 

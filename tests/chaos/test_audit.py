@@ -126,17 +126,17 @@ def test_an_action_that_was_refused_at_the_door_is_lost() -> None:
 
 
 def test_a_batch_is_posted_in_its_time_however_many_went_before() -> None:
-    class Desk:
-        posted: list[int] = []
+    seen: list[int] = []
 
+    class Desk:
         def post(self, one: Posted) -> None:
-            self.posted.append(one.number)
+            seen.append(one.number)
 
     batch = [Posted(number, {}) for number in range(1000, 1012)]
     thread = post_all(Desk(), batch, over_s=0.1, seed=1)  # type: ignore[arg-type]
     thread.join(20)
     assert not thread.is_alive()
-    assert set(Desk.posted) == set(range(1000, 1012))
+    assert set(seen) == set(range(1000, 1012))
 
 
 def test_lines_break_in_every_way_and_are_mended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,13 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from middleware.domain.ids import new_id
 from middleware.store.actions import StaleStepError
 from middleware.store.database import Database
 from middleware.store.events import wanted
+from middleware.store.queries import database_is_away
 from middleware.store.tables import ActionRow, ActionStepRow, CursorRow, InboxRow, LinkRow
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
@@ -119,6 +121,28 @@ def test_an_action_is_claimed_only_as_it_was_left(database: Database, other: str
         kept = uow.actions.get(row.id)
         assert kept is not None
         assert (kept.state, kept.due_at) == ("running", T0)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one worker
+def test_who_falls_silent_in_a_transaction_holds_nobody_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("middleware.store.database.LONGEST_SILENCE_S", 0.5)
+    frozen = Database(database.url)
+    row, step = action()
+    with database.begin() as uow:
+        uow.actions.add(row, [step])
+    try:
+        with pytest.raises(sa.exc.DBAPIError) as told, frozen.begin() as silent:
+            assert silent.actions.get(row.id, lock=True) is not None
+            with database.begin() as uow:
+                seen = uow.actions.get(row.id, lock=True)
+                assert seen is not None
+                seen.state = "running"
+            silent.actions.get(row.id, lock=True)
+        assert database_is_away(told.value)
+    finally:
+        frozen.close()
 
 
 def test_a_key_is_taken_once_and_answers(database: Database) -> None:
