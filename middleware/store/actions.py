@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select, update
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.budget import Take
 from middleware.store.tables import ActionRow, ActionStepRow, InvitationRow, LineHoldRow
+from middleware.store.together import write
 
 
 class StaleStepError(Exception):
@@ -99,8 +100,7 @@ class Actions:
         """
         seen = {"seen_id": action.id, "seen_version": action.version, "seen_pass": action.pass_no}
         changes["version"] = action.version + 1
-        result = self._session.connection().execute(_CLAIMED, {**seen, **changes})
-        if result.rowcount != 1:
+        if write(self._session.connection(), _CLAIMED, {**seen, **changes}) != 1:
             return False
         self._session.add(action)
         for name, value in changes.items():
@@ -127,10 +127,8 @@ class Actions:
         """Change a step if nobody has since it was read; raises StaleStepError otherwise."""
         seen = step.version
         changes["version"] = seen + 1
-        result = self._session.connection().execute(
-            _MOVED, {"seen_id": step.id, "seen_version": seen, **changes}
-        )
-        if result.rowcount != 1:
+        said = {"seen_id": step.id, "seen_version": seen, **changes}
+        if write(self._session.connection(), _MOVED, said) != 1:
             raise StaleStepError(step.id)
         for name, value in changes.items():
             set_committed_value(step, name, value)

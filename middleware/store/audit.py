@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from middleware.domain.ids import new_id
 from middleware.store.tables import AuditRow
+from middleware.store.together import write
 
 _ENTRIES: sa.Table = cast("Any", AuditRow).__table__
 _WRITTEN = _ENTRIES.insert()
@@ -30,7 +31,8 @@ class Audit:
         **detail: Any,
     ) -> None:
         """Add one entry. `detail` holds ids and figures, never personal data or secrets."""
-        self._session.connection().execute(
+        write(
+            self._session.connection(),
             _WRITTEN,
             {
                 "id": new_id("aud"),

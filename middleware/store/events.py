@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from middleware.domain.ids import new_id
 from middleware.store.tables import DeliveryRow, EndpointRow, EventRow
+from middleware.store.together import write
 
 _EVENTS: sa.Table = cast("Any", EventRow).__table__
 _APPENDED = _EVENTS.insert()
@@ -36,9 +37,8 @@ class Events:
                 sa.text("select pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK}
             )
         event_id = new_id("msg")
-        self._session.connection().execute(
-            _APPENDED, {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
-        )
+        event = {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
+        write(self._session.connection(), _APPENDED, event)
         owed = [
             DeliveryRow(
                 id=new_id("dlv"),

@@ -1,4 +1,7 @@
-"""Several reads asked together: on PostgreSQL they cross the line once, not one by one.
+"""Statements that were made once, past what SQLAlchemy does for each that is made anew.
+
+Several reads are asked together: on PostgreSQL they cross the line once, not one by one. Writes
+that every step of every action makes go to the driver as they are.
 
 Rows answer to their columns' names. Times are in UTC: the connections of this store ask for it.
 """
@@ -52,19 +55,44 @@ def together(connection: sa.Connection, asked: Sequence[Asked]) -> list[list[Any
                 cursors.append(cursor)
             return [cursor.fetchall() for cursor in cursors]
     except psycopg.Error as error:
-        # As SQLAlchemy would have raised it: whoever tells a lost database from a wrong statement
-        # looks for that.
-        lost = bool(driver.closed)
-        if lost:
-            connection.invalidate(error)
-        raise sa.exc.DBAPIError.instance(
-            None,
-            None,
-            error,
-            psycopg.Error,
-            connection_invalidated=lost,
-            dialect=connection.dialect,
-        ) from error
+        raise raised(connection, error) from error
+
+
+def write(connection: sa.Connection, statement: Any, values: Mapping[str, Any]) -> int:
+    """Run an insert or an update of ours; answers how many rows it touched.
+
+    `values` are its columns and its bound parameters, as SQLAlchemy would take them.
+    """
+    text, order, constants, processors = _written(statement, connection.dialect, tuple(values))
+    sent = {**constants, **values}
+    for name, process in processors:
+        sent[name] = process(sent[name])
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor = driver.execute(text, sent if order is None else [sent[name] for name in order])
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise raised(connection, error) from error
+    return int(cursor.rowcount)
+
+
+def raised(connection: sa.Connection, error: Exception) -> sa.exc.DBAPIError:
+    """A driver's error as SQLAlchemy would have raised it.
+
+    Whoever tells a lost database from a wrong statement looks for that.
+    """
+    lost = connection.dialect.is_disconnect(error, connection.connection.driver_connection, None)  # type: ignore[arg-type]
+    if lost:
+        connection.invalidate(error)
+    made = sa.exc.DBAPIError.instance(
+        None,
+        None,
+        error,
+        connection.dialect.loaded_dbapi.Error,
+        connection_invalidated=lost,
+        dialect=connection.dialect,
+    )
+    assert isinstance(made, sa.exc.DBAPIError)
+    return made
 
 
 @lru_cache(maxsize=256)
@@ -72,3 +100,19 @@ def _compiled(statement: Any, dialect: sa.Dialect) -> tuple[str, dict[str, Any]]
     """The statement as the driver takes it, and the values that are part of it."""
     compiled = statement.compile(dialect=dialect)
     return str(compiled), {k: v for k, v in compiled.params.items() if v is not None}
+
+
+Processors = tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+@lru_cache(maxsize=256)
+def _written(
+    statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]
+) -> tuple[str, tuple[str, ...] | None, dict[str, Any], Processors]:
+    """The statement as the driver takes it, the order of its values where they have no names,
+    the values that are part of it, and what makes a value fit its column."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+    order = tuple(compiled.positiontup) if compiled.positional else None
+    constants = {k: v for k, v in compiled.params.items() if v is not None}
+    processors = tuple((k, p) for k, p in compiled._bind_processors.items())
+    return str(compiled), order, constants, processors
