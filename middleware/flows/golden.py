@@ -44,7 +44,7 @@ def view(
                 )
             )
     values += _of_identities(identities, handles)
-    return choose(values, hub.options.fields)
+    return choose(values, hub.options.survivorship)
 
 
 def _reached(identities: Sequence[IdentityRow]) -> Iterator[tuple[str, str]]:

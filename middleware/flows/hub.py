@@ -62,7 +62,7 @@ class Options:
     """External ids of which a customer has one: two persons with different ones never merge."""
     duplicate_free: tuple[str, ...] = ()
     """Connections that hold no customer twice: a person has one record of a kind of each."""
-    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    survivorship: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which source wins for which field, where it is not as `domain.survivorship` has it."""
     phone_regions: tuple[str, ...] = ()
     """Where the customers live: how phone numbers without a country are read."""

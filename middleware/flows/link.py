@@ -138,7 +138,13 @@ def revoke_link(
         if row is None:
             raise NotFoundError(f"there is no link {link_id}")
         if row.valid_to is not None:
-            raise ConflictError(f"the link ended at {row.valid_to.isoformat()} already")
+            root = row.origin or row.id
+            now = uow.ledger.lineages([root]).get(root)
+            told = f"; it was carried over and is link {now.id} now" if now is not None else ""
+            raise ConflictError(
+                f"the link ended at {row.valid_to.isoformat()} already{told}",
+                link=now.id if now is not None else None,
+            )
         if version is not None and row.version != version:
             raise ConflictError(f"the link is at version {row.version} now")
         strength = revoke_in(hub, uow, row, reason=reason, asker=asker)

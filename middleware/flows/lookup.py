@@ -149,7 +149,7 @@ def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Enti
     people = [r for r in refs if r.kind in (Kind.CONTACT, Kind.ACCOUNT)] + owners
     records = related(uow, people)
     persons = person_of(uow, [r.ref for r in records])
-    return [_known(r, persons.get(r.ref), orders.get(r.ref, ())) for r in records]
+    return [known_as(r, persons.get(r.ref), orders.get(r.ref, ())) for r in records]
 
 
 def related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[Contact | Account]:
@@ -233,7 +233,8 @@ def once(hub: Hub, orders: Sequence[T], *, named: Callable[[T], tuple[str, str |
     return [orders[place] for place in sorted(place for _rank, place in best.values())]
 
 
-def _known(record: Contact | Account, person_id: str | None, orders: Sequence[str]) -> Known:
+def known_as(record: Contact | Account, person_id: str | None, orders: Sequence[str]) -> Known:
+    """A record as it is compared, with the person it is linked to and orders of theirs."""
     external = dict(record.external_ids)
     if isinstance(record, Account) and record.number:
         external.setdefault(CUSTOMER_NUMBER, record.number)

@@ -185,6 +185,27 @@ def score(
     return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", str(c.refs)))
 
 
+def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[Evidence, ...]:
+    """What speaks for two records' being one customer's, the strongest first."""
+    one, other = _Group((left,), regions), _Group((right,), regions)
+    found: list[Evidence] = []
+    for system, _ in sorted(one.external_ids & other.external_ids)[:1]:
+        found.append(_worth(EvidenceKind.EXTERNAL_ID, f"the same id in {system}"))
+    for address in sorted(one.emails & other.emails)[:1]:
+        told = f"the same e-mail {normalise.masked_email(address)}"
+        found.append(_worth(EvidenceKind.EMAIL, told))
+    if not one.emails & other.emails:
+        for address in sorted(one.aliases & other.aliases)[:1]:
+            told = f"the same mailbox {normalise.masked_email(address)} but for a plus-alias"
+            found.append(_worth(EvidenceKind.EMAIL_ALIAS, told))
+    for number in sorted(one.phones & other.phones)[:1]:
+        told = f"the same phone {normalise.masked_phone(number)}"
+        found.append(_worth(EvidenceKind.PHONE, told))
+    if one.names & other.names:
+        found.append(_worth(EvidenceKind.NAME, "the same name"))
+    return tuple(sorted(found, key=lambda e: (-e.weight, e.kind)))
+
+
 def decide(candidates: Sequence[Candidate], *, auto: AutoRules) -> Decision:
     """Link, ask a person, or neither. Doubt is an answer: review.
 

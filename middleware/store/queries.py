@@ -20,6 +20,7 @@ from sqlmodel import SQLModel, col, select
 from middleware.contract.canonical import Kind, Ref
 from middleware.store import schema
 from middleware.store.database import Database, UnitOfWork
+from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
 from middleware.store.records import Stored
 from middleware.store.strength import Strength, done_on_strength_of
@@ -80,6 +81,7 @@ __all__ = [
     "Strength",
     "done_on_strength_of",
     "record_of",
+    "thing_of",
 ]
 
 
@@ -132,10 +134,21 @@ def handles(uow: UnitOfWork, identity_ids: Sequence[str]) -> dict[str, list[Hand
     return found
 
 
+def persons_of(
+    uow: UnitOfWork, person_id: str, *, as_of: datetime | None = None, history: bool = False
+) -> set[str]:
+    """Whose links an id stands for: who it leads to now or led to then; of its history, both."""
+    if as_of is not None:
+        then = uow.ledger.person_as_of(person_id, as_of)
+        return {person_id if then is None else then.id}
+    now = uow.ledger.now(person_id)
+    return {person_id, now} if history else {now}
+
+
 def links(
     uow: UnitOfWork,
     *,
-    person_id: str | None = None,
+    persons: Iterable[str] | None = None,
     identity_id: str | None = None,
     record: Ref | None = None,
     as_of: datetime | None = None,
@@ -143,10 +156,10 @@ def links(
     after: str | None = None,
     limit: int = 50,
 ) -> list[LinkRow]:
-    """Links of a person, an identity or a record, by id: those valid now, at a time, or all."""
+    """Links of persons, an identity or a record, by id: those valid now, at a time, or all."""
     query = select(LinkRow)
-    if person_id is not None:
-        query = query.where(LinkRow.person_id == person_id)
+    if persons is not None:
+        query = query.where(col(LinkRow.person_id).in_(list(persons)))
     if identity_id is not None:
         query = query.where(LinkRow.identity_id == identity_id)
     if record is not None:
