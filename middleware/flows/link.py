@@ -159,7 +159,7 @@ def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: As
     row.revoked_by, row.revoked_reason = asker.principal, reason
     row.stood = {name: list(ids) for name, ids in asdict(strength).items()}
     row.version += 1
-    for person_id in sorted({one.person_id for one in uow.ledger.lineage(row)}):
+    for person_id in sorted(uow.ledger.persons_of(row)):
         uow.ledger.add_cannot_link(
             thing_of(row), person_id, reason=reason, source=row.id, by=asker.principal, at=now
         )

@@ -379,9 +379,11 @@ def _written_at(arrival: ArrivalRow) -> datetime:
 
 
 def _linked_person(uow: UnitOfWork, complaint: ComplaintRow) -> str | None:
-    """The person that this identity is linked to already."""
+    """The person that this identity is linked to already; where its source names no identity,
+    whom a person said it was."""
     if complaint.identity_id is None:
-        return None
+        last = uow.reviews.last_answered(complaint.id)
+        return (last.answer or {}).get("person") if last is not None else None
     links = uow.people.links_of_identity(complaint.identity_id)
     return links[0].person_id if links else None
 
@@ -429,8 +431,6 @@ def _person_of(
         # Two complaints of one author are decided one after the other.
         uow.people.identity_by_id(complaint.identity_id, lock=True)
     linked = _linked_person(uow, complaint)
-    if linked is None and complaint.identity_id is None:
-        linked = _said(uow, complaint)
     if linked is not None:
         return uow.people.person(linked), decision
     severity = understanding.severity.value
@@ -517,12 +517,6 @@ def _person_of(
             version=decision.version,
         )
     return person, decision
-
-
-def _said(uow: UnitOfWork, complaint: ComplaintRow) -> str | None:
-    """Whom a person said it was, of a complaint whose source names no identity."""
-    last = uow.reviews.last_answered(complaint.id)
-    return (last.answer or {}).get("person") if last is not None else None
 
 
 def _holder(uow: UnitOfWork, candidate: Candidate) -> str | None:

@@ -170,6 +170,16 @@ class Ledger:
         query = select(LinkRow).where(sa.or_(col(LinkRow.id) == root, col(LinkRow.origin) == root))
         return list(self._session.exec(query.order_by(col(LinkRow.valid_from), col(LinkRow.id))))
 
+    def persons_of(self, link: LinkRow) -> set[str]:
+        """Whose a link's identity or record was said to be: its person, and those from whom a
+        merge or a split that stands carried it over."""
+        found = {link.person_id}
+        for row in self.lineage(link):
+            change = self.change(row.change_id) if row.change_id is not None else None
+            if change is None or change.undone_by is None:
+                found.add(row.person_id)
+        return found
+
     def lineages(self, roots: Collection[str]) -> dict[str, LinkRow]:
         """The link that holds now, by the one that first said so; those ended are missing."""
         query = select(LinkRow).where(

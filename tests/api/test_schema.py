@@ -86,7 +86,7 @@ def real(api: Api) -> dict[str, str]:
         {"other_id": twin["person_id"], "reason": "the same"},
     ).json()
     api.send_in("Where is my lamp?", id="m-9", conversation="c-9", author={"native_id": "9"})
-    (review,) = api.get("/v1/reviews").json()["data"]
+    (review,) = api.get("/v1/reviews?kind=review").json()["data"]
     return {
         "cannot_link_id": apart["id"],
         "change_id": merged["id"],

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Ref
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import cannot, lookup, merge
+from middleware.flows import cannot, lookup, merge, reviews
 from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.store import queries
@@ -456,3 +456,56 @@ def test_handles_and_names_do_not_bring_back_what_was_unlinked(known: Stage) -> 
     everything = {**EMAIL, "external_ids": {"customer_number": "1001"}}
     arrive(known, event("SO-10001!", id="m-7", conversation="c-7", author=everything))
     assert complaints(known)[0].person_id is None
+
+
+# --- audits ---------------------------------------------------------------------------------------
+
+
+def test_a_drawn_link_is_asked_about_and_ended_if_it_was_wrong(known: Stage) -> None:
+    stage = known.with_options(audit_share=1.0)
+    arrive(stage, event(author=EMAIL))
+    complaint = the_complaint(stage)
+    with stage.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    assert (question.kind, question.identity_id) == ("audit", complaint.identity_id)
+    said = reviews.Answered(said=reviews.Said.NONE, reason="a namesake")
+    reviews.answer(stage.hub, question.id, said, version=None, asker=AGENT)
+    assert complaint.identity_id not in links_of(stage, complaint.person_id)
+    assert the_complaint(stage).person_id is None
+    with stage.hub.database.read() as uow:
+        verdicts = {(row.source, row.verdict) for row in uow.ledger.labels()}
+    assert verdicts == {("audit", "different"), ("unlink", "different")}
+    arrive(stage, event("Again", id="m-5", conversation="c-5", author=EMAIL))
+    assert complaints(stage)[0].person_id is None
+
+
+def test_a_drawn_link_that_was_right_stays(known: Stage) -> None:
+    stage = known.with_options(audit_share=1.0)
+    arrive(stage, event(author=EMAIL))
+    complaint = the_complaint(stage)
+    before = links_of(stage, complaint.person_id)
+    with stage.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    said = reviews.Answered(said=reviews.Said.THIS, candidate=0)
+    reviews.answer(stage.hub, question.id, said, version=None, asker=AGENT)
+    assert {one: row.id for one, row in links_of(stage, complaint.person_id).items()} == {
+        one: row.id for one, row in before.items()
+    }
+    with stage.hub.database.read() as uow:
+        assert {row.verdict for row in uow.ledger.labels()} == {"same"}
+
+
+def test_who_a_complaint_without_an_account_is_from_is_kept(known: Stage) -> None:
+    nameless = {"native_id": None, "handle": "kimberg", "display_name": None}
+    arrive(known, event(author=nameless))
+    with known.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    assert question.identity_id is None
+    said = reviews.Answered(said=reviews.Said.THIS, candidate=0)
+    reviews.answer(known.hub, question.id, said, version=None, asker=AGENT)
+    known.run_due()
+    person = the_complaint(known).person_id
+    assert person is not None
+    arrive(known, event("Hello?", id="m-2", author=nameless))
+    assert the_complaint(known).person_id == person
+    assert the_complaint(known).order_ref == str(known.order.ref)

@@ -135,7 +135,11 @@ class Walk:
         self.counts["undone"] += 1
         links_, complaints, apart = self.shot()
         known = {one: person for one, person in complaints.items() if one in before[1]}
-        assert (links_, known, apart) == before, f"undoing a {kind} did not restore what was"
+        for now, was in zip((links_, known, apart), before, strict=True):
+            changed = set(map(str, now.items() if isinstance(now, dict) else now)) ^ set(
+                map(str, was.items() if isinstance(was, dict) else was)
+            )
+            assert now == was, f"undoing a {kind} did not restore what was: {changed}"
 
     def hold(self) -> None:
         """The hub has what the model has, and nothing that is held apart is together."""
@@ -232,7 +236,7 @@ class Walk:
                 if ":" not in thing
                 else uow.people.links_of_records((Ref.parse(thing),))
             )
-            persons = {row.person_id for row in uow.ledger.lineage(link)}
+            persons = uow.ledger.persons_of(link)
         links.revoke_link(self.stage.hub, link.id, version=None, reason="no", asker=AGENT)
         del self.holds[thing]
         self.apart |= {frozenset((thing, person)) for person in persons}
