@@ -25,7 +25,7 @@ from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options
 from middleware.flows.intake import Intake
 from middleware.jobs.clock import Clock
 from middleware.registry import Configured, Registry
-from middleware.resolution.exact import AutoRules
+from middleware.resolution.exact import AutoRules, weights
 from middleware.settings import (
     ConnectionSettings,
     LimitSettings,
@@ -97,6 +97,10 @@ class Application:
                 {n: (e.url, list(e.types)) for n, e in self.hub.options.endpoints.items()}, at=now
             )
             uow.jobs.declare(_declared_jobs(self.settings), at=now)
+            rules = self.hub.options.auto_link
+            uow.ledger.declare_version(
+                rules.version, {"rules": rules.model_dump(), "weights": weights()}, at=now
+            )
         policies.declare(self.hub, self.hub.options.policy)
 
     def warm(self) -> list[tuple[str, str]]:
@@ -241,7 +245,16 @@ def options_of(settings: Settings) -> Options:
             name: limits_of(connection.limits) for name, connection in settings.connections.items()
         },
         policy=policy_of(settings),
-        auto_link=AutoRules(enabled=settings.links.auto),
+        auto_link=AutoRules(
+            enabled=settings.links.auto,
+            link_from=settings.links.link_from,
+            margin=settings.links.margin,
+            review_from=settings.links.review_from,
+        ),
+        audit_share=settings.links.audit_share,
+        unique_ids=tuple(settings.links.unique_ids),
+        duplicate_free=tuple(settings.links.duplicate_free),
+        survivorship={name: tuple(rule) for name, rule in settings.links.survivorship.items()},
         cases_to=settings.actions.cases_to,
         orders_from=tuple(settings.actions.orders_from),
         phone_regions=tuple(settings.phone_regions),

@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from middleware.contract.canonical import Kind
 from middleware.domain.schedules import weekdays_named
+from middleware.domain.survivorship import WORDS
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -189,6 +190,26 @@ class LinkSettings(Section):
     auto: bool = True
     inferred_networks: list[str] = []
     """Networks where even a link that was only inferred may be made; most forbid it."""
+    link_from: Annotated[float, Field(ge=0, le=64)] = 16.0
+    """Bits of evidence that a link needs; docs/people.md says how to try others first."""
+    margin: Annotated[float, Field(ge=0, le=64)] = 6.0
+    """Bits that the best must be ahead of the next."""
+    review_from: Annotated[float, Field(ge=0, le=64)] = 5.0
+    """Bits from which a person is asked."""
+    audit_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """The part of the links made without a person that a person is asked about."""
+    unique_ids: list[str] = ["tax_id", "vat_id"]
+    """External ids of which a customer has one."""
+    duplicate_free: list[str] = []
+    """Connections that hold no customer twice."""
+    survivorship: dict[str, list[str]] = {}
+    """Which source wins for a field: erp, crm, verified, newest or a connection, best first."""
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> LinkSettings:
+        if self.review_from > self.link_from:
+            raise ValueError("review_from is not more than link_from")
+        return self
 
 
 class Settings(BaseSettings):
@@ -247,6 +268,16 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"connections.{name}.inlet.notes_to: there is no connection {target!r}"
                 )
+        for place, names in (
+            ("links.duplicate_free", self.links.duplicate_free),
+            *(
+                (f"links.survivorship.{field}", [name for name in names if name not in WORDS])
+                for field, names in self.links.survivorship.items()
+            ),
+        ):
+            for name in names:
+                if name not in self.connections:
+                    raise ValueError(f"{place}: there is no connection {name!r}")
         for name in self.actions.orders_from:
             if name not in self.connections:
                 raise ValueError(f"actions.orders_from: there is no connection {name!r}")

@@ -26,10 +26,12 @@ from middleware.api.routes import (
     invitations,
     jobs,
     keys,
+    ledger,
     links,
     people,
     policy,
     quarantine,
+    reviews,
 )
 from middleware.flows.hub import Hub
 from middleware.flows.intake import Intake
@@ -37,8 +39,10 @@ from middleware.flows.intake import Intake
 ROUTERS = (
     inlets.router,
     complaints.router,
+    ledger.router,
     people.router,
     links.router,
+    reviews.router,
     context.router,
     actions.router,
     policy.router,

@@ -138,6 +138,7 @@ RESOLUTION: Json = {
     ],
     "sources": [],
     "decided_at": HANDLED,
+    "version": "exact-5d0f1c2a/9b3e7a41",
 }
 
 RESOLVED: Json = {"resolution": {**RESOLUTION, "decided_at": None}}
@@ -277,6 +278,9 @@ LINK: Json = {
     "valid_to": None,
     "revoked_by": None,
     "revoked_reason": None,
+    "origin": None,
+    "change_id": None,
+    "decided_under": None,
     "version": 1,
 }
 
@@ -284,6 +288,7 @@ LINK_PAGE = _page(LINK)
 
 _STRENGTH: Json = {
     "complaints": [COMPLAINT_ID],
+    "orders": ["erp:order:1001"],
     "actions": [ACTION_ID],
     "notes": ["desk:note:88"],
 }
@@ -306,6 +311,20 @@ PERSON: Json = {
     "redirected_from": None,
     "display_name": "Kim",
     "created_at": HANDLED,
+    "as_of": None,
+    "golden": [
+        {
+            "field": "legal_name",
+            "value": "Kim Weber",
+            "source": "erp:account:501",
+            "at": "2026-11-20T17:00:00Z",
+            "verified": False,
+            "why": "the ERP has it",
+            "others": [
+                {"value": "K. Weber", "source": "crm:account:77", "at": None, "verified": False}
+            ],
+        }
+    ],
     "identities": [IDENTITY],
     "records": [CUSTOMER],
     "links": [LINK],

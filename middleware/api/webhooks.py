@@ -59,6 +59,33 @@ class LinkTold(Shown):
     identity_id: str | None
 
 
+class PersonChangeTold(Shown):
+    """A merge, a split, or the undoing of one."""
+
+    change_id: str
+    person_id: str
+    other_id: str
+    undoes: str | None
+    """The change that this one takes back."""
+    identities: list[str]
+    records: list[RefShown]
+    complaints: list[str]
+
+
+class QuestionTold(Shown):
+    """A question for a person, or its answer."""
+
+    id: str
+    kind: str
+    complaint_id: str
+    identity_id: str | None
+    urgency: float
+    said: str | None
+    """this, none, unsure; `null` before it is answered."""
+    person_id: str | None
+    """Who it was said to be."""
+
+
 class ReviewTold(Shown):
     """A complaint whose author a person should look at."""
 
@@ -137,6 +164,16 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     "identity.linked": (LinkTold, "A person was linked to an identity or a record."),
     "identity.unlinked": (LinkTold, "A link was ended."),
     "identity.review_needed": (ReviewTold, "Somebody should say who this is."),
+    "person.merged": (
+        PersonChangeTold,
+        "A person was merged into another, whose id it leads to now; or a split was undone.",
+    ),
+    "person.split": (
+        PersonChangeTold,
+        "Identities and records went over to a person of their own; or a merge was undone.",
+    ),
+    "review.opened": (QuestionTold, "A question about who somebody is waits for a person."),
+    "review.answered": (QuestionTold, "A person said who somebody is, or is not."),
     "sync.run.finished": (RunTold, "A run of a job ended."),
     "sync.run.empty": (
         EmptyRunTold,

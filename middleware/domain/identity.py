@@ -39,6 +39,8 @@ class EvidenceKind(StrEnum):
     ORDER_OF_SOMEBODY_ELSE = "order_of_somebody_else"
     SHARED = "shared"
     """A key that several persons bear."""
+    CANNOT_LINK = "cannot_link"
+    """A person said that it is not them; nothing else outweighs that."""
 
 
 class Evidence(Frozen):
@@ -76,6 +78,11 @@ class Candidate(Frozen):
         return max(self.evidence, key=lambda e: e.weight)
 
     @property
+    def barred(self) -> bool:
+        """Whether somebody said that it is not them."""
+        return any(e.kind is EvidenceKind.CANNOT_LINK for e in self.evidence)
+
+    @property
     def basis(self) -> Basis:
         """The basis of a link to this candidate: that of its strongest evidence."""
         return self.strongest.basis
@@ -95,6 +102,8 @@ class Decision(Frozen):
     margin: float | None = None
     """Bits between the best and the runner-up; None when there is only one."""
     why: Text
+    version: str | None = None
+    """Of the model and the thresholds that decided."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 
 from middleware.domain.policy import Policy, built_in
+from middleware.domain.review import AUDIT_SHARE
+from middleware.domain.survivorship import UNIQUE_IDS
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Gate, Limits
 from middleware.flows.seal import Seal, kept_key
@@ -54,6 +56,14 @@ class Options:
     policy: Policy = field(default_factory=built_in)
     """The configured policy; in force until one is stored."""
     auto_link: AutoRules = field(default_factory=AutoRules)
+    audit_share: float = AUDIT_SHARE
+    """The part of the links made without a person that a person is asked about."""
+    unique_ids: tuple[str, ...] = UNIQUE_IDS
+    """External ids of which a customer has one: two persons with different ones never merge."""
+    duplicate_free: tuple[str, ...] = ()
+    """Connections that hold no customer twice: a person has one record of a kind of each."""
+    survivorship: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which source wins for which field, where it is not as `domain.survivorship` has it."""
     phone_regions: tuple[str, ...] = ()
     """Where the customers live: how phone numbers without a country are read."""
     cases_to: str | None = None

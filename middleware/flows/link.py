@@ -1,29 +1,29 @@
 """Links that agents make and end: who somebody is, and who they turned out not to be.
 
-A link is ended, never overwritten. Putting together again what somebody took apart needs to be
-said aloud, and ending a link answers with what was done on its strength.
+A link is ended, never overwritten. Ending one answers with what was done on its strength, and
+holds the two apart: putting them together again needs to be said aloud. What was ended by mistake
+is restored as it was.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from middleware.contract.canonical import Kind, Ref
+from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
+from middleware.domain.ledger import SOMEBODY, Verdict, is_person
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import deliver
+from middleware.flows import cannot, deliver
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution import normalise
 from middleware.resolution.exact import WEIGHTS
 from middleware.store import queries
 from middleware.store.database import UnitOfWork
+from middleware.store.ledger import thing_of
 from middleware.store.queries import Strength
 from middleware.store.tables import LinkRow
-
-LINKED_KINDS = (Kind.CONTACT, Kind.ACCOUNT)
-"""The kinds of record that are somebody."""
 
 SURE = 0.99
 """How sure an agent's word makes the hub: people err, and say so by revoking."""
@@ -49,49 +49,80 @@ def put_link(hub: Hub, asked: LinkAsked, asker: Asker) -> tuple[str, bool]:
     """Link a person to an identity or record; answers the link's id and whether it is new.
 
     Asking for what is there answers the one that is. Raises ConflictError when it is somebody
-    else's, or when the two were taken apart before and the request does not say that it knows.
+    else's, when the two were taken apart before and the request does not say that it knows, or
+    when somebody said that it is not what else is linked to the person.
     """
-    now = hub.clock()
     with hub.database.begin() as uow:
-        identity_id = _identity(uow, asked, now)
-        if asked.record is not None:
-            _known_record(uow, asked.record)
-        known = _valid(uow, identity_id, asked.record)
-        person_id = _person(uow, asked.person_id)
-        if known is not None:
-            owner = _person(uow, known.person_id)
-            if owner == person_id or (person_id is None and asked.display_name is None):
-                return known.id, False
-            raise ConflictError(
-                f"it is linked to person {owner} by link {known.id}; revoke that one first",
-                link=known.id,
-                person=owner,
-            )
-        if person_id is None:
-            person_id = uow.people.add_person(display_name=asked.display_name, at=now).id
-        elif not asked.although_revoked and _revoked(uow, person_id, identity_id, asked.record):
-            raise ConflictError(
-                "somebody took these two apart before; look at the history, and say "
-                "although_revoked if you are sure",
-                person=person_id,
-            )
-        row = uow.people.add_link(_row(asked, person_id, identity_id, asker, now))
-        if identity_id is not None:
-            _attach(hub, uow, identity_id, person_id, row.id, now)
-        _tell(hub, uow, "identity.linked", row, now)
-        uow.audit.write(
-            at=now,
-            actor=asker.principal,
-            action="link.put",
-            subject=row.id,
-            request_id=asker.request_id,
-            person=person_id,
-            identity=identity_id,
-            record=str(asked.record) if asked.record else None,
-            basis=row.basis,
-            although_revoked=asked.although_revoked,
+        row, new = put_in(hub, uow, asked, asker)
+    return row.id, new
+
+
+def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[LinkRow, bool]:
+    """The same in a transaction of the caller's."""
+    now = hub.clock()
+    identity_id = _identity(uow, asked, now)
+    if asked.record is not None:
+        _known_record(uow, asked.record)
+    known = _valid(uow, identity_id, asked.record)
+    person_id = _person(uow, asked.person_id, lock=True)
+    if known is not None:
+        owner = _person(uow, known.person_id)
+        if owner == person_id or (person_id is None and asked.display_name is None):
+            return known, False
+        raise ConflictError(
+            f"it is linked to person {owner} by link {known.id}; revoke that one first",
+            link=known.id,
+            person=owner,
         )
-    return row.id, True
+    if person_id is None:
+        person_id = uow.people.add_person(display_name=asked.display_name, at=now).id
+    else:
+        _hold_to_word(hub, uow, person_id, identity_id or str(asked.record), asked, asker)
+    row = uow.people.add_link(_row(asked, person_id, identity_id, asker, now))
+    if identity_id is not None:
+        attach(hub, uow, identity_id, person_id, row.id, now)
+        uow.reviews.settle(identity_id, at=now)
+    tell(hub, uow, "identity.linked", row, now)
+    uow.ledger.add_label(
+        thing_of(row),
+        person_id,
+        Verdict.SAME,
+        source="link",
+        subject=row.id,
+        by=asker.principal,
+        at=now,
+    )
+    uow.audit.write(
+        at=now,
+        actor=asker.principal,
+        action="link.put",
+        subject=row.id,
+        request_id=asker.request_id,
+        person=person_id,
+        identity=identity_id,
+        record=str(asked.record) if asked.record else None,
+        basis=row.basis,
+        although_revoked=asked.although_revoked,
+    )
+    return row, True
+
+
+def _hold_to_word(
+    hub: Hub, uow: UnitOfWork, person_id: str, thing: str, asked: LinkAsked, asker: Asker
+) -> None:
+    """Raise ConflictError where somebody said that it is not; lift what the request knows of."""
+    bars = uow.ledger.bars(person_id, {thing})
+    of_person = [row for row in bars if is_person(row.one) or is_person(row.other)]
+    if of_person and not asked.although_revoked:
+        raise ConflictError(
+            "somebody took these two apart before; look at the history, and say "
+            "although_revoked if you are sure",
+            person=person_id,
+            cannot_links=[row.id for row in of_person],
+        )
+    cannot.refuse([row for row in bars if row not in of_person], "it can't be this person")
+    for row in of_person:
+        cannot.end(hub, uow, row, reason=asked.reason, asker=asker)
 
 
 def revoke_link(
@@ -102,36 +133,148 @@ def revoke_link(
     `version` is the one that the caller read, None when that does not matter. Raises NotFoundError
     and ConflictError (somebody ended it, or changed it, before).
     """
-    now = hub.clock()
     with hub.database.begin() as uow:
         row = uow.people.link(link_id, lock=True)
         if row is None:
             raise NotFoundError(f"there is no link {link_id}")
         if row.valid_to is not None:
-            raise ConflictError(f"the link ended at {row.valid_to.isoformat()} already")
+            root = row.origin or row.id
+            now = uow.ledger.lineages([root]).get(root)
+            told = f"; it was carried over and is link {now.id} now" if now is not None else ""
+            raise ConflictError(
+                f"the link ended at {row.valid_to.isoformat()} already{told}",
+                link=now.id if now is not None else None,
+            )
         if version is not None and row.version != version:
             raise ConflictError(f"the link is at version {row.version} now")
-        strength = queries.done_on_strength_of(uow, row)
-        row.valid_to = now
-        row.revoked_by, row.revoked_reason = asker.principal, reason
-        row.version += 1
-        if row.identity_id is not None:
-            _detach(hub, uow, row.identity_id, row.person_id, row.id, now)
+        strength = revoke_in(hub, uow, row, reason=reason, asker=asker)
+    return row, strength
+
+
+def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: Asker) -> Strength:
+    """End a valid link in a transaction of the caller's, and hold the two apart from now on."""
+    now = hub.clock()
+    strength = queries.done_on_strength_of(uow, row)
+    row.valid_to = now
+    row.revoked_by, row.revoked_reason = asker.principal, reason
+    row.stood = {name: list(ids) for name, ids in asdict(strength).items()}
+    row.version += 1
+    for person_id in sorted(uow.ledger.persons_of(row)):
+        uow.ledger.add_cannot_link(
+            thing_of(row), person_id, reason=reason, source=row.id, by=asker.principal, at=now
+        )
+    if row.identity_id is not None:
+        _detach(hub, uow, row.identity_id, row.person_id, row.id, now)
+    else:
+        look_again(hub, uow, strength.complaints, row.id)
+    tell(hub, uow, "identity.unlinked", row, now)
+    uow.ledger.add_label(
+        thing_of(row),
+        row.person_id,
+        Verdict.DIFFERENT,
+        source="unlink",
+        subject=row.id,
+        by=asker.principal,
+        at=now,
+        evidence={one["kind"]: one["weight"] for one in row.evidence},
+        decided_under=row.decided_under,
+    )
+    uow.audit.write(
+        at=now,
+        actor=asker.principal,
+        action="link.revoke",
+        subject=row.id,
+        request_id=asker.request_id,
+        person=row.person_id,
+        **row.stood,
+    )
+    return strength
+
+
+def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRow:
+    """Take an unlinking back: the link holds again as it was, under a new id from now on.
+
+    Raises NotFoundError, and ConflictError for one that nobody ended, that holds again already,
+    whose identity or record is somebody else's by now, or that somebody else's word forbids.
+    """
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        found = uow.people.link(link_id)
+        if found is None:
+            raise NotFoundError(f"there is no link {link_id}")
+        if found.identity_id is not None:
+            uow.people.identity_by_id(found.identity_id, lock=True)
         else:
-            _look_again(hub, uow, strength.complaints, row.id)
-        _tell(hub, uow, "identity.unlinked", row, now)
+            record = queries.record_of(found)
+            assert record is not None, "a link has an identity or a record"
+            uow.records.get(record, lock=True)
+        row = uow.people.link(link_id, lock=True)
+        assert row is not None
+        if row.revoked_by is None:
+            raise ConflictError("nobody ended this link; there is nothing to take back")
+        record = queries.record_of(row)
+        known = _valid(uow, row.identity_id, record)
+        if known is not None:
+            raise ConflictError(
+                f"it is linked to person {known.person_id} by link {known.id} now",
+                link=known.id,
+                person=known.person_id,
+            )
+        person_id = _person(uow, row.person_id, lock=True)
+        assert person_id is not None
+        thing = thing_of(row)
+        for held in uow.ledger.cannot_links_of({thing}):
+            if held.source == row.id:
+                cannot.end(hub, uow, held, reason=reason, asker=asker)
+        uow.session.flush()
+        cannot.refuse(uow.ledger.bars(person_id, {thing}), "it can't be this person")
+        again = uow.people.add_link(carried(row, person_id, at=now, change_id=None))
+        if row.identity_id is not None:
+            attach(hub, uow, row.identity_id, person_id, again.id, now)
+            uow.reviews.settle(row.identity_id, at=now)
+        else:
+            complaints = [c.id for c in uow.ledger.complaints_of(person_id)]
+            look_again(hub, uow, complaints, again.id)
+        tell(hub, uow, "identity.linked", again, now)
+        uow.ledger.add_label(
+            thing,
+            person_id,
+            Verdict.SAME,
+            source="link",
+            subject=again.id,
+            by=asker.principal,
+            at=now,
+        )
         uow.audit.write(
             at=now,
             actor=asker.principal,
-            action="link.revoke",
-            subject=row.id,
+            action="link.restore",
+            subject=again.id,
             request_id=asker.request_id,
-            person=row.person_id,
-            complaints=list(strength.complaints),
-            actions=list(strength.actions),
-            notes=list(strength.notes),
+            person=person_id,
+            restores=row.id,
         )
-    return row, strength
+    return again
+
+
+def carried(row: LinkRow, person_id: str, *, at: datetime, change_id: str | None) -> LinkRow:
+    """The same link for another person, or again for the same one, from a moment on."""
+    return LinkRow(
+        id=new_id("lnk"),
+        person_id=person_id,
+        identity_id=row.identity_id,
+        connection=row.connection,
+        kind=row.kind,
+        record_id=row.record_id,
+        basis=row.basis,
+        confidence=row.confidence,
+        evidence=row.evidence,
+        decided_by=row.decided_by,
+        decided_under=row.decided_under,
+        valid_from=at,
+        origin=row.origin or row.id,
+        change_id=change_id,
+    )
 
 
 def _identity(uow: UnitOfWork, asked: LinkAsked, now: datetime) -> str | None:
@@ -155,7 +298,7 @@ def _identity(uow: UnitOfWork, asked: LinkAsked, now: datetime) -> str | None:
 
 
 def _known_record(uow: UnitOfWork, ref: Ref) -> None:
-    if ref.kind not in LINKED_KINDS:
+    if ref.kind not in SOMEBODY:
         raise InvalidError(
             f"a person is never a record of kind {ref.kind}",
             errors=[{"pointer": "/record", "code": "kind", "detail": "must be contact or account"}],
@@ -164,11 +307,11 @@ def _known_record(uow: UnitOfWork, ref: Ref) -> None:
         raise NotFoundError(f"the hub holds no record {ref}")
 
 
-def _person(uow: UnitOfWork, person_id: str | None) -> str | None:
-    """The person's id after following merges."""
+def _person(uow: UnitOfWork, person_id: str | None, *, lock: bool = False) -> str | None:
+    """The person's id after following merges; `lock` holds them where they are."""
     if person_id is None:
         return None
-    person = uow.people.person(person_id)
+    person = uow.people.person(person_id, lock=lock)
     if person is None:
         raise NotFoundError(f"there is no person {person_id}")
     return person.id
@@ -180,13 +323,6 @@ def _valid(uow: UnitOfWork, identity_id: str | None, record: Ref | None) -> Link
         return next(iter(uow.people.links_of_identity(identity_id)), None)
     assert record is not None, "a link has an identity or a record"
     return next(iter(uow.people.links_of_records((record,))), None)
-
-
-def _revoked(uow: UnitOfWork, person_id: str, identity_id: str | None, record: Ref | None) -> bool:
-    if identity_id is not None:
-        return uow.people.revoked_between(person_id, identity_id=identity_id)
-    assert record is not None, "a link has an identity or a record"
-    return queries.record_revoked_from(uow, person_id, record)
 
 
 def _row(
@@ -214,7 +350,7 @@ def _row(
     )
 
 
-def _attach(
+def attach(
     hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, link_id: str, now: datetime
 ) -> None:
     """Show the identity's complaints under the person, and look for their orders anew."""
@@ -224,7 +360,7 @@ def _attach(
             complaint.person_id, complaint.updated_at = person_id, now
             complaint.version += 1
             changed.append(complaint.id)
-    _look_again(hub, uow, changed, link_id)
+    look_again(hub, uow, changed, link_id)
 
 
 def _detach(
@@ -239,10 +375,10 @@ def _detach(
             complaint.updated_at = now
             complaint.version += 1
             changed.append(complaint.id)
-    _look_again(hub, uow, changed, link_id)
+    look_again(hub, uow, changed, link_id)
 
 
-def _look_again(
+def look_again(
     hub: Hub, uow: UnitOfWork, complaints: list[str] | tuple[str, ...], why: str
 ) -> None:
     """Owe a new look at complaints whose person, or whose person's records, changed."""
@@ -253,6 +389,6 @@ def _look_again(
         )
 
 
-def _tell(hub: Hub, uow: UnitOfWork, type_: str, row: LinkRow, now: datetime) -> None:
+def tell(hub: Hub, uow: UnitOfWork, type_: str, row: LinkRow, now: datetime) -> None:
     data = {"person_id": row.person_id, "identity_id": row.identity_id, "link_id": row.id}
     deliver.tell(hub, uow, type_, subject=row.person_id, data=data, at=now)

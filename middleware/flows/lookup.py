@@ -38,6 +38,7 @@ from middleware.resolution.identifiers import (
     identifiers_of_author,
 )
 from middleware.store.database import UnitOfWork
+from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
 from middleware.store.records import Stored
 from middleware.store.tables import LinkRow
@@ -95,9 +96,35 @@ def resolve(
         if found.records:
             with hub.database.read() as uow:
                 known = known_to(hub, uow, author, mentioned)
-    candidates = score(author, mentioned, known, regions=hub.options.phone_regions)
+    candidates = candidates_of(hub, author, mentioned, known)
     decision = decide(candidates, auto=hub.options.auto_link)
     return Resolution(decision=decision, candidates=tuple(candidates), sources=sources)
+
+
+def candidates_of(
+    hub: Hub, author: Author, mentioned: Sequence[Entity], known: Sequence[Known]
+) -> list[Candidate]:
+    """Who it may be among those known, as far as nobody said that it is not them."""
+    with hub.database.read() as uow:
+        author_is = identity_of(uow, author)
+        things = {author_is, *(one.person_id for one in known)}
+        things |= {str(one.ref) for one in known if one.ref is not None}
+        apart = uow.ledger.apart(thing for thing in things if thing is not None)
+    return score(
+        author,
+        mentioned,
+        known,
+        apart=apart,
+        author_is=author_is,
+        regions=hub.options.phone_regions,
+    )
+
+
+def identity_of(uow: UnitOfWork, author: Author) -> str | None:
+    """The id of the author's identity, where the hub has seen it."""
+    if author.native_id is None:
+        return None
+    return uow.people.identity_id(normalise.network(author.network), author.native_id)
 
 
 def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
@@ -122,7 +149,7 @@ def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Enti
     people = [r for r in refs if r.kind in (Kind.CONTACT, Kind.ACCOUNT)] + owners
     records = related(uow, people)
     persons = person_of(uow, [r.ref for r in records])
-    return [_known(r, persons.get(r.ref), orders.get(r.ref, ())) for r in records]
+    return [known_as(r, persons.get(r.ref), orders.get(r.ref, ())) for r in records]
 
 
 def related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[Contact | Account]:
@@ -169,9 +196,20 @@ def customers_of(uow: UnitOfWork, person_id: str) -> list[Ref]:
 
 
 def customers(uow: UnitOfWork, links: Iterable[LinkRow]) -> list[Stored]:
-    """The same by a person's links, with what is stored of them."""
-    linked = map(record_of, links)
-    return [stored for _, stored in _related(uow, (ref for ref in linked if ref is not None))]
+    """The same by a person's links, with what is stored of them.
+
+    What is one step away and somebody said is not theirs stays out.
+    """
+    held = list(links)
+    linked = [ref for ref in map(record_of, held) if ref is not None]
+    found = [stored for _, stored in _related(uow, linked)]
+    further = {str(stored.record.ref) for stored in found} - {str(ref) for ref in linked}
+    if further:
+        theirs = {thing_of(link) for link in held} | {link.person_id for link in held}
+        apart = [pair for pair in uow.ledger.apart(further) if pair & theirs]
+        barred = {thing for pair in apart for thing in pair & further}
+        found = [stored for stored in found if str(stored.record.ref) not in barred]
+    return found
 
 
 T = TypeVar("T")
@@ -195,7 +233,8 @@ def once(hub: Hub, orders: Sequence[T], *, named: Callable[[T], tuple[str, str |
     return [orders[place] for place in sorted(place for _rank, place in best.values())]
 
 
-def _known(record: Contact | Account, person_id: str | None, orders: Sequence[str]) -> Known:
+def known_as(record: Contact | Account, person_id: str | None, orders: Sequence[str]) -> Known:
+    """A record as it is compared, with the person it is linked to and orders of theirs."""
     external = dict(record.external_ids)
     if isinstance(record, Account) and record.number:
         external.setdefault(CUSTOMER_NUMBER, record.number)

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +20,12 @@ from middleware.contract.canonical import Kind, Order, Ref, Shipment
 from middleware.domain import words
 from middleware.domain.actions import Wanted
 from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
-from middleware.domain.identity import Basis, Candidate, Decision, Outcome
+from middleware.domain.identity import Candidate, Decision, Outcome
 from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
-from middleware.flows import correct, deliver, lookup, plan
+from middleware.flows import correct, deliver, lookup, plan, reviews
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
 from middleware.resolution import normalise
@@ -325,7 +325,8 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         assert complaint is not None
         if complaint.version != version:
             return False
-        person = _person_of(hub, uow, complaint, author, resolution.decision, now)
+        person, decision = _person_of(hub, uow, complaint, author, resolution, understanding, now)
+        resolution = replace(resolution, decision=decision)
         match = ranked if person is not None else None
         complaint.person_id = person.id if person else None
         complaint.understanding = understanding.model_dump(mode="json")
@@ -378,9 +379,11 @@ def _written_at(arrival: ArrivalRow) -> datetime:
 
 
 def _linked_person(uow: UnitOfWork, complaint: ComplaintRow) -> str | None:
-    """The person that this identity is linked to already."""
+    """The person that this identity is linked to already; where its source names no identity,
+    whom a person said it was."""
     if complaint.identity_id is None:
-        return None
+        last = uow.reviews.last_answered(complaint.id)
+        return (last.answer or {}).get("person") if last is not None else None
     links = uow.people.links_of_identity(complaint.identity_id)
     return links[0].person_id if links else None
 
@@ -418,16 +421,19 @@ def _person_of(
     uow: UnitOfWork,
     complaint: ComplaintRow,
     author: Author,
-    decision: Decision,
+    resolution: lookup.Resolution,
+    understanding: Understanding,
     now: datetime,
-) -> PersonRow | None:
-    """The person behind a complaint: as linked before, or as decided now."""
+) -> tuple[PersonRow | None, Decision]:
+    """The person behind a complaint, as linked before or as decided now; and the decision."""
+    decision = resolution.decision
     if complaint.identity_id is not None:
         # Two complaints of one author are decided one after the other.
         uow.people.identity_by_id(complaint.identity_id, lock=True)
     linked = _linked_person(uow, complaint)
     if linked is not None:
-        return uow.people.person(linked)
+        return uow.people.person(linked), decision
+    severity = understanding.severity.value
     if decision.outcome is not Outcome.LINK or decision.candidate is None:
         if decision.outcome is Outcome.REVIEW:
             deliver.tell(
@@ -438,22 +444,60 @@ def _person_of(
                 data={"complaint_id": complaint.id, "why": decision.why},
                 at=now,
             )
-        return None
+            reviews.open_in(
+                hub,
+                uow,
+                complaint,
+                author,
+                decision,
+                resolution.candidates,
+                severity,
+                now=now,
+            )
+        return None, decision
     candidate = decision.candidate
     known = candidate.person_id or _holder(uow, candidate)
-    person = uow.people.person(known) if known else None
-    if person is not None and uow.people.revoked_between(
-        person.id, identity_id=complaint.identity_id
-    ):
-        # Somebody took these two apart; only somebody may put them together again.
-        return None
+    person = uow.people.person(known, lock=True) if known else None
+    # Somebody may have taken them apart since the decision was made; only somebody may put them
+    # together again.
+    things = reviews.things_of(candidate) if person is None else set()
+    barred = (
+        uow.ledger.bars(person.id, {complaint.identity_id})
+        if person is not None and complaint.identity_id is not None
+        else [
+            row
+            for row in uow.ledger.cannot_links_of({complaint.identity_id or complaint.id})
+            if {row.one, row.other} & things
+        ]
+    )
+    if barred:
+        return None, decision.model_copy(
+            update={
+                "outcome": Outcome.NONE,
+                "why": f"somebody said that it is not them ({barred[0].id})",
+            }
+        )
     if person is None:
         person = uow.people.add_person(display_name=author.display_name, at=now)
-    _link_records(uow, person, candidate, now)
+    link = None
     if complaint.identity_id is not None:
-        link = _link(person, candidate, now)
-        link.identity_id = complaint.identity_id
-        uow.people.add_link(link)
+        link = uow.people.add_link(
+            LinkRow(
+                id=new_id("lnk"),
+                person_id=person.id,
+                identity_id=complaint.identity_id,
+                basis=candidate.basis.value,
+                confidence=reviews.confidence(candidate),
+                evidence=[e.model_dump(mode="json") for e in candidate.evidence],
+                decided_by="hub",
+                decided_under=decision.version,
+                valid_from=now,
+            )
+        )
+    reviews.link_records(uow, person.id, candidate, now, by="hub", under=decision.version)
+    if link is not None:
+        uow.reviews.settle(link.identity_id or "", at=now)
+        reviews.audit_in(hub, uow, complaint, author, link, decision, severity, now=now)
         deliver.tell(
             hub,
             uow,
@@ -470,8 +514,9 @@ def _person_of(
             person=person.id,
             identity=complaint.identity_id,
             basis=link.basis,
+            version=decision.version,
         )
-    return person
+    return person, decision
 
 
 def _holder(uow: UnitOfWork, candidate: Candidate) -> str | None:
@@ -479,30 +524,6 @@ def _holder(uow: UnitOfWork, candidate: Candidate) -> str | None:
     for ref in sorted(candidate.refs, key=str):
         uow.records.get(ref, lock=True)
     return min(lookup.person_of(uow, candidate.refs).values(), default=None)
-
-
-def _link_records(uow: UnitOfWork, person: PersonRow, candidate: Candidate, now: datetime) -> None:
-    """Link the candidate's records to the person, those that no person has yet."""
-    taken = lookup.person_of(uow, candidate.refs)
-    for ref in candidate.refs:
-        if ref in taken:
-            continue
-        link = _link(person, candidate, now)
-        link.basis = Basis.CRM_RECORD.value
-        link.connection, link.kind, link.record_id = ref.connection, ref.kind.value, ref.id
-        uow.people.add_link(link)
-
-
-def _link(person: PersonRow, candidate: Candidate, now: datetime) -> LinkRow:
-    return LinkRow(
-        id=new_id("lnk"),
-        person_id=person.id,
-        basis=candidate.basis.value,
-        confidence=1 / (1 + 2 ** -min(candidate.score, 64.0)),
-        evidence=[e.model_dump(mode="json") for e in candidate.evidence],
-        decided_by="hub",
-        valid_from=now,
-    )
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ could have made the agreement: the network, the helpdesk, or anybody who can typ
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 
 from pydantic import Field
 
@@ -67,6 +69,7 @@ WEIGHTS: Mapping[EvidenceKind, Weight] = {
     EvidenceKind.SHARED: Weight(bits=-6, basis=Basis.INFERRED),
     EvidenceKind.ORDER_OF_SOMEBODY_ELSE: Weight(bits=-1, basis=Basis.INFERRED),
     EvidenceKind.HANDLE_CHANGED_OWNER: Weight(bits=-14, basis=Basis.CRM_RECORD),
+    EvidenceKind.CANNOT_LINK: Weight(bits=-64, basis=Basis.AGENT),
 }
 
 HANDLE_BITS_BY_LENGTH = ((7, 10.0), (5, 7.5), (0, 5.5))
@@ -115,6 +118,27 @@ class AutoRules(Frozen):
     inferred: bool = False
     """Whether likeness alone may link; set it only for networks whose rules allow it."""
 
+    @property
+    def version(self) -> str:
+        """What decisions are made under: the weights and these thresholds, as two digests."""
+        return f"{MODEL}/{_digest(self.model_dump())}"
+
+
+def _digest(body: object) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def weights() -> dict[str, float]:
+    """The bits of every kind of evidence: what the model is made of."""
+    return (
+        {kind.value: weight.bits for kind, weight in WEIGHTS.items()}
+        | {f"handle of {letters} letters": bits for letters, bits in HANDLE_BITS_BY_LENGTH}
+        | {"vouched phone": VOUCHED_PHONE_BITS, "order digits": ORDER_DIGITS_BITS}
+    )
+
+
+MODEL = f"exact-{_digest(weights())}"
+
 
 def score(
     author: Author,
@@ -122,18 +146,23 @@ def score(
     known: Sequence[Known],
     *,
     said_by_agent: Collection[str] = (),
+    apart: Collection[frozenset[str]] = (),
+    author_is: str | None = None,
     regions: Sequence[str] = (),
 ) -> list[Candidate]:
     """Who it may be, likeliest first, each with the evidence that adds up to the score.
 
     `known` is what a look-up by any of the author's or the text's identifiers found.
-    `said_by_agent` names persons (`person_id`) or records (`str(ref)`) that an agent confirmed.
+    `said_by_agent` names persons (`person_id`) or records (`str(ref)`) that an agent confirmed;
+    `apart` pairs of these that somebody said are not one: they are never one candidate, and a
+    candidate that is apart from the author (`author_is`: the identity's id) says so.
     `regions` are where national phone numbers are read (ISO 3166-1 alpha-2). Records of several
     systems that are clearly one person are one candidate; those that merely share an address or a
     number are several, and say so.
     """
     asker = _Asker(author, mentioned, regions)
-    groups = _groups(known, regions)
+    groups = _groups(known, regions, apart)
+    not_them = {label for pair in apart if author_is in pair for label in pair - {author_is}}
     found: list[tuple[_Group, list[Evidence]]] = []
     for group in groups:
         evidence = [*_evidence(asker, group, said_by_agent)]
@@ -141,6 +170,9 @@ def score(
             found.append((group, evidence))
     _mark_shared(found)
     _mark_orders_of_others(found, asker)
+    for group, evidence in found:
+        if group.labels & not_them:
+            evidence.append(_worth(EvidenceKind.CANNOT_LINK, "somebody said that it is not them"))
     candidates = [
         Candidate(
             person_id=group.person_id,
@@ -153,16 +185,47 @@ def score(
     return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", str(c.refs)))
 
 
+def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[Evidence, ...]:
+    """What speaks for two records' being one customer's, the strongest first."""
+    one, other = _Group((left,), regions), _Group((right,), regions)
+    found: list[Evidence] = []
+    for system, _ in sorted(one.external_ids & other.external_ids)[:1]:
+        found.append(_worth(EvidenceKind.EXTERNAL_ID, f"the same id in {system}"))
+    for address in sorted(one.emails & other.emails)[:1]:
+        told = f"the same e-mail {normalise.masked_email(address)}"
+        found.append(_worth(EvidenceKind.EMAIL, told))
+    if not one.emails & other.emails:
+        for address in sorted(one.aliases & other.aliases)[:1]:
+            told = f"the same mailbox {normalise.masked_email(address)} but for a plus-alias"
+            found.append(_worth(EvidenceKind.EMAIL_ALIAS, told))
+    for number in sorted(one.phones & other.phones)[:1]:
+        told = f"the same phone {normalise.masked_phone(number)}"
+        found.append(_worth(EvidenceKind.PHONE, told))
+    if one.names & other.names:
+        found.append(_worth(EvidenceKind.NAME, "the same name"))
+    return tuple(sorted(found, key=lambda e: (-e.weight, e.kind)))
+
+
 def decide(candidates: Sequence[Candidate], *, auto: AutoRules) -> Decision:
-    """Link, ask a person, or neither. Doubt is an answer: review."""
-    ranked = sorted(candidates, key=lambda c: -c.score)
+    """Link, ask a person, or neither. Doubt is an answer: review.
+
+    A candidate whom somebody said it is not is never chosen, whatever speaks for them.
+    """
+    ranked = sorted((c for c in candidates if not c.barred), key=lambda c: -c.score)
     if not ranked:
-        return Decision(outcome=Outcome.NONE, why="nobody on file bears any of these identifiers")
+        why = (
+            "somebody said that it is not whom the evidence names"
+            if candidates
+            else "nobody on file bears any of these identifiers"
+        )
+        return Decision(outcome=Outcome.NONE, why=why, version=auto.version)
     best = ranked[0]
     margin = best.score - ranked[1].score if len(ranked) > 1 else None
 
     def answer(outcome: Outcome, why: str) -> Decision:
-        return Decision(outcome=outcome, candidate=best, margin=margin, why=why)
+        return Decision(
+            outcome=outcome, candidate=best, margin=margin, why=why, version=auto.version
+        )
 
     if best.score < auto.review_from:
         if any(e.kind in CONTRADICTIONS for e in best.evidence):
@@ -263,15 +326,28 @@ class _Group:
         return {str(ref) for ref in self.refs} | ({self.person_id} if self.person_id else set())
 
 
-def _groups(known: Sequence[Known], regions: Sequence[str]) -> list[_Group]:
+def _groups(
+    known: Sequence[Known], regions: Sequence[str], apart: Collection[frozenset[str]] = ()
+) -> list[_Group]:
     """Put together what is one person: the same person_id, the same record, or a sure pair.
 
     A sure pair are two records of different systems with the same id in a third one, or with an
     equal name and an equal address or number, or a contact and its own account where no other
     contact claims that account.
-    Two persons of the hub are never put together: that is a merge, and a person's decision.
+    Two persons of the hub are never put together: that is a merge, and a person's decision. Nor is
+    what somebody said is apart, directly or through others.
     """
     leader = [*range(len(known))]
+    labels = [
+        {label for label in (one.person_id, one.ref and str(one.ref)) if label} for one in known
+    ]
+
+    def held_apart(left: int, right: int) -> bool:
+        sides: tuple[set[str], ...] = tuple(
+            set().union(*(labels[i] for i in range(len(known)) if find(i) == side))
+            for side in (left, right)
+        )
+        return any(frozenset(pair) in apart for pair in product(*sides))
 
     def find(index: int) -> int:
         while leader[index] != index:
@@ -285,7 +361,7 @@ def _groups(known: Sequence[Known], regions: Sequence[str]) -> list[_Group]:
         persons = {known[i].person_id for i in range(len(known)) if find(i) in (left, right)} - {
             None
         }
-        if len(persons) <= 1:
+        if len(persons) <= 1 and not (apart and held_apart(left, right)):
             leader[right] = left
 
     for index, one in enumerate(known):

@@ -22,11 +22,13 @@ from middleware.store.events import Events
 from middleware.store.inbox import Inbox
 from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
+from middleware.store.ledger import Ledger
 from middleware.store.nodes import Nodes
 from middleware.store.people import People
 from middleware.store.policies import Policies
 from middleware.store.receipts import Receipts
 from middleware.store.records import Records
+from middleware.store.reviews import Reviews
 
 LONGEST_SILENCE_S = 15.0
 """After how long PostgreSQL ends a session that is silent within a transaction: its process may be
@@ -47,11 +49,13 @@ class UnitOfWork:
         self.inbox = Inbox(session)
         self.jobs = Jobs(session)
         self.keys = Keys(session)
+        self.ledger = Ledger(session)
         self.nodes = Nodes(session)
         self.people = People(session)
         self.policies = Policies(session)
         self.receipts = Receipts(session)
         self.records = Records(session)
+        self.reviews = Reviews(session)
 
     def written_at_the_end(self) -> AbstractContextManager[object]:
         """Write what changed when the transaction ends, and not before each query on the way.

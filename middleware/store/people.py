@@ -31,6 +31,13 @@ class People:
         )
         return self._session.exec(query.with_for_update()).one_or_none()
 
+    def identity_id(self, network: str, native_id: str) -> str | None:
+        """The id of an identity, where it was seen before."""
+        query = select(IdentityRow.id).where(
+            IdentityRow.network == network, IdentityRow.native_id == native_id
+        )
+        return self._session.exec(query).one_or_none()
+
     def identity_by_id(self, identity_id: str, *, lock: bool = False) -> IdentityRow | None:
         return self._session.get(IdentityRow, identity_id, with_for_update=lock or None)
 
@@ -110,13 +117,19 @@ class People:
         self._session.flush()
         return row
 
-    def person(self, person_id: str) -> PersonRow | None:
-        """The person, after following redirects."""
-        row = self._session.get(PersonRow, person_id)
+    def person(self, person_id: str, *, lock: bool = False) -> PersonRow | None:
+        """The person, after following redirects. `lock` holds it: no merge takes it away."""
+
+        def get(wanted: str) -> PersonRow | None:
+            return self._session.get(
+                PersonRow, wanted, with_for_update=lock or None, populate_existing=lock
+            )
+
+        row = get(person_id)
         seen = set()
         while row is not None and row.redirect_to is not None and row.id not in seen:
             seen.add(row.id)
-            row = self._session.get(PersonRow, row.redirect_to)
+            row = get(row.redirect_to)
         return row
 
     def add_link(self, row: LinkRow) -> LinkRow:
@@ -142,8 +155,10 @@ class People:
         query = select(LinkRow).where(LinkRow.identity_id == identity_id)
         return self._links(query, as_of=as_of, ended=ended)
 
-    def links_of_records(self, refs: Iterable[Ref]) -> list[LinkRow]:
-        """Valid links to any of these records."""
+    def links_of_records(
+        self, refs: Iterable[Ref], *, as_of: datetime | None = None, ended: bool = False
+    ) -> list[LinkRow]:
+        """Links to any of these records: valid now, valid at `as_of`, or with `ended` all."""
         wanted = [
             sa.and_(
                 col(LinkRow.connection) == ref.connection,
@@ -154,16 +169,7 @@ class People:
         ]
         if not wanted:
             return []
-        return self._links(select(LinkRow).where(sa.or_(*wanted)), as_of=None, ended=False)
-
-    def revoked_between(self, person_id: str, *, identity_id: str | None) -> bool:
-        """Whether somebody once took this person and this identity apart."""
-        query = select(LinkRow.id).where(
-            LinkRow.person_id == person_id,
-            LinkRow.identity_id == identity_id,
-            col(LinkRow.revoked_by).is_not(None),
-        )
-        return self._session.exec(query).first() is not None
+        return self._links(select(LinkRow).where(sa.or_(*wanted)), as_of=as_of, ended=ended)
 
     def _links(
         self, query: SelectOfScalar[LinkRow], *, as_of: datetime | None, ended: bool

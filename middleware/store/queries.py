@@ -20,14 +20,17 @@ from sqlmodel import SQLModel, col, select
 from middleware.contract.canonical import Kind, Ref
 from middleware.store import schema
 from middleware.store.database import Database, UnitOfWork
+from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
 from middleware.store.records import Stored
+from middleware.store.strength import Strength, done_on_strength_of
 from middleware.store.tables import (
     ActionRow,
     ActionStepRow,
     ApiKeyRow,
     ArrivalRow,
     AuditRow,
+    CannotLinkRow,
     ClaimRow,
     ComplaintRow,
     ConnectionRow,
@@ -37,12 +40,15 @@ from middleware.store.tables import (
     IdentityRow,
     InboxRow,
     JobRow,
+    LabelRow,
     LineHoldRow,
     LinkRow,
+    PersonChangeRow,
     PersonRow,
     QuarantineRow,
     ReceiptRow,
     RecordRow,
+    ReviewRow,
     RunRow,
 )
 from middleware.store.together import Asked, for_each_database, together
@@ -53,6 +59,7 @@ __all__ = [
     "ApiKeyRow",
     "ArrivalRow",
     "AuditRow",
+    "CannotLinkRow",
     "ClaimRow",
     "ComplaintRow",
     "ConnectionRow",
@@ -62,13 +69,19 @@ __all__ = [
     "IdentityRow",
     "InboxRow",
     "JobRow",
+    "LabelRow",
     "LinkRow",
+    "PersonChangeRow",
     "PersonRow",
     "QuarantineRow",
     "Quarantined",
     "ReceiptRow",
+    "ReviewRow",
     "RunRow",
+    "Strength",
+    "done_on_strength_of",
     "record_of",
+    "thing_of",
 ]
 
 
@@ -121,10 +134,21 @@ def handles(uow: UnitOfWork, identity_ids: Sequence[str]) -> dict[str, list[Hand
     return found
 
 
+def persons_of(
+    uow: UnitOfWork, person_id: str, *, as_of: datetime | None = None, history: bool = False
+) -> set[str]:
+    """Whose links an id stands for: who it leads to now or led to then; of its history, both."""
+    if as_of is not None:
+        then = uow.ledger.person_as_of(person_id, as_of)
+        return {person_id if then is None else then.id}
+    now = uow.ledger.now(person_id)
+    return {person_id, now} if history else {now}
+
+
 def links(
     uow: UnitOfWork,
     *,
-    person_id: str | None = None,
+    persons: Iterable[str] | None = None,
     identity_id: str | None = None,
     record: Ref | None = None,
     as_of: datetime | None = None,
@@ -132,10 +156,10 @@ def links(
     after: str | None = None,
     limit: int = 50,
 ) -> list[LinkRow]:
-    """Links of a person, an identity or a record, by id: those valid now, at a time, or all."""
+    """Links of persons, an identity or a record, by id: those valid now, at a time, or all."""
     query = select(LinkRow)
-    if person_id is not None:
-        query = query.where(LinkRow.person_id == person_id)
+    if persons is not None:
+        query = query.where(col(LinkRow.person_id).in_(list(persons)))
     if identity_id is not None:
         query = query.where(LinkRow.identity_id == identity_id)
     if record is not None:
@@ -154,66 +178,6 @@ def links(
     if after is not None:
         query = query.where(col(LinkRow.id) > after)
     return list(uow.session.exec(query.order_by(col(LinkRow.id)).limit(limit)))
-
-
-def record_revoked_from(uow: UnitOfWork, person_id: str, record: Ref) -> bool:
-    """Whether somebody once took this person and this record apart."""
-    query = select(LinkRow.id).where(
-        LinkRow.person_id == person_id,
-        LinkRow.record_id == record.id,
-        LinkRow.connection == record.connection,
-        LinkRow.kind == record.kind.value,
-        col(LinkRow.revoked_by).is_not(None),
-    )
-    return uow.session.exec(query).first() is not None
-
-
-@dataclass(frozen=True)
-class Strength:
-    """What was shown, done and written while a link held."""
-
-    complaints: tuple[str, ...]
-    actions: tuple[str, ...]
-    notes: tuple[str, ...]
-    """Receipts of notes, as `connection:kind:id`."""
-
-
-def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
-    """What stood on a link since it began: complaints shown with it, actions, notes.
-
-    Of an identity's link, the complaints it wrote; of a record's, all of the person's, because
-    each was shown with that record's orders.
-    """
-    until = link.valid_to
-    query = select(ComplaintRow.id).where(col(ComplaintRow.updated_at) >= link.valid_from)
-    if link.identity_id is not None:
-        query = query.where(ComplaintRow.identity_id == link.identity_id)
-    else:
-        query = query.where(ComplaintRow.person_id == link.person_id)
-    if until is not None:
-        query = query.where(col(ComplaintRow.opened_at) <= until)
-    complaints = tuple(uow.session.exec(query.order_by(col(ComplaintRow.id))))
-    of_person = sa.and_(col(ActionRow.person_id) == link.person_id)
-    if link.identity_id is not None:
-        # What answers another identity's complaint does not stand on this one's link.
-        of_person = sa.and_(of_person, col(ActionRow.complaint_id).is_(None))
-    rows: dict[str, ActionRow] = {}
-    for condition in (of_person, col(ActionRow.complaint_id).in_(complaints)):
-        made = select(ActionRow).where(condition, col(ActionRow.created_at) >= link.valid_from)
-        if until is not None:
-            made = made.where(col(ActionRow.created_at) <= until)
-        rows |= {row.id: row for row in uow.session.exec(made)}
-    notes = select(ActionStepRow).where(
-        col(ActionStepRow.action_id).in_(rows),
-        ActionStepRow.operation == "note",
-        ActionStepRow.state == "done",
-    )
-    written = [ref_text((step.receipt or {}).get("ref")) for step in uow.session.exec(notes)]
-    return Strength(
-        complaints=complaints,
-        actions=tuple(sorted(i for i, row in rows.items() if row.kind != "note")),
-        notes=tuple(sorted(ref for ref in written if ref)),
-    )
 
 
 # --- quarantine ----------------------------------------------------------------------------------

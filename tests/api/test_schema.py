@@ -69,7 +69,28 @@ def real(api: Api) -> dict[str, str]:
     run = api.post(f"/v1/jobs/{names['erp']}/runs").json()["id"]
     api.stage.run_all()
     (link,) = api.get(f"/v1/links?identity_id={shown['identity_id']}").json()["data"]
+    nobody = api.put(
+        "/v1/links",
+        {"identity": {"network": "x", "native_id": "1"}, "reason": "said so", "display_name": "N"},
+    ).json()
+    apart = api.put(
+        "/v1/cannot-links",
+        {"one": nobody["identity_id"], "other": str(api.stage.contact.ref), "reason": "no way"},
+    ).json()
+    twin = api.put(
+        "/v1/links",
+        {"identity": {"network": "x", "native_id": "2"}, "reason": "said so", "display_name": "T"},
+    ).json()
+    merged = api.post(
+        f"/v1/people/{nobody['person_id']}/merge",
+        {"other_id": twin["person_id"], "reason": "the same"},
+    ).json()
+    api.send_in("Where is my lamp?", id="m-9", conversation="c-9", author={"native_id": "9"})
+    (review,) = api.get("/v1/reviews?kind=review").json()["data"]
     return {
+        "cannot_link_id": apart["id"],
+        "change_id": merged["id"],
+        "review_id": review["id"],
         "complaint_id": complaint,
         "person_id": shown["person_id"],
         "link_id": link["id"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +11,9 @@ import pytest
 from adapters.memory.remote import Fault
 from middleware.contract.actions import Operation
 from middleware.contract.canonical import Kind
+from middleware.flows import link as links
 from middleware.flows import receive, reconcile
+from middleware.flows.hub import Asker
 from middleware.inlets import Delivery
 from middleware.store.tables import ArrivalRow, ComplaintRow
 from tests.flows.conftest import Stage
@@ -353,7 +354,8 @@ def test_links_that_somebody_took_apart_stay_apart(known: Stage) -> None:
             for found in uow.people.links_of_person(complaint.person_id or "")
             if found.identity_id is not None
         ]
-        link.valid_to, link.revoked_by = known.time.now + timedelta(seconds=1), "key_agent"
+    asker = Asker(principal="key_agent")
+    links.revoke_link(known.hub, link.id, version=None, reason="her brother", asker=asker)
     known.time.pass_(hours=1)
     arrive(known, event("Again", id="m-5", author={"emails": ["kim@example.com"]}))
     assert the_complaint(known).person_id is None

@@ -142,3 +142,41 @@ def test_a_failed_writer_gives_its_turn_back(tmp_path: Path) -> None:
     with database.begin() as uow:
         uow.audit.write(at=datetime.now(UTC), actor="a", action="b", subject="after")
     database.close()
+
+
+def test_what_was_taken_apart_before_there_were_cannot_links_stays_apart(blank: Database) -> None:
+    schema.upgrade(blank, to="0004")
+    ended = datetime(2026, 1, 2, tzinfo=UTC)
+    with blank.engine.begin() as connection:
+        for person in ("per_a", "per_b"):
+            connection.execute(
+                sa.text("insert into person (id, created_at) values (:id, :at)"),
+                {"id": person, "at": ended},
+            )
+        for link, person, record, revoked in (
+            ("lnk_1", "per_a", "C1", True),
+            ("lnk_2", "per_b", "C1", True),
+            ("lnk_3", "per_b", "C1", False),
+            ("lnk_4", "per_a", "C2", False),
+        ):
+            connection.execute(
+                sa.text(
+                    "insert into link (id, person_id, connection, kind, record_id, basis,"
+                    " confidence, evidence, decided_by, valid_from, valid_to, revoked_by,"
+                    " revoked_reason, version) values (:id, :person, 'crm', 'contact', :record,"
+                    " 'agent', 1, '[]', 'hub', :at, :to, :by, 'a namesake', 1)"
+                ),
+                {
+                    "id": link,
+                    "person": person,
+                    "record": record,
+                    "at": ended,
+                    "to": ended if revoked else None,
+                    "by": "key_1" if revoked else None,
+                },
+            )
+    schema.upgrade(blank)
+    with blank.read() as uow:
+        (row,) = uow.ledger.cannot_links_of({"crm:contact:C1", "crm:contact:C2"})
+        assert (row.one, row.other, row.source) == ("crm:contact:C1", "per_a", "lnk_1")
+        assert uow.ledger.bars("per_b", {"crm:contact:C1"}) == []

@@ -523,6 +523,7 @@ def resolution_of(kept: dict[str, Any] | None) -> schemas.ResolutionShown | None
         candidates=[candidate_of(candidate) for candidate in kept["candidates"]],
         sources=[schemas.SourceShown(**source) for source in kept.get("sources", [])],
         decided_at=kept.get("at"),
+        version=decision.get("version"),
     )
 
 

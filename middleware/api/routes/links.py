@@ -114,7 +114,11 @@ def list_links(
     ] = None,
     history: Annotated[bool, Query(description="Ended ones too.")] = False,
 ) -> Response:
-    """List the links of a person, an identity or a record: now, as of a date, or all there were."""
+    """List the links of a person, an identity or a record: now, as of a date, or all there were.
+
+    The id of a person that was merged finds those of whoever they were merged into; with `as_of`,
+    of whoever the id led to then; with `history`, also its own of before.
+    """
     if person_id is None and identity_id is None and record is None:
         raise InvalidError(
             "Say whose links: person_id, identity_id or record.",
@@ -134,7 +138,9 @@ def list_links(
     with door.hub.database.read() as uow:
         rows = queries.links(
             uow,
-            person_id=person_id,
+            persons=None
+            if person_id is None
+            else queries.persons_of(uow, person_id, as_of=as_of, history=history),
             identity_id=identity_id,
             record=Ref.parse(record) if record else None,
             as_of=as_of,
@@ -206,8 +212,8 @@ def revoke_link(
 ) -> Response:
     """End a link: it was wrong. Answers what was shown, done and written while it held.
 
-    Nothing of that is undone by itself. The link stays in the history and will not be made again
-    by the hub; an agent can, by saying so.
+    Nothing of that is undone by itself. The link stays in the history, and the two are held apart:
+    the hub will not link them again; an agent can, by saying so.
     """
     with door.hub.database.read() as uow:
         row = uow.people.link(link_id)
@@ -218,6 +224,40 @@ def revoke_link(
         door.hub, link_id, version=row.version, reason=revoked.reason, asker=asker
     )
     return answer(request, _explained(ended, strength), version=ended.version)
+
+
+@router.post(
+    "/v1/links/{link_id}/restore",
+    response_model=schemas.LinkShown,
+    **operation(
+        Scope.LINKS_WRITE,
+        "malformed-body",
+        "body-too-large",
+        "not-found",
+        "conflict",
+        status=201,
+        says="It holds again, as a link of its own that carries the first one on.",
+        headers={"Location": "The link.", "ETag": "Its version."},
+        example=examples.LINK,
+        request={"reason": {"reason": "I had the wrong tab open."}},
+    ),
+)
+def restore_link(
+    link_id: str, restored: schemas.LinkRestored, request: Request, door: TheDoor, asker: Asking
+) -> Response:
+    """Take the ending of a link back: it holds again with the evidence it had.
+
+    The cannot-link that came with the ending is lifted. It is a conflict where the identity or the
+    record is somebody else's by now.
+    """
+    row = links.restore_link(door.hub, link_id, reason=restored.reason, asker=asker)
+    return answer(
+        request,
+        link_shown(row),
+        status=201,
+        version=row.version,
+        headers={"Location": f"/v1/links/{row.id}"},
+    )
 
 
 def link_shown(row: queries.LinkRow) -> schemas.LinkShown:
@@ -235,6 +275,9 @@ def link_shown(row: queries.LinkRow) -> schemas.LinkShown:
         valid_to=row.valid_to,
         revoked_by=row.revoked_by,
         revoked_reason=row.revoked_reason,
+        origin=row.origin,
+        change_id=row.change_id,
+        decided_under=row.decided_under,
         version=row.version,
     )
 
@@ -244,6 +287,7 @@ def _explained(row: queries.LinkRow, strength: queries.Strength) -> schemas.Link
         link=link_shown(row),
         done_on_its_strength=schemas.StrengthShown(
             complaints=list(strength.complaints),
+            orders=list(strength.orders),
             actions=list(strength.actions),
             notes=list(strength.notes),
         ),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from middleware.api import examples, picture
@@ -15,11 +16,16 @@ from middleware.api.routes.complaints import candidate_of
 from middleware.api.routes.links import link_shown
 from middleware.api.schemas import complaints as complaint_schemas
 from middleware.api.schemas import people as schemas
+from middleware.api.schemas.base import When
 from middleware.domain.arrivals import Author
 from middleware.domain.problems import NotFoundError
+from middleware.domain.survivorship import Chosen
 from middleware.domain.understanding import Entity, EntityType
-from middleware.flows import lookup
+from middleware.flows import golden, lookup
 from middleware.flows.keys import Scope
+from middleware.store import queries
+from middleware.store.database import UnitOfWork
+from middleware.store.queries import thing_of
 
 router = APIRouter(route_class=Route, tags=["people"])
 
@@ -80,6 +86,7 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
             for s in found.sources
         ],
         decided_at=None,
+        version=decision.version,
     )
     return answer(request, schemas.ResolvedShown(resolution=resolution))
 
@@ -96,25 +103,48 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
     ),
 )
 def get_person(
-    person_id: str, request: Request, door: TheDoor, if_none_match: IfNoneMatch = None
+    person_id: str,
+    request: Request,
+    door: TheDoor,
+    if_none_match: IfNoneMatch = None,
+    as_of: Annotated[
+        When | None, Query(description="Who they were to the hub at this moment, in place of now.")
+    ] = None,
 ) -> Response:
     """Show a person: identities with their handles, records, links, complaints and actions.
 
-    A person that was merged answers with the one it was merged into, and `redirected_from`.
+    A person that was merged answers with the one it was merged into, and `redirected_from`. With
+    `as_of`, the links that held then are shown, with complaints opened and actions asked for until
+    then; what the records say is what they say now.
     """
     hub = door.hub
     with hub.database.read() as uow:
-        person = uow.people.person(person_id)
-        if person is None:
+        person = (
+            uow.people.person(person_id)
+            if as_of is None
+            else uow.ledger.person_as_of(person_id, as_of)
+        )
+        if person is None or (as_of is not None and person.created_at > as_of):
             raise NotFoundError(f"No person has the id {person_id}.")
-        links = uow.people.links_of_person(person.id)
+        links = uow.people.links_of_person(person.id, as_of=as_of)
         customers = lookup.customers(uow, links)
         seen = picture.of(uow, person, links, customers, now=hub.clock())
+        if as_of is not None:
+            _then(uow, seen, as_of)
+    linked = {thing_of(link) for link in links}
+    counted = golden.view(
+        hub,
+        [stored for stored in customers if str(stored.record.ref) in linked],
+        seen.identities,
+        seen.handles,
+    )
     shown: dict[str, Any] = {
         "id": person.id,
         "redirected_from": person_id if person_id != person.id else None,
         "display_name": person.display_name,
         "created_at": person.created_at,
+        "as_of": as_of,
+        "golden": [chosen_shown(one) for one in counted],
         "identities": picture.identities(seen),
         "records": [picture.customer(kept) for kept in seen.customers],
         "links": [link_shown(link) for link in links],
@@ -140,3 +170,38 @@ def get_person(
         ],
     }
     return answer(request, shown, tagged=True)
+
+
+def _then(uow: UnitOfWork, seen: queries.Picture, as_of: datetime) -> None:
+    """Leave only what was there at a moment: what those who were this person then had written."""
+    theirs = [row.id for row in seen.identities]
+    seen.complaints = [
+        row
+        for identity_id in theirs
+        for row in uow.complaints.of_identity(identity_id)
+        if row.opened_at <= as_of
+    ]
+    ids = [row.id for row in seen.complaints]
+    seen.actions = [
+        row
+        for complaint_id in ids
+        for row in uow.actions.page(before=None, limit=50, complaint_id=complaint_id)
+        if row.created_at <= as_of
+    ]
+
+
+def chosen_shown(one: Chosen) -> schemas.GoldenShown:
+    return schemas.GoldenShown(
+        field=one.field,
+        value=one.value,
+        source=one.source,
+        at=one.at,
+        verified=one.verified,
+        why=one.why,
+        others=[
+            schemas.OtherValueShown(
+                value=other.value, source=other.source, at=other.at, verified=other.verified
+            )
+            for other in one.others
+        ],
+    )

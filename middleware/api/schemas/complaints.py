@@ -279,6 +279,8 @@ class ResolutionShown(Shown):
     candidates: list[CandidateShown]
     sources: list[SourceShown]
     decided_at: Moment | None
+    version: str | None
+    """Of the model and the thresholds that decided."""
 
 
 class ReasonShown(Shown):

@@ -142,7 +142,19 @@ class LinkShown(Shown):
     valid_to: Moment | None
     revoked_by: str | None
     revoked_reason: str | None
+    origin: str | None
+    """The link that first said so, where a merge, a split or a restoring carried it over."""
+    change_id: str | None
+    """The merge, split or undoing that carried it over."""
+    decided_under: str | None
+    """The version of model and thresholds that decided; `null` where a person did."""
     version: int
+
+
+class LinkRestored(Asked):
+    """Why the ending of a link was a mistake."""
+
+    reason: Annotated[str, Field(min_length=3, max_length=1000)]
 
 
 class LinkPage(Page[LinkShown]):
@@ -153,6 +165,8 @@ class StrengthShown(Shown):
     """What was shown, done and written while the link held."""
 
     complaints: list[str]
+    orders: list[RefShown]
+    """Shown as theirs: meant, ranked, or acted upon."""
     actions: list[str]
     notes: list[RefShown]
 
@@ -179,6 +193,29 @@ class ActionOfPerson(Shown):
     created_at: Moment
 
 
+class OtherValueShown(Shown):
+    """What another source says."""
+
+    value: str
+    source: str
+    at: Moment | None
+    verified: bool
+
+
+class GoldenShown(Shown):
+    """The value that counts for one field, from where, and why."""
+
+    field: Annotated[str, Field(examples=["email"])]
+    value: str
+    source: str
+    """A record (`connection:kind:id`) or an identity."""
+    at: Moment | None
+    verified: bool
+    """Whether the customer has written to us from it."""
+    why: str
+    others: list[OtherValueShown]
+
+
 class PersonShown(Shown):
     """The hub's stable customer, and everything that is held to be them."""
 
@@ -187,6 +224,10 @@ class PersonShown(Shown):
     """The id that was asked for, where that person was merged into this one."""
     display_name: str | None
     created_at: Moment
+    as_of: Moment | None
+    """The moment whose links are shown; `null` for now."""
+    golden: list[GoldenShown]
+    """One value for each field, chosen by the rules of survivorship and stored nowhere."""
     identities: list[IdentityShown]
     records: list[CustomerShown]
     links: list[LinkShown]

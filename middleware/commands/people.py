@@ -1,0 +1,159 @@
+"""`amends people`: what people said of pairs, for training, and thresholds tried on the past."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
+from middleware.flows.rehearse import Checked, Difference, Rehearsal, rehearse
+
+commands = typer.Typer(help="The hub's customers.", no_args_is_help=True)
+labels = typer.Typer(help="What people said of pairs.", no_args_is_help=True)
+commands.add_typer(labels, name="labels")
+
+
+@labels.command("export")
+def export_labels(config: ConfigOption = None) -> None:
+    """Write every label as one JSON object a line: ids, verdict, evidence in bits; nobody's name.
+
+    `one` and `other` are identities, persons and records; what they bear is to be looked up.
+    """
+    with opened(config) as application:
+        after = None
+        while True:
+            with application.database.read() as uow:
+                rows = uow.ledger.labels(after=after)
+            for row in rows:
+                told = {
+                    "id": row.id,
+                    "one": row.one,
+                    "other": row.other,
+                    "verdict": row.verdict,
+                    "implied": row.implied,
+                    "source": row.source,
+                    "evidence": row.evidence,
+                    "score": row.score,
+                    "decided_under": row.decided_under,
+                    "subject": row.subject,
+                    "by": row.labelled_by,
+                    "at": row.labelled_at.isoformat(),
+                }
+                sys.stdout.write(json.dumps(told) + "\n")
+            if not rows:
+                return
+            after = rows[-1].id
+
+
+@commands.command("versions")
+def list_versions(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """List the versions of model and thresholds that decided, oldest first."""
+    with opened(config) as application:
+        with application.database.read() as uow:
+            rows = uow.ledger.versions()
+        current = application.hub.options.auto_link.version
+    if as_json:
+        told = [
+            {
+                "version": row.version,
+                "since": row.first_at.isoformat(),
+                "current": row.version == current,
+                **row.body,
+            }
+            for row in rows
+        ]
+        out.print_json(json.dumps(told))
+        return
+    table = Table("version", "first used", "thresholds", "")
+    for row in rows:
+        rules = ", ".join(f"{name} {value}" for name, value in row.body["rules"].items())
+        mark = "in force" if row.version == current else ""
+        table.add_row(row.version, row.first_at.isoformat(timespec="minutes"), rules, mark)
+    out.print(table)
+
+
+@commands.command("backtest")
+def backtest(
+    config: ConfigOption = None,
+    *,
+    link_from: Annotated[float | None, typer.Option(help="Bits that a link needs.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Bits ahead of the next.")] = None,
+    review_from: Annotated[float | None, typer.Option(help="Bits from which to ask.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what other thresholds would link and unlink, over all stored decisions.
+
+    Nothing is written. Where people said who somebody is, both are held against their word.
+    """
+    tried = {"link_from": link_from, "margin": margin, "review_from": review_from}
+    changes = {name: value for name, value in tried.items() if value is not None}
+    found: list[Rehearsal] = []
+    with opened(config) as application:
+        rules = application.hub.options.auto_link.model_copy(update=changes)
+        if rules.review_from > rules.link_from:
+            fail("a person can't be asked from more bits than a link needs")
+        while not found or found[-1].after is not None:
+            after = found[-1].after if found else None
+            found.append(rehearse(application.hub, rules, after=after))
+    links = [one for part in found for one in part.links]
+    unlinks = [one for part in found for one in part.unlinks]
+    was, would = (_sum([getattr(part, name) for part in found]) for name in ("was", "would"))
+    decided = sum(part.decided for part in found)
+    if as_json:
+        told = {
+            "version": rules.version,
+            "decided": decided,
+            "reviews": sum(part.reviews for part in found),
+            "links": [_plain(one) for one in links],
+            "unlinks": [_plain(one) for one in unlinks],
+            "was": _counted(was),
+            "would": _counted(would),
+        }
+        out.print_json(json.dumps(told))
+        return
+    table = Table("complaint", "was", "would be", "whom", "why", "people said")
+    for one in (*links, *unlinks):
+        table.add_row(
+            one.complaint_id, one.was, one.would, ", ".join(one.things), one.why, one.said or ""
+        )
+    if links or unlinks:
+        out.print(table)
+    say(
+        f"{decided} decisions: {len(links)} would be linked, {len(unlinks)} unlinked; of the links "
+        f"that people spoke of, {was.right} right and {was.wrong} wrong now, {would.right} and "
+        f"{would.wrong} then"
+    )
+
+
+def _sum(tallies: list[Checked]) -> Checked:
+    return Checked(
+        links=sum(one.links for one in tallies),
+        right=sum(one.right for one in tallies),
+        wrong=sum(one.wrong for one in tallies),
+    )
+
+
+def _counted(tally: Checked) -> dict[str, float | None]:
+    return {
+        "links": tally.links,
+        "right": tally.right,
+        "wrong": tally.wrong,
+        "precision": tally.precision,
+    }
+
+
+def _plain(one: Difference) -> dict[str, object]:
+    return {
+        "complaint": one.complaint_id,
+        "identity": one.identity_id,
+        "was": one.was,
+        "would": one.would,
+        "things": list(one.things),
+        "why": one.why,
+        "said": one.said,
+        "decided_under": one.version,
+    }

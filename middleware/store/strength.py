@@ -1,0 +1,96 @@
+"""What stands on a link: what was shown, done and written while it held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from middleware.contract.canonical import Ref
+from middleware.store.database import UnitOfWork
+from middleware.store.people import record_of
+from middleware.store.tables import ActionRow, ActionStepRow, ComplaintRow, EventRow, LinkRow
+
+MOST_ORDERS = 50
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What was shown, done and written while a link held."""
+
+    complaints: tuple[str, ...]
+    actions: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Receipts of notes, as `connection:kind:id`."""
+    orders: tuple[str, ...] = ()
+    """Orders that were shown as theirs: meant, ranked, or acted upon."""
+
+
+def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
+    """What stood on a link since it was first said: complaints shown with it, orders, actions,
+    notes. Of one that a person ended, what stood on it then.
+
+    Of an identity's link, the complaints it wrote; of a record's, all of the person's, because
+    each was shown with that record's orders. What a merge or a split carried over stood on the
+    link before it, too.
+    """
+    if link.stood:
+        return Strength(**{name: tuple(ids) for name, ids in link.stood.items()})
+    lineage = uow.ledger.lineage(link)
+    since = min(row.valid_from for row in lineage)
+    ends = [row.valid_to for row in lineage]
+    until = None if None in ends else max(end for end in ends if end is not None)
+    persons = {row.person_id for row in lineage}
+    query = select(ComplaintRow).where(col(ComplaintRow.updated_at) >= since)
+    if link.identity_id is not None:
+        query = query.where(ComplaintRow.identity_id == link.identity_id)
+    else:
+        query = query.where(col(ComplaintRow.person_id).in_(persons))
+    if until is not None:
+        query = query.where(col(ComplaintRow.opened_at) <= until)
+    shown = list(uow.session.exec(query.order_by(col(ComplaintRow.id))))
+    complaints = tuple(row.id for row in shown)
+    of_person = sa.and_(col(ActionRow.person_id).in_(persons))
+    if link.identity_id is not None:
+        # What answers another identity's complaint does not stand on this one's link.
+        of_person = sa.and_(of_person, col(ActionRow.complaint_id).is_(None))
+    rows: dict[str, ActionRow] = {}
+    for condition in (of_person, col(ActionRow.complaint_id).in_(complaints)):
+        made = select(ActionRow).where(condition, col(ActionRow.created_at) >= since)
+        if until is not None:
+            made = made.where(col(ActionRow.created_at) <= until)
+        rows |= {row.id: row for row in uow.session.exec(made)}
+    notes = select(ActionStepRow).where(
+        col(ActionStepRow.action_id).in_(rows),
+        ActionStepRow.operation == "note",
+        ActionStepRow.state == "done",
+    )
+    written = [_text((step.receipt or {}).get("ref")) for step in uow.session.exec(notes)]
+    orders = {row.order_ref for row in rows.values() if row.order_ref}
+    for row in shown:
+        if row.person_id in persons:
+            ranked = (row.order_match or {}).get("ranked", ())
+            orders |= {text for one in ranked if (text := _text(one["order"]))}
+    told = select(EventRow).where(
+        col(EventRow.subject).in_(complaints),
+        EventRow.type == "complaint.enriched",
+        col(EventRow.at) >= since,
+    )
+    for event in uow.session.exec(told):
+        if event.data.get("order") and event.data.get("person_id") in persons:
+            orders.add(event.data["order"])
+    record = record_of(link)
+    if record is not None and shown:
+        orders |= {str(s.record.ref) for s in uow.records.orders_of((record,), limit=MOST_ORDERS)}
+    return Strength(
+        complaints=complaints,
+        actions=tuple(sorted(i for i, row in rows.items() if row.kind != "note")),
+        notes=tuple(sorted(ref for ref in written if ref)),
+        orders=tuple(sorted(orders)),
+    )
+
+
+def _text(ref: dict[str, Any] | None) -> str | None:
+    return str(Ref.model_validate(ref)) if ref else None

@@ -1,0 +1,104 @@
+"""`amends people` and `amends reviews`, run as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from middleware.app import Application, handlers
+from middleware.contract.canonical import Contact, Handle, Kind, Ref
+from middleware.flows import receive
+from middleware.inlets import Delivery
+from middleware.resolution.identifiers import identifiers_of
+from middleware.settings import load
+from tests.cli.test_commands import CONFIG, amends
+from tests.flows.test_receive import event
+
+INLET = """\
+[connections.desk.inlet]
+source = "generic"
+[actions]
+note_when_enriched = false
+[links]
+link_from = 18
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A hub with one question open: an account whose handle alone is on file."""
+    (tmp_path / "amends.toml").write_text(f"{CONFIG}\n{INLET}")
+    with Application(load(tmp_path / "amends.toml")) as application:
+        application.open()
+        hub = application.hub
+        contact = Contact(
+            ref=Ref(connection="shop", kind=Kind.CONTACT, id="C1"),
+            display_name="Kim Berg",
+            handles=(Handle(network="x", handle="kimberg"),),
+        )
+        delivery = Delivery(
+            method="POST",
+            path="/",
+            body=json.dumps(event()).encode(),
+            received_at=hub.clock(),
+            headers={"webhook-id": "msg_1"},
+        )
+        row = receive.row_of(delivery, connection="desk", source="generic", trust="signature")
+        with hub.database.begin() as uow:
+            uow.records.store([(contact, identifiers_of(contact))], as_of=hub.clock())
+            uow.inbox.store_once(row)
+        handlers(hub)["receive"](row.id)
+    return tmp_path
+
+
+def test_a_question_is_listed_answered_and_becomes_a_label(folder: Path) -> None:
+    listed = amends(folder, "reviews", "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    (review,) = json.loads(listed.stdout)
+    assert review["candidates"][0]["evidence"][0]["kind"] == "handle"
+    tried = json.loads(amends(folder, "people", "backtest", "--link-from", "9", "--json").stdout)
+    assert (tried["decided"], tried["reviews"], tried["links"]) == (1, 1, [])
+    wrong = amends(folder, "reviews", "answer", review["id"], "this", "4")
+    assert wrong.returncode == 1
+    assert "which candidate" in wrong.stderr
+    said = amends(folder, "reviews", "answer", review["id"], "this", "0", "--reason", "she called")
+    assert said.returncode == 0, said.stderr
+    assert "person per_" in said.stdout
+    assert json.loads(amends(folder, "reviews", "list", "--json").stdout) == []
+    exported = amends(folder, "people", "labels", "export").stdout
+    labels = [json.loads(line) for line in exported.splitlines()]
+    assert [(one["other"], one["verdict"], one["source"]) for one in labels] == [
+        ("shop:contact:C1", "same", "review")
+    ]
+    assert "Kim" not in exported, "a label holds references only"
+    assert "kimberg" not in exported
+
+
+def test_the_thresholds_of_the_settings_are_a_version(folder: Path) -> None:
+    (version,) = json.loads(amends(folder, "people", "versions", "--json").stdout)
+    assert version["current"]
+    assert version["rules"]["link_from"] == 18
+    text = (folder / "amends.toml").read_text()
+    (folder / "amends.toml").write_text(text.replace("link_from = 18", "link_from = 20"))
+    versions = json.loads(amends(folder, "people", "versions", "--json").stdout)
+    assert [one["current"] for one in versions] == [False, True]
+    (review,) = json.loads(amends(folder, "reviews", "list", "--json").stdout)
+    assert review["version"] == version["version"], "it was decided under the old one"
+
+
+@pytest.mark.parametrize(
+    ("links", "told"),
+    [
+        ("review_from = 20", "review_from is not more than link_from"),
+        ('duplicate_free = ["nowhere"]', "there is no connection 'nowhere'"),
+        ('survivorship = { email = ["nowhere"] }', "there is no connection 'nowhere'"),
+        ("audit_share = 2", "less than or equal to 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, links: str, told: str) -> None:
+    (tmp_path / "amends.toml").write_text(f"{CONFIG}\n[links]\n{links}\n")
+    refused = amends(tmp_path, "people", "versions")
+    assert refused.returncode == 1
+    assert told in refused.stderr

@@ -1,0 +1,511 @@
+"""The link ledger: what people say wins over what the hub works out, and all of it is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlmodel import col, select
+
+from middleware.contract.canonical import Account, Contact, Handle, Kind, Ref
+from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
+from middleware.flows import cannot, lookup, merge, reviews
+from middleware.flows import link as links
+from middleware.flows.hub import Asker
+from middleware.store import queries
+from middleware.store.ledger import thing_of
+from middleware.store.tables import LinkRow
+from tests.flows.conftest import Stage
+from tests.flows.test_receive import arrive, complaints, event, the_complaint
+
+AGENT = Asker(principal="key_agent")
+EMAIL = {"emails": ["kim@example.com"]}
+
+
+def links_of(stage: Stage, person_id: str | None) -> dict[str, LinkRow]:
+    with stage.hub.database.read() as uow:
+        return {thing_of(row): row for row in uow.people.links_of_person(person_id or "")}
+
+
+def put(stage: Stage, thing: str, person_id: str | None = None, **more: bool) -> LinkRow:
+    asked = links.LinkAsked(
+        person_id=person_id,
+        reason="said so",
+        display_name=None if person_id else "Somebody",
+        identity_id=thing if ":" not in thing else None,
+        record=Ref.parse(thing) if ":" in thing else None,
+        **more,
+    )
+    link_id, _ = links.put_link(stage.hub, asked, AGENT)
+    with stage.hub.database.read() as uow:
+        row = uow.people.link(link_id)
+        assert row is not None
+        return row
+
+
+def unlink(stage: Stage, link: LinkRow) -> None:
+    links.revoke_link(stage.hub, link.id, version=None, reason="another person", asker=AGENT)
+
+
+def identity(stage: Stage, native_id: str, network: str = "x") -> str:
+    with stage.hub.database.begin() as uow:
+        return uow.people.see(
+            network=network, native_id=native_id, handle=None, display_name=None, at=stage.time()
+        ).id
+
+
+def contact(stage: Stage, id_: str, **more: object) -> Contact:
+    return stage.contact.model_copy(
+        update={"ref": stage.ref("crm", Kind.CONTACT, id_), "external_ids": {}, **more}
+    )
+
+
+# --- cannot-links against the automatic path ------------------------------------------------------
+
+
+@pytest.mark.parametrize("record_too", [False, True])
+def test_what_was_unlinked_stays_so_through_complaints_and_syncs(
+    known: Stage, record_too: bool
+) -> None:
+    arrive(known, event(author=EMAIL))
+    first = the_complaint(known)
+    held = links_of(known, first.person_id)
+    unlink(known, held[first.identity_id or ""])
+    if record_too:
+        unlink(known, held[str(known.contact.ref)])
+    known.run_due()
+    for turn in range(3):
+        known.time.pass_(hours=1)
+        # The record is read again, once unchanged, then with another address beside.
+        emails = ("kim@example.com", *(["k@example.com"] if turn else []))
+        known.store(known.contact.model_copy(update={"emails": emails}))
+        arrive(
+            known, event(f"Again {turn}", id=f"m-{turn}", conversation=f"c-{turn}", author=EMAIL)
+        )
+    assert {c.person_id for c in complaints(known)} == {None}
+    stays = {str(known.account.ref), *([] if record_too else [str(known.contact.ref)])}
+    assert set(links_of(known, first.person_id)) == stays
+    last = complaints(known)[0].resolution
+    assert last is not None
+    # The contact alone, which is nobody's any more, is a question for a person.
+    assert last["decision"]["outcome"] == ("review" if record_too else "none")
+    assert record_too or "somebody said" in last["decision"]["why"]
+    said = [e for c in last["candidates"] for e in c["evidence"] if e["kind"] == "cannot_link"]
+    assert said
+
+
+def test_an_author_is_not_linked_to_whom_it_was_said_they_are_not(known: Stage) -> None:
+    author = identity(known, "77")
+    cannot.put(known.hub, str(known.contact.ref), author, reason="her brother", asker=AGENT)
+    arrive(known, event(author=EMAIL))
+    assert the_complaint(known).person_id is None
+    with known.hub.database.read() as uow:
+        assert uow.people.links_of_records([known.contact.ref, known.account.ref]) == []
+
+
+def test_two_records_held_apart_never_end_in_one_person(known: Stage) -> None:
+    one, other = str(known.contact.ref), str(known.account.ref)
+    cannot.put(known.hub, one, other, reason="father and son", asker=AGENT)
+    for turn in range(3):
+        known.store(known.contact, known.account)
+        arrive(known, event(id=f"m-{turn}", conversation=f"c-{turn}", author=EMAIL))
+    assert {c.person_id for c in complaints(known)} == {None}, "a shared address decides nothing"
+    first = put(known, one)
+    with pytest.raises(ConflictError, match="father and son"):
+        put(known, other, first.person_id)
+    with pytest.raises(ConflictError, match="father and son"):
+        put(known, other, first.person_id, although_revoked=True)
+    second = put(known, other)
+    with pytest.raises(ConflictError, match="father and son"):
+        merge.merge(known.hub, first.person_id, second.person_id, reason="the same", asker=AGENT)
+    # Nor are the orders of the one shown with the other, although the number says it is theirs.
+    with known.hub.database.read() as uow:
+        assert lookup.customers_of(uow, first.person_id) == [known.contact.ref]
+
+
+def test_what_is_held_apart_is_no_one_candidate(known: Stage) -> None:
+    cannot.put(known.hub, str(known.contact.ref), str(known.account.ref), reason="two", asker=AGENT)
+    arrive(known, event(author=EMAIL))
+    resolution = the_complaint(known).resolution
+    assert resolution is not None
+    assert [len(c["refs"]) for c in resolution["candidates"]] == [1, 1]
+    assert resolution["decision"]["outcome"] == "review"
+
+
+def test_a_cannot_link_is_lifted_by_a_person_alone(known: Stage) -> None:
+    author = identity(known, "77")
+    row, new = cannot.put(known.hub, author, str(known.contact.ref), reason="no", asker=AGENT)
+    again, second = cannot.put(known.hub, str(known.contact.ref), author, reason="no", asker=AGENT)
+    assert (new, second, again.id) == (True, False, row.id)
+    lifted = cannot.lift(known.hub, row.id, version=1, reason="it is her", asker=AGENT)
+    assert lifted.valid_to is not None
+    with pytest.raises(ConflictError, match="already"):
+        cannot.lift(known.hub, row.id, version=None, reason="it is her", asker=AGENT)
+    arrive(known, event(author=EMAIL))
+    assert the_complaint(known).person_id is not None
+
+
+def test_what_is_one_person_now_is_not_held_apart(known: Stage) -> None:
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    author, person = complaint.identity_id or "", complaint.person_id or ""
+    for one, other in (
+        (author, person),
+        (author, str(known.contact.ref)),
+        (str(known.contact.ref), str(known.account.ref)),
+    ):
+        with pytest.raises(ConflictError, match="one person now"):
+            cannot.put(known.hub, one, other, reason="no", asker=AGENT)
+    with pytest.raises(InvalidError):
+        cannot.put(known.hub, author, author, reason="no", asker=AGENT)
+    with pytest.raises(InvalidError, match="nobody"):
+        cannot.put(known.hub, author, str(known.order.ref), reason="no", asker=AGENT)
+    with pytest.raises(NotFoundError):
+        cannot.put(known.hub, author, "per_none", reason="no", asker=AGENT)
+
+
+def test_an_unlinking_is_taken_back_as_it_was(known: Stage) -> None:
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    link = links_of(known, complaint.person_id)[complaint.identity_id or ""]
+    unlink(known, link)
+    known.time.pass_(minutes=5)
+    again = links.restore_link(known.hub, link.id, reason="my mistake", asker=AGENT)
+    assert again.origin == link.id
+    assert (again.person_id, again.basis, again.evidence, again.decided_by) == (
+        link.person_id,
+        link.basis,
+        link.evidence,
+        "hub",
+    )
+    assert the_complaint(known).person_id == complaint.person_id
+    with pytest.raises(ConflictError):
+        links.restore_link(known.hub, link.id, reason="once more", asker=AGENT)
+    with known.hub.database.read() as uow:
+        assert uow.ledger.cannot_links_of({link.identity_id or ""}) == []
+
+
+# --- merge, split, undo ---------------------------------------------------------------------------
+
+
+def two(stage: Stage) -> tuple[str, str]:
+    """A person with a complaint, an order and an author; another one with an author."""
+    arrive(stage, event(author=EMAIL))
+    other = put(stage, identity(stage, "other")).person_id
+    return the_complaint(stage).person_id or "", other
+
+
+def picture(stage: Stage) -> object:
+    """All links, redirects and what is shown under whom, without ids and times of links."""
+    with stage.hub.database.read() as uow:
+        valid = [
+            (
+                *(row.person_id, thing_of(row), row.basis, row.confidence, str(row.evidence)),
+                *(row.decided_by, row.decided_under),
+            )
+            for row in uow.session.exec(select(LinkRow).where(col(LinkRow.valid_to).is_(None)))
+        ]
+        shown = [(c.id, c.person_id) for c in uow.complaints.page(before=None, limit=200)]
+        apart = {tuple(sorted(pair)) for pair in uow.ledger.all_apart()}
+    return sorted(valid, key=str), sorted(shown), apart
+
+
+def test_a_merge_moves_everything_and_says_so_before(known: Stage) -> None:
+    person, other = two(known)
+    complaint = the_complaint(known)
+    shown = merge.preview_merge(known.hub, other, person)
+    assert (shown.person_id, shown.other_id, shown.conflicts) == (other, person, ())
+    assert shown.moves.identities == (complaint.identity_id,)
+    assert set(shown.moves.records) == {str(known.contact.ref), str(known.account.ref)}
+    assert shown.moves.complaints == (complaint.id,)
+    before = known.time.now
+    known.time.pass_(hours=1)
+    change = merge.merge(
+        known.hub, other, person, reason="same voice", asker=AGENT, token=shown.token
+    )
+    assert links_of(known, person) == {}
+    assert len(links_of(known, other)) == 4
+    assert the_complaint(known).person_id == other
+    with known.hub.database.read() as uow:
+        found = uow.people.person(person)
+        assert found is not None
+        assert found.id == other
+        then = uow.ledger.person_as_of(person, before)
+        assert then is not None
+        assert then.id == person
+        assert len(uow.people.links_of_person(person, as_of=before)) == 3
+        assert len(uow.people.links_of_person(other, as_of=before)) == 1
+        told = uow.events.since(0, types=["person.merged"], limit=9)
+        assert [e.data["other_id"] for e in told] == [person]
+        (audit,) = uow.audit.about(change.id)
+        assert audit.action == "person.merge"
+        assert len(audit.detail["moved"]["links"]) == 3
+    with pytest.raises(ConflictError, match="are one person"):
+        merge.merge(known.hub, other, person, reason="again", asker=AGENT)
+
+
+def test_a_complaint_after_a_merge_is_shown_under_who_stayed(known: Stage) -> None:
+    person, other = two(known)
+    merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    arrive(known, event("And now?", id="m-2", conversation="c-2", author=EMAIL))
+    stranger = {"native_id": "88", "handle": "kim2", **EMAIL}
+    arrive(known, event("Me again", id="m-3", conversation="c-3", author=stranger))
+    assert {c.person_id for c in complaints(known)} == {other}
+
+
+def test_undoing_a_merge_restores_what_was(known: Stage) -> None:
+    person, other = two(known)
+    was = picture(known)
+    change = merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    arrive(known, event("And now?", id="m-2", conversation="c-2", author=EMAIL))
+    known.run_due()
+    known.time.pass_(days=1)
+    undone = merge.undo(known.hub, change.id, reason="they are two", asker=AGENT)
+    assert undone.left_out == ()
+    later = complaints(known)[0]
+    assert later.person_id == person, "what came to it since goes along"
+    links_, shown, apart = was  # type: ignore[misc]
+    assert picture(known) == (links_, sorted([*shown, (later.id, person)]), apart)
+    assert known.events().count("person.split") == 1
+    with known.hub.database.read() as uow:
+        back = uow.people.person(person)
+        assert back is not None
+        assert back.id == person
+        # While it was merged, the id led to the other.
+        then = uow.ledger.person_as_of(person, known.time.now - timedelta(hours=1))
+        assert then is not None
+        assert then.id == other
+    with pytest.raises(ConflictError, match="undone already"):
+        merge.undo(known.hub, change.id, reason="again", asker=AGENT)
+
+
+def test_an_undo_that_later_changes_build_upon_names_the_one(known: Stage) -> None:
+    person, other = two(known)
+    third = put(known, identity(known, "third")).person_id
+    was = picture(known)
+    first = merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    second = merge.merge(known.hub, third, other, reason="the same", asker=AGENT)
+    with pytest.raises(ConflictError) as refused:
+        merge.undo(known.hub, first.id, reason="no", asker=AGENT)
+    assert refused.value.more["blocked_by"] == second.id
+    author = the_complaint(known).identity_id or ""
+    asked = merge.SplitAsked(identities=(author,))
+    away = merge.split(known.hub, third, asked, reason="not hers", asker=AGENT)
+    with pytest.raises(ConflictError) as refused:
+        merge.undo(known.hub, second.id, reason="no", asker=AGENT)
+    assert refused.value.more["blocked_by"] == away.id
+    for change in (away, second, first):
+        merge.undo(known.hub, change.id, reason="no", asker=AGENT)
+    assert picture(known) == was
+
+
+def test_what_was_unlinked_since_a_merge_stays_so_when_it_is_undone(known: Stage) -> None:
+    person, other = two(known)
+    change = merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    author = the_complaint(known).identity_id or ""
+    unlink(known, links_of(known, other)[author])
+    undone = merge.undo(known.hub, change.id, reason="no", asker=AGENT)
+    assert undone.left_out == (author,)
+    assert author not in links_of(known, person)
+    arrive(known, event("Again", id="m-5", conversation="c-5", author=EMAIL))
+    assert complaints(known)[0].person_id is None, "they were neither of the two"
+
+
+def test_a_merge_is_refused_with_every_reason(known: Stage) -> None:
+    one = contact(known, "C8", external_ids={"tax_id": "DE1"}, emails=())
+    two_ = contact(known, "C9", external_ids={"tax_id": "DE2"}, emails=())
+    known.store(one, two_)
+    stage = known.with_options(duplicate_free=(known.names["crm"],))
+    left, right = (put(stage, str(c.ref)).person_id for c in (one, two_))
+    cannot.put(stage.hub, left, str(two_.ref), reason="cousins", asker=AGENT)
+    shown = merge.preview_merge(stage.hub, left, right)
+    assert {c.kind for c in shown.conflicts} == {"cannot_link", "unique_id", "duplicate"}
+    with pytest.raises(ConflictError, match="cousins"):
+        merge.merge(stage.hub, left, right, reason="the same", asker=AGENT)
+    assert len(links_of(stage, left)) == len(links_of(stage, right)) == 1
+
+
+def test_a_merge_that_would_move_something_else_than_was_shown_is_refused(known: Stage) -> None:
+    person, other = two(known)
+    shown = merge.preview_merge(known.hub, other, person)
+    arrive(known, event("And now?", id="m-2", conversation="c-2", author=EMAIL))
+    with pytest.raises(Exception, match="something else would move"):
+        merge.merge(known.hub, other, person, reason="same", asker=AGENT, token=shown.token)
+    assert len(links_of(known, person)) == 3
+
+
+def test_a_split_holds_apart_what_it_parted(known: Stage) -> None:
+    person, _ = two(known)
+    complaint = the_complaint(known)
+    author = complaint.identity_id or ""
+    asked = merge.SplitAsked(identities=(author,), display_name="The brother")
+    shown = merge.preview_split(known.hub, person, asked)
+    assert shown.moves.complaints == (complaint.id,)
+    was = picture(known)
+    change = merge.split(known.hub, person, asked, reason="her brother", asker=AGENT)
+    new = change.other_id
+    assert set(links_of(known, new)) == {author}
+    assert the_complaint(known).person_id == new
+    with pytest.raises(ConflictError, match="her brother"):
+        merge.merge(known.hub, person, new, reason="no", asker=AGENT)
+    unlink(known, links_of(known, new)[author])
+    arrive(known, event("Again", id="m-5", conversation="c-5", author=EMAIL))
+    assert complaints(known)[0].person_id is None
+    with known.hub.database.read() as uow:
+        (ended,) = uow.people.links_of_identity(author, ended=True)[-1:]
+    links.restore_link(known.hub, ended.id, reason="no", asker=AGENT)
+    merge.undo(known.hub, change.id, reason="it was her", asker=AGENT)
+    assert set(links_of(known, person)) >= {author}
+    with known.hub.database.read() as uow:
+        back = uow.people.person(new)
+        assert back is not None
+        assert back.id == person, "the id that the split made still leads to somebody"
+    assert the_complaint_of(known, complaint.id) == person
+    assert picture(known)[0] == was[0]  # type: ignore[index]
+
+
+def the_complaint_of(stage: Stage, complaint_id: str) -> str | None:
+    with stage.hub.database.read() as uow:
+        row = uow.complaints.get(complaint_id)
+        assert row is not None
+        return row.person_id
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        (lambda s, p: merge.SplitAsked(), InvalidError),
+        (lambda s, p: merge.SplitAsked(identities=("idn_none",)), ConflictError),
+        (lambda s, p: merge.SplitAsked(records=(s.order.ref,)), ConflictError),
+        (
+            lambda s, p: merge.SplitAsked(
+                identities=tuple(t for t in links_of(s, p) if ":" not in t),
+                records=(s.contact.ref, s.account.ref),
+            ),
+            ConflictError,
+        ),
+        (
+            lambda s, p: merge.SplitAsked(records=(s.contact.ref,), complaints=("cmp_no",)),
+            ConflictError,
+        ),
+    ],
+)
+def test_a_split_that_makes_no_sense(
+    known: Stage, asked: Callable[[Stage, str], merge.SplitAsked], error: type[Exception]
+) -> None:
+    person, _ = two(known)
+    with pytest.raises(error):
+        merge.split(known.hub, person, asked(known, person), reason="no", asker=AGENT)
+
+
+def test_a_cannot_link_follows_a_person_through_merges(known: Stage) -> None:
+    person, other = two(known)
+    third = identity(known, "third")
+    cannot.put(known.hub, third, person, reason="a neighbour", asker=AGENT)
+    change = merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    with pytest.raises(ConflictError, match="took these two apart"):
+        put(known, third, other)
+    merge.undo(known.hub, change.id, reason="no", asker=AGENT)
+    assert put(known, third, other).person_id == other
+
+
+def test_the_blast_radius_reaches_over_a_merge(known: Stage) -> None:
+    person, other = two(known)
+    complaint = the_complaint(known)
+    known.time.pass_(minutes=1)
+    merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    known.run_due()
+    link = links_of(known, other)[complaint.identity_id or ""]
+    _, strength = links.revoke_link(known.hub, link.id, version=None, reason="wrong", asker=AGENT)
+    assert strength.complaints == (complaint.id,)
+    assert strength.orders == (str(known.order.ref),)
+    with known.hub.database.read() as uow:
+        row = uow.people.link(link.id)
+        assert row is not None
+        assert queries.done_on_strength_of(uow, row) == strength, "kept for whoever asks later"
+
+
+def test_orders_of_a_record_stand_on_its_link(known: Stage) -> None:
+    arrive(known, event(author=EMAIL))
+    link = links_of(known, the_complaint(known).person_id)[str(known.account.ref)]
+    _, strength = links.revoke_link(known.hub, link.id, version=None, reason="wrong", asker=AGENT)
+    assert strength.orders == (str(known.order.ref),)
+
+
+def test_accounts_elsewhere_that_are_not_theirs_stay_out(known: Stage) -> None:
+    twin = Account(
+        ref=known.ref("crm", Kind.ACCOUNT, "A9"), number="1001", name="Kim Berg", emails=()
+    )
+    known.store(twin)
+    person = put(known, str(known.account.ref)).person_id
+    with known.hub.database.read() as uow:
+        assert twin.ref in lookup.customers_of(uow, person)
+    cannot.put(known.hub, person, str(twin.ref), reason="a number given twice", asker=AGENT)
+    with known.hub.database.read() as uow:
+        assert twin.ref not in lookup.customers_of(uow, person)
+
+
+def test_handles_and_names_do_not_bring_back_what_was_unlinked(known: Stage) -> None:
+    """More evidence than before is no reason: nothing outweighs a person's word."""
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    unlink(known, links_of(known, complaint.person_id)[complaint.identity_id or ""])
+    native = Handle(network="x", handle="kimberg", native_id="77")
+    known.store(known.contact.model_copy(update={"handles": (native,)}))
+    everything = {**EMAIL, "external_ids": {"customer_number": "1001"}}
+    arrive(known, event("SO-10001!", id="m-7", conversation="c-7", author=everything))
+    assert complaints(known)[0].person_id is None
+
+
+# --- audits ---------------------------------------------------------------------------------------
+
+
+def test_a_drawn_link_is_asked_about_and_ended_if_it_was_wrong(known: Stage) -> None:
+    stage = known.with_options(audit_share=1.0)
+    arrive(stage, event(author=EMAIL))
+    complaint = the_complaint(stage)
+    with stage.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    assert (question.kind, question.identity_id) == ("audit", complaint.identity_id)
+    said = reviews.Answered(said=reviews.Said.NONE, reason="a namesake")
+    reviews.answer(stage.hub, question.id, said, version=None, asker=AGENT)
+    assert complaint.identity_id not in links_of(stage, complaint.person_id)
+    assert the_complaint(stage).person_id is None
+    with stage.hub.database.read() as uow:
+        verdicts = {(row.source, row.verdict) for row in uow.ledger.labels()}
+    assert verdicts == {("audit", "different"), ("unlink", "different")}
+    arrive(stage, event("Again", id="m-5", conversation="c-5", author=EMAIL))
+    assert complaints(stage)[0].person_id is None
+
+
+def test_a_drawn_link_that_was_right_stays(known: Stage) -> None:
+    stage = known.with_options(audit_share=1.0)
+    arrive(stage, event(author=EMAIL))
+    complaint = the_complaint(stage)
+    before = links_of(stage, complaint.person_id)
+    with stage.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    said = reviews.Answered(said=reviews.Said.THIS, candidate=0)
+    reviews.answer(stage.hub, question.id, said, version=None, asker=AGENT)
+    assert {one: row.id for one, row in links_of(stage, complaint.person_id).items()} == {
+        one: row.id for one, row in before.items()
+    }
+    with stage.hub.database.read() as uow:
+        assert {row.verdict for row in uow.ledger.labels()} == {"same"}
+
+
+def test_who_a_complaint_without_an_account_is_from_is_kept(known: Stage) -> None:
+    nameless = {"native_id": None, "handle": "kimberg", "display_name": None}
+    arrive(known, event(author=nameless))
+    with known.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    assert question.identity_id is None
+    said = reviews.Answered(said=reviews.Said.THIS, candidate=0)
+    reviews.answer(known.hub, question.id, said, version=None, asker=AGENT)
+    known.run_due()
+    person = the_complaint(known).person_id
+    assert person is not None
+    arrive(known, event("Hello?", id="m-2", author=nameless))
+    assert the_complaint(known).person_id == person
+    assert the_complaint(known).order_ref == str(known.order.ref)
