@@ -19,7 +19,8 @@ from middleware.flows import pause, sync
 from middleware.flows.engine import Engine
 from middleware.flows.hub import Asker, Hub, Options
 from middleware.jobs import clock as clock_module
-from middleware.jobs.clock import Clock, last_due, tick_of, trigger_of
+from middleware.flows.due import EPOCH, last_due, tick_of, trigger_of
+from middleware.jobs.clock import Clock
 from middleware.registry import Registry
 from middleware.store.database import Database
 from middleware.store.tables import RunRow
@@ -162,7 +163,7 @@ def test_every_node_counts_intervals_from_the_same_moment() -> None:
         for minute in range(7)
     ]
     assert len(set(after)) <= 2
-    assert all((due - clock_module.EPOCH).total_seconds() % 420 == 0 for due in after)
+    assert all((due - EPOCH).total_seconds() % 420 == 0 for due in after)
 
 
 @pytest.mark.parametrize(
