@@ -29,6 +29,7 @@ from middleware.registry import Configured, Registry
 from middleware.resolution.exact import AutoRules
 from middleware.settings import (
     ConnectionSettings,
+    JobSettings,
     LimitSettings,
     ScheduleSettings,
     Settings,
@@ -323,7 +324,7 @@ def _declared_jobs(settings: Settings) -> dict[str, dict[str, Any]]:
             "arguments": {
                 "connection": job.connection,
                 "kinds": [str(kind) for kind in job.kinds],
-                "most_deleted": job.most_deleted,
+                **_unusual(job),
             },
             "schedule": _stored_schedule(job.schedule) if job.schedule is not None else None,
             "after": list(job.after) or None,
@@ -335,6 +336,18 @@ def _declared_jobs(settings: Settings) -> dict[str, dict[str, Any]]:
             "late_after": job.late.total_seconds() if job.late is not None else None,
         }
     return declared
+
+
+def _unusual(job: JobSettings) -> dict[str, Any]:
+    """The arguments that say something else than their defaults."""
+    found: dict[str, Any] = {}
+    if job.most_deleted != JobSettings.model_fields["most_deleted"].default:
+        found["most_deleted"] = job.most_deleted
+    if job.not_synced:
+        found["not_synced"] = [str(kind) for kind in job.not_synced]
+    if not job.count_source:
+        found["count_source"] = False
+    return found
 
 
 def _stored_schedule(schedule: ScheduleSettings) -> dict[str, Any]:

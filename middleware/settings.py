@@ -181,6 +181,8 @@ class JobSettings(Section):
     flow: Literal["sync"] = "sync"
     connection: str
     kinds: list[Kind] = []
+    not_synced: list[Kind] = []
+    """Kinds of the connection that are left out on purpose, so that no alarm names them."""
     schedule: ScheduleSettings | None = None
     """None for a job that runs whenever those that it runs after have run."""
     after: list[str] = []
@@ -189,6 +191,8 @@ class JobSettings(Section):
     """When everything is read anew, and what is no longer there marked as deleted."""
     most_deleted: Annotated[float, Field(ge=0, le=1)] = 0.2
     """The share of a kind's records that one full run may find gone; above it deletes nothing."""
+    count_source: bool = True
+    """Whether each run asks the source how many records it has, where it can say."""
     late: Duration | None = None
     """How long after a tick its run is expected to be done; by default half an hour."""
 

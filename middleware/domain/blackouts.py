@@ -78,7 +78,9 @@ def span_at(windows: Sequence[Window], moment: datetime) -> tuple[datetime, date
                     begin, end = min(begin, other[0]), max(end, other[1])
                     grown = True
         if end - begin > LONGEST:
-            raise ValueError(f"the blackout around {moment:%Y-%m-%d} lasts over {LONGEST.days} days")
+            raise ValueError(
+                f"the blackout around {moment:%Y-%m-%d} lasts over {LONGEST.days} days"
+            )
     return begin, end
 
 

@@ -146,6 +146,14 @@ def tick_of(due: datetime) -> str:
     return due.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def moment_of(tick: str, *, otherwise: datetime) -> datetime:
+    """When a tick was due; `otherwise` for one that does not say."""
+    try:
+        return datetime.fromisoformat(tick.partition("/")[0])
+    except ValueError:
+        return otherwise
+
+
 def full_tick_of(due: datetime) -> str:
     """The name of a full run's tick, which may be due together with an ordinary one."""
     return f"{tick_of(due)}/full"

@@ -137,7 +137,9 @@ class Jobs:
             insert.values(**values)
             .on_conflict_do_update(
                 index_elements=["type", "subject"],
-                set_={name: insert.excluded[name] for name in ("detail", "raised_at", "cleared_at")},
+                set_={
+                    name: insert.excluded[name] for name in ("detail", "raised_at", "cleared_at")
+                },
                 where=col(AlarmRow.cleared_at).is_not(None),
             )
             .returning(col(AlarmRow.type))
@@ -149,7 +151,9 @@ class Jobs:
     def clear_alarm(self, type_: str, subject: str, *, at: datetime) -> bool:
         """End an alarm; False where it was not open."""
         ended = self._session.connection().execute(
-            _this_alarm(type_, subject).where(col(AlarmRow.cleared_at).is_(None)).values(cleared_at=at)
+            _this_alarm(type_, subject)
+            .where(col(AlarmRow.cleared_at).is_(None))
+            .values(cleared_at=at)
         )
         return ended.rowcount == 1
 

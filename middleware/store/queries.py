@@ -25,6 +25,7 @@ from middleware.store.records import Stored
 from middleware.store.tables import (
     ActionRow,
     ActionStepRow,
+    AlarmRow,
     ApiKeyRow,
     ArrivalRow,
     AuditRow,
@@ -299,6 +300,11 @@ def keys(uow: UnitOfWork, *, after: str | None, limit: int) -> list[ApiKeyRow]:
 def cursors_of(uow: UnitOfWork, connection: str) -> list[CursorRow]:
     query = select(CursorRow).where(CursorRow.connection == connection)
     return list(uow.session.exec(query.order_by(CursorRow.kind)))
+
+
+def alarms(uow: UnitOfWork) -> list[AlarmRow]:
+    """The alarms about jobs that are up."""
+    return uow.jobs.alarms()
 
 
 def last_run(uow: UnitOfWork, job: str) -> RunRow | None:

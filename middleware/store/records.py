@@ -148,9 +148,7 @@ class Records:
         counts.content = content.hexdigest()[:32]
         return counts
 
-    def delete(
-        self, refs: Iterable[Ref], *, as_of: datetime, unless_newer: bool = False
-    ) -> int:
+    def delete(self, refs: Iterable[Ref], *, as_of: datetime, unless_newer: bool = False) -> int:
         """Mark records as gone from their remote; they stay readable for what hangs on them.
 
         `unless_newer` leaves those alone that were read as of later.
@@ -166,6 +164,14 @@ class Records:
         )
         done = self._session.connection().execute(gone.values(deleted_at=as_of, as_of=newer))
         return done.rowcount
+
+    def mark_seen(self, refs: Iterable[Ref], *, seen_by: str) -> None:
+        """Note that a full run has seen records that it could not read."""
+        keys = [key_of(ref) for ref in refs]
+        if keys:
+            self._session.connection().execute(
+                sa.update(RecordRow).where(one_of(KEY_COLUMNS, keys)).values(seen_by=seen_by)
+            )
 
     def live(self, connection: str, kind: Kind) -> int:
         """How many live records of a kind a connection has."""

@@ -27,6 +27,8 @@ def upgrade() -> None:
         job.add_column(sa.Column("late_after", sa.Float(), nullable=True))
         job.add_column(sa.Column("last_full", sa.String(), nullable=True))
         job.add_column(sa.Column("counts_from", sa.DateTime(timezone=True), nullable=True))
+    # Runs from the command line named their ticks so that they came after every later one.
+    op.execute("update job set last_tick = null where last_tick like 'cli:%'")
     op.add_column("run", sa.Column("mode", sa.String(), nullable=False, server_default="changes"))
     op.add_column("run", sa.Column("wanted", JSON, nullable=True))
     op.add_column("run", sa.Column("progress", JSON, nullable=True))

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from middleware.app import owe_reconcile
 from middleware.domain.schedules import weekdays_named
 from middleware.flows import pause, sync
+from middleware.flows.due import EPOCH, last_due, tick_of, trigger_of
 from middleware.flows.engine import Engine
 from middleware.flows.hub import Asker, Hub, Options
 from middleware.jobs import clock as clock_module
-from middleware.flows.due import EPOCH, last_due, tick_of, trigger_of
 from middleware.jobs.clock import Clock
 from middleware.registry import Registry
 from middleware.store.database import Database
