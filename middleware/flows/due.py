@@ -22,8 +22,8 @@ EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 """Where intervals are counted from, on every node alike. A Monday."""
 
 LOOKED_BACK = tuple(timedelta(days=d) for d in (1 / 24, 1, 8, 32, 366))
-MOST_SKIPPED = 100_000
-"""How many ticks in a row may fall into blackouts before a schedule counts as never due."""
+LONGEST_SKIPPED = timedelta(days=400)
+"""How long every tick may fall into a blackout before a schedule counts as never due."""
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -31,18 +31,28 @@ _MOMENT = timedelta(microseconds=1)
 class _Calendar(BaseTrigger):  # type: ignore[misc]
     """Every so many days, weeks, months or years at a time of day.
 
-    APScheduler's own trigger answers its first date whenever it is not told the last one.
+    APScheduler's own trigger answers its first date whenever it is not told the last one. It is
+    told one here that lies a little before the moment asked for.
     """
 
     def __init__(self, inner: CalendarIntervalTrigger) -> None:
         self._inner = inner
+        self._step = timedelta(days=inner.days, weeks=inner.weeks)
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
         at_least = now if previous is None else min(now, previous + _MOMENT)
-        due: datetime | None = self._inner.get_next_fire_time(None, at_least)
+        due: datetime | None = self._inner.get_next_fire_time(self._before(at_least), at_least)
         while due is not None and due < at_least:
             due = self._inner.get_next_fire_time(due, at_least)
         return due
+
+    def _before(self, moment: datetime) -> date | None:
+        """A day that it is due on, two or three before; None where only the first will do."""
+        first: date = self._inner.start_date
+        if self._inner.months or self._inner.years:
+            return None
+        steps = (moment.date() - first) // self._step - 2
+        return first + steps * self._step if steps > 0 else None
 
 
 class OutsideBlackouts(BaseTrigger):  # type: ignore[misc]
@@ -64,7 +74,8 @@ class OutsideBlackouts(BaseTrigger):  # type: ignore[misc]
                 first = self._inner.get_next_fire_time(None, ended[0])
                 if first is not None and first < ended[1]:
                     return ended[1]
-        for _ in range(MOST_SKIPPED):
+        horizon = at_least + LONGEST_SKIPPED
+        while at_least < horizon:
             due: datetime | None = self._inner.get_next_fire_time(None, at_least)
             if due is None:
                 return None

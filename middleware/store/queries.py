@@ -51,6 +51,7 @@ from middleware.store.together import Asked, for_each_database, together
 __all__ = [
     "ActionRow",
     "ActionStepRow",
+    "AlarmRow",
     "ApiKeyRow",
     "ArrivalRow",
     "AuditRow",
