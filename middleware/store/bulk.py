@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
@@ -27,9 +28,11 @@ def write(
     rows: Sequence[Row],
     *,
     key: tuple[str, ...] = (),
+    likely_new: bool = False,
 ) -> None:
     """Insert rows; with a `key`, overwrite those that are there already.
 
+    `likely_new` says that a moment ago none was there: they are tried without looking first.
     Values are in the order of `columns`: times aware, JSON as its text. No two rows of one call
     have the same key.
     """
@@ -40,7 +43,8 @@ def write(
     try:
         cursor = driver.cursor()
         if connection.dialect.name == "postgresql":
-            _copy(cursor, table, columns, rows, key)
+            if not (likely_new and _copied_as_new(cursor, table, columns, rows)):
+                _copy(cursor, table, columns, rows, key)
         else:
             moments = _moments(table, columns)
             converted = (_converted(row, moments) for row in rows) if moments else rows
@@ -65,6 +69,20 @@ def driver_errors(connection: sa.Connection) -> type[Exception]:
     """The base of what the database's driver raises."""
     found: type[Exception] = connection.dialect.loaded_dbapi.Error
     return found
+
+
+def _copied_as_new(
+    cursor: Any, table: type[SQLModel], columns: tuple[str, ...], rows: Sequence[Row]
+) -> bool:
+    """Copy rows straight into the table; False, and nothing is changed, where one is there."""
+    cursor.execute("savepoint bulk")
+    try:
+        _copy(cursor, table, columns, rows, ())
+    except psycopg.errors.UniqueViolation:
+        cursor.execute("rollback to savepoint bulk")
+        return False
+    cursor.execute("release savepoint bulk")
+    return True
 
 
 def _copy(
@@ -114,6 +132,7 @@ def _moments(table: type[SQLModel], columns: tuple[str, ...]) -> tuple[int, ...]
     return tuple(n for n, name in enumerate(columns) if isinstance(types[name].type, Moment))
 
 
+@lru_cache(maxsize=1024)
 def _written(moment: datetime) -> str:
     """A time as SQLAlchemy writes it into SQLite."""
     if moment.tzinfo is None:

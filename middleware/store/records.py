@@ -108,13 +108,14 @@ class Records:
         counts = Counts(seen=len(records))
         latest = {key_of(record.ref): (record, identifiers) for record, identifiers in records}
         known = self._known(latest)
-        rows: list[bulk.Row] = []
+        new: list[bulk.Row] = []
+        overwritten: list[bulk.Row] = []
         touched: list[tuple[str, str, str]] = []
         changed: list[tuple[str, str, str]] = []
         borne: list[bulk.Row] = []
         content = hashlib.sha256()
         for key, (record, identifiers) in latest.items():
-            body = written(record.model_dump(mode="json"))
+            body = record.model_dump_json()
             content_hash = hash_of_text(body)
             content.update(f"{key[2]}:{content_hash}\n".encode())
             was = known.get(key)
@@ -131,7 +132,7 @@ class Records:
                 counts.changed += 1
                 changed.append(key)
             columns = columns_of(record)
-            rows.append(
+            (new if was is None else overwritten).append(
                 (
                     *key,
                     *(columns[name] for name in READ_BY),
@@ -144,7 +145,8 @@ class Records:
             )
             bears = identifiers() if callable(identifiers) else identifiers
             borne += [(scheme, value, *key) for scheme, value in dict.fromkeys(bears)]
-        bulk.write(self._session, RecordRow, COLUMNS, rows, key=KEY)
+        bulk.write(self._session, RecordRow, COLUMNS, new, key=KEY, likely_new=True)
+        bulk.write(self._session, RecordRow, COLUMNS, overwritten, key=KEY)
         if changed:
             self._forget_identifiers(changed)
         bulk.write(self._session, RecordIdentifierRow, IDENTIFIER_COLUMNS, borne)
@@ -396,9 +398,16 @@ class Records:
             .values(values)
         )
 
+    def _holds_quarantined(self, connection: str, kind: str) -> bool:
+        some = sa.select(sa.literal(1)).where(
+            col(QuarantineRow.connection) == connection, col(QuarantineRow.kind) == kind
+        )
+        return self._session.connection().execute(some.limit(1)).first() is not None
+
     def _release(self, keys: list[tuple[str, str, str]]) -> None:
         """A record that maps again is no longer in quarantine."""
-        if keys:
+        kinds = {key[:2] for key in keys}
+        if any(self._holds_quarantined(*kind) for kind in kinds):
             columns = (
                 col(QuarantineRow.connection),
                 col(QuarantineRow.kind),
@@ -407,7 +416,8 @@ class Records:
             self._session.exec(delete(QuarantineRow).where(one_of(columns, keys, self._dialect)))
 
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+"""Writes JSON as `model_dump_json` does."""
 
 KEY = ("connection", "kind", "id")
 READ_BY = ("number", "account_id", "contact_id", "order_id", "sorted_at")
@@ -471,13 +481,8 @@ def key_of(ref: Ref) -> tuple[str, str, str]:
 
 
 def hash_of(body: dict[str, Any]) -> str:
-    """A hash of what a record says; the same for equal records whatever the order of keys."""
-    return hash_of_text(written(body))
-
-
-def written(body: dict[str, Any]) -> str:
-    """A record's body as JSON, the same whatever the order of its keys."""
-    return _ENCODER.encode(body)
+    """A hash of what a record says, by its body as `model_dump(mode="json")` makes it."""
+    return hash_of_text(_ENCODER.encode(body))
 
 
 def hash_of_text(text: str) -> str:
