@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,9 @@ from middleware.registry import Configured, Registry
 from middleware.resolution.exact import AutoRules, weights
 from middleware.settings import (
     ConnectionSettings,
+    JobSettings,
     LimitSettings,
+    ScheduleSettings,
     Settings,
     SettingsError,
     resolve,
@@ -329,15 +332,54 @@ def _declared_connections(settings: Settings) -> dict[str, tuple[str, dict[str, 
 def _declared_jobs(settings: Settings) -> dict[str, dict[str, Any]]:
     declared = {}
     for name, job in settings.jobs.items():
-        every = job.schedule.every
         declared[name] = {
             "flow": job.flow,
-            "arguments": {"connection": job.connection, "kinds": [str(kind) for kind in job.kinds]},
-            "schedule": {"every": every.total_seconds()}
-            if every is not None
-            else {"cron": job.schedule.cron, "timezone": job.schedule.timezone},
+            "arguments": {
+                "connection": job.connection,
+                "kinds": [str(kind) for kind in job.kinds],
+                **_unusual(job),
+            },
+            "schedule": _stored_schedule(job.schedule) if job.schedule is not None else None,
+            "after": list(job.after) or None,
+            "full": _stored_schedule(
+                ScheduleSettings(every=job.full) if isinstance(job.full, timedelta) else job.full
+            )
+            if job.full is not None
+            else None,
+            "late_after": job.late.total_seconds() if job.late is not None else None,
         }
     return declared
+
+
+def _unusual(job: JobSettings) -> dict[str, Any]:
+    """The arguments that say something else than their defaults."""
+    found: dict[str, Any] = {}
+    if job.most_deleted != JobSettings.model_fields["most_deleted"].default:
+        found["most_deleted"] = job.most_deleted
+    if job.not_synced:
+        found["not_synced"] = [str(kind) for kind in job.not_synced]
+    if not job.count_source:
+        found["count_source"] = False
+    return found
+
+
+def _stored_schedule(schedule: ScheduleSettings) -> dict[str, Any]:
+    """A schedule as the table has it; see `middleware.flows.due`."""
+    stored: dict[str, Any] = {}
+    if schedule.every is not None:
+        stored["every"] = schedule.every.total_seconds()
+    elif schedule.cron is not None:
+        stored |= {"cron": schedule.cron, "timezone": schedule.timezone}
+    elif schedule.calendar is not None:
+        stored["calendar"] = schedule.calendar.model_dump(mode="json", exclude_none=True)
+        stored["timezone"] = schedule.timezone
+    if schedule.blackouts:
+        stored |= {
+            "timezone": schedule.timezone,
+            "blackouts": schedule.blackouts,
+            "in_blackout": schedule.in_blackout,
+        }
+    return stored
 
 
 def _database_url(settings: Settings) -> str:

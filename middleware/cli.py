@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 import threading
-import time
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +15,9 @@ import typer
 from rich.table import Column, Table
 
 from middleware import __version__
-from middleware.app import Application, SchemaBehindError, handlers, set_up_logging
+from middleware.app import Application, SchemaBehindError, set_up_logging
 from middleware.beginning import begin
-from middleware.commands import actions, people, policy, reviews
+from middleware.commands import actions, jobs, people, policy, reviews
 from middleware.commands.console import (
     ConfigOption,
     JsonOption,
@@ -43,7 +42,6 @@ from middleware.domain.policy_file import (
 )
 from middleware.domain.problems import ProblemError
 from middleware.domain.turns import Urgency
-from middleware.flows import receipts, sync
 from middleware.flows.check import check
 from middleware.flows.engine import WorkerRunningError
 from middleware.flows.gate import Standing, shown_reason
@@ -69,12 +67,13 @@ def group(name: str, text: str) -> typer.Typer:
 db = group("db", "The database.")
 keys = group("keys", "API keys.")
 connections = group("connections", "The connections to remote systems.")
-syncs = group("sync", "Syncs.")
 maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
 app.add_typer(people.commands, name="people")
 app.add_typer(policy.commands, name="policy")
 app.add_typer(reviews.commands, name="reviews")
+app.add_typer(jobs.commands, name="jobs")
+app.add_typer(jobs.syncs, name="sync")
 
 
 def main() -> None:
@@ -326,72 +325,6 @@ def resume_connection(
     reason = shown_reason(standing.breaker)
     why = f"; {reason['message']}" if reason else ""
     say(f"{name}: {standing.breaker.state.value}{why}")
-
-
-@syncs.command("run")
-def run_sync(
-    job: Annotated[str, typer.Argument(help="A job of the configuration.")],
-    config: ConfigOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Run a sync now and show what it sees, until it ends."""
-    with opened(config) as application:
-        hub = application.hub
-        try:
-            application.hub.engine.work(handlers(hub))
-        except WorkerRunningError:
-            err.print("a worker is running: it does the work, this only watches", style="dim")
-        run_id, _ = sync.owe(hub, job, tick=f"cli:{hub.clock().isoformat()}", requested_by="cli")
-        with err.status(f"{job}: queued") as status:
-            while True:
-                with application.database.read() as uow:
-                    row = uow.jobs.run(run_id)
-                assert row is not None
-                status.update(f"{job}: {row.state} {told_counts(row.counts)}")
-                if row.state not in ("queued", "running"):
-                    break
-                time.sleep(0.2)
-    if as_json:
-        out.print_json(json.dumps({"run": row.id, "state": row.state, "counts": row.counts}))
-    else:
-        say(f"{job}: {row.state} {told_counts(row.counts)}")
-        if row.error:
-            fail(str(row.error.get("message")))
-    sys.exit(0 if row.state == "done" else 1)
-
-
-@syncs.command("verify")
-def verify_receipts(
-    connection: Annotated[str | None, typer.Argument(help="Default: every connection.")] = None,
-    config: ConfigOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Look the receipts of all runs through: none is missing, changed, or signed by others."""
-    with opened(config) as application:
-        with application.database.read() as uow:
-            known = uow.receipts.connections()
-        if connection is not None and connection not in known:
-            fail(f"no run of {connection} has a receipt")
-        checked = [receipts.check(application.hub, c) for c in known if connection in (None, c)]
-    if as_json:
-        out.print_json(json.dumps({"chains": [asdict(one) for one in checked]}))
-    for one in checked:
-        if not as_json:
-            say(f"{one.connection}: {one.count} receipts, {one.broken or 'whole'}")
-    sys.exit(1 if any(one.broken for one in checked) else 0)
-
-
-def told_counts(counts: dict[str, Any]) -> str:
-    """`42 orders new, 1 changed; …` of a run's counts."""
-    told = []
-    for kind, n in counts.items():
-        parts = [
-            f"{n[what]} {what}" for what in ("new", "changed", "deleted", "quarantined") if n[what]
-        ]
-        told.append(f"{n['seen']} {kind}s seen" + (f" ({', '.join(parts)})" if parts else ""))
-    return "; ".join(told)
 
 
 PathsArgument = Annotated[

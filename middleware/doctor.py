@@ -17,7 +17,7 @@ from typing import Literal
 from middleware.app import Application, mappings_of
 from middleware.contract.capabilities import CheckReport
 from middleware.contract.mapping.lint import lint_paths
-from middleware.flows import policies
+from middleware.flows import policies, watch
 from middleware.settings import Settings, SettingsError, load, resolve
 from middleware.store import schema
 
@@ -208,18 +208,61 @@ def _check(application: Application, name: str) -> CheckReport:
 def _jobs(application: Application) -> Iterator[Line]:
     if schema.at(application.database) is None:
         return
-    synced = {job.connection for job in application.settings.jobs.values()}
-    for name, connection in application.settings.connections.items():
-        if connection.adapter not in (None, "chatwoot") and name not in synced:
-            yield Line(
-                "!",
-                f"jobs for {name}",
-                "nothing syncs it",
-                f'add [jobs.sync-{name}] with connection = "{name}" and a schedule',
-            )
+    hub = application.hub
+    for found in watch.find(hub, hub.clock()):
+        yield _alarm(found)
     with application.database.read() as uow:
+        for alarm in uow.jobs.alarms():
+            if alarm.type == "empty":
+                yield Line(
+                    "!",
+                    f"sync of {alarm.subject}",
+                    "a run saw nothing of it, and every run before it saw some",
+                    "look whether the connection still reads what it should",
+                )
+            elif alarm.type == "sweep":
+                detail = alarm.detail
+                count = f"{detail.get('count')} of {detail.get('of')}"
+                yield Line(
+                    "!",
+                    f"sweep of {alarm.subject}",
+                    f"{count} records were not seen, and none was marked: {detail.get('why')}",
+                    f"`amends sync run {detail.get('job')} --full --most-deleted 1` if that is so",
+                )
         for job in uow.jobs.all():
+            if job.paused:
+                yield Line("!", f"job {job.name}", "paused", f"`amends jobs resume {job.name}`")
             last = next(iter(uow.jobs.runs_of(job.name, limit=1)), None)
             if last is not None and last.state == "failed":
                 message = (last.error or {}).get("message", "")
                 yield Line("!", f"job {job.name}", f"last run failed: {message}", "see its runs")
+
+
+_WHY = {
+    "not_started": "no run was begun: is a worker running?",
+    "held": "its run waits for other jobs",
+    "queued": "its run waits for a worker",
+    "running": "its run is still going on",
+    "failed": "its runs fail",
+    "overtaken": "its runs were overtaken by others",
+    "schedule_unreadable": "its schedule can't be read",
+    "never_due": "its schedule is never due",
+    "no_schedule": "it has no schedule",
+    "after_unknown": "it runs after a job that is not there",
+    "after_paused": "it runs after a job that is paused",
+}
+
+
+def _alarm(found: watch.Found) -> Line:
+    if found.why == "no_job":
+        kinds = ", ".join(found.detail["kinds"])
+        return Line(
+            "!",
+            f"jobs for {found.subject}",
+            f"nothing syncs {kinds}",
+            f'add [jobs.sync-{found.subject}] with connection = "{found.subject}" and a schedule, '
+            "or name the kinds as `not_synced` in one of its jobs",
+        )
+    due = f" since {found.detail['due']}" if found.type == "late" else ""
+    remedy = "`amends jobs list` shows what it does" if found.type == "late" else "mend its lines"
+    return Line("!", f"job {found.subject}", f"{found.type}{due}: {_WHY[found.why]}", remedy)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from middleware.contract.canonical import Kind
+from middleware.domain.blackouts import span_at, window_of
 from middleware.domain.schedules import weekdays_named
 from middleware.domain.survivorship import WORDS
 
@@ -126,24 +127,52 @@ class EndpointSettings(Section):
     on_premise: bool = False
 
 
+class CalendarSettings(Section):
+    """Every so many days, weeks, months or years, at a time of day."""
+
+    days: Annotated[int, Field(ge=0, le=3660)] = 0
+    weeks: Annotated[int, Field(ge=0, le=520)] = 0
+    months: Annotated[int, Field(ge=0, le=120)] = 0
+    years: Annotated[int, Field(ge=0, le=10)] = 0
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:00"
+    first: date | None = None
+    """The first day, which the others are counted from; by default Monday, 1 January 2024."""
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> CalendarSettings:
+        if not (self.days or self.weeks or self.months or self.years):
+            raise ValueError("a calendar counts days, weeks, months or years")
+        if (self.months or self.years) and self.first is not None and self.first.day > 28:
+            raise ValueError("months count from a day that all of them have: 1 to 28")
+        return self
+
+
 class ScheduleSettings(Section):
-    """When a job is due: `every`, or `cron` in a time zone."""
+    """When a job is due: `every`, `cron` or `calendar`, in a time zone, outside its blackouts."""
 
     every: Duration | None = None
     cron: str | None = None
+    calendar: CalendarSettings | None = None
     timezone: str = "UTC"
+    blackouts: list[dict[str, str]] = []
+    """`{days = "mon-fri", from = "08:00", to = "18:00"}`, or `{since = …, until = …}`."""
+    in_blackout: Literal["wait", "skip"] = "wait"
+    """What becomes of a tick in a blackout: it waits for the end, or is left out."""
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> ScheduleSettings:
-        if (self.every is None) == (self.cron is None):
-            raise ValueError("a schedule has either `every` or `cron`")
+    def _one_of_them(self) -> ScheduleSettings:
+        if [self.every, self.cron, self.calendar].count(None) != 2:
+            raise ValueError("a schedule has either `every`, `cron` or `calendar`")
         if self.every is not None and self.every < timedelta(seconds=1):
             raise ValueError("a job is due every second at most")
-        if self.cron is not None:
-            try:
-                CronTrigger.from_crontab(weekdays_named(self.cron), timezone=self.timezone)
-            except KeyError:
-                raise ValueError(f"there is no time zone {self.timezone!r}") from None
+        try:
+            CronTrigger.from_crontab(weekdays_named(self.cron or "* * * * *"), self.timezone)
+        except KeyError:
+            raise ValueError(f"there is no time zone {self.timezone!r}") from None
+        windows = [window_of(one, timezone=self.timezone) for one in self.blackouts]
+        monday = datetime(2024, 1, 1, tzinfo=UTC)
+        for hours in range(8 * 24):
+            span_at(windows, monday + timedelta(hours=hours))
         return self
 
 
@@ -153,7 +182,28 @@ class JobSettings(Section):
     flow: Literal["sync"] = "sync"
     connection: str
     kinds: list[Kind] = []
-    schedule: ScheduleSettings
+    not_synced: list[Kind] = []
+    """Kinds of the connection that are left out on purpose, so that no alarm names them."""
+    schedule: ScheduleSettings | None = None
+    """None for a job that runs whenever those that it runs after have run."""
+    after: list[str] = []
+    """The jobs whose run of a round must be done before this one begins its own."""
+    full: Duration | ScheduleSettings | None = None
+    """When everything is read anew, and what is no longer there marked as deleted."""
+    most_deleted: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """The share of a kind's records that one full run may find gone; above it deletes nothing."""
+    count_source: bool = True
+    """Whether each run asks the source how many records it has, where it can say."""
+    late: Duration | None = None
+    """How long after a tick its run is expected to be done; by default half an hour."""
+
+    @model_validator(mode="after")
+    def _is_run_by_something(self) -> JobSettings:
+        if self.schedule is None and not self.after:
+            raise ValueError("nothing would run it: it needs a `schedule`, or jobs to run `after`")
+        if isinstance(self.full, timedelta) and self.full < timedelta(hours=1):
+            raise ValueError("everything is read anew every hour at most")
+        return self
 
 
 class PolicySettings(Section):
@@ -258,6 +308,13 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"jobs.{name}.connection: there is no connection {job.connection!r}"
                 )
+            for earlier in job.after:
+                if earlier not in self.jobs:
+                    raise ValueError(f"jobs.{name}.after: there is no job {earlier!r}")
+        for name in self.jobs:
+            circle = _circle(self.jobs, name, ())
+            if circle:
+                raise ValueError(f"jobs.{name}.after: {' after '.join(circle)} is a circle")
         for name, connection in self.connections.items():
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
                 raise ValueError(
@@ -284,6 +341,16 @@ class Settings(BaseSettings):
         if self.actions.cases_to not in (None, *self.connections):
             raise ValueError(f"actions.cases_to: there is no connection {self.actions.cases_to!r}")
         return self
+
+
+def _circle(
+    jobs: dict[str, JobSettings], name: str, way: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """The way from a job over those it runs after back to one of them, if there is one."""
+    if name in way:
+        return (*way[way.index(name) :], name)
+    found = (_circle(jobs, earlier, (*way, name)) for earlier in jobs[name].after)
+    return next((circle for circle in found if circle), None)
 
 
 def load(path: Path | None = None) -> Settings:

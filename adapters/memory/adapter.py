@@ -7,6 +7,7 @@ pair. What a vendor would make you do besides, `docs/add-an-adapter.md` says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self, TypeVar
@@ -50,6 +51,7 @@ from middleware.contract.capabilities import (
     CheckReport,
     Clue,
     Connection,
+    CountsRecords,
     CreatesReplacementOrders,
     Description,
     FieldInfo,
@@ -60,6 +62,7 @@ from middleware.contract.capabilities import (
     IssuesStoreCredits,
     KeyTraits,
     ListsChanges,
+    ListsChangesBetween,
     ObjectInfo,
     OpensCases,
     Page,
@@ -69,12 +72,17 @@ from middleware.contract.capabilities import (
     ReadsRecords,
     ReadsShipments,
     SchedulesCallBacks,
+    Tally,
     WithdrawsActions,
     WritesNotes,
+    digest_of_ids,
 )
 from middleware.contract.errors import Ambiguous, Duplicated, NotOffered, Rejected, RemoteError
 
 T = TypeVar("T")
+
+_CURSOR = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
+"""A place in the log; of a window of the past also where it ends."""
 
 
 class MemoryAdapter(
@@ -85,6 +93,8 @@ class MemoryAdapter(
     ReadsShipments,
     ReadsInvoices,
     ListsChanges,
+    ListsChangesBetween,
+    CountsRecords,
     ReadsRecords,
     PreviewsActions,
     CreatesReplacementOrders,
@@ -223,25 +233,37 @@ class MemoryAdapter(
         if kind not in self.change_kinds:
             message = f"this system lists no changes of {kind} records"
             raise NotOffered(message, system=SYSTEM, operation="changed_since")
-        if not (cursor or "0").isdigit():
+        places = _CURSOR.fullmatch(cursor or "0")
+        if places is None:
             message = "that is no cursor of this adapter; begin anew without one"
             raise Rejected(message, system=SYSTEM, operation="changed_since", field="cursor")
-        start = int(cursor or 0)
+        start, last = int(places[1]), int(places[2]) if places[2] else None
 
         def page() -> Page:
-            changes = self._remote.changes(kind, start)
+            changes = self._remote.changes(kind, start, last)
             chosen = changes[:limit]
+            # As they are now: in a window of the past, one may have been deleted after it.
+            there = set(self._remote.ids(kind))
+            following = str(chosen[-1][0] if chosen else start)
             return Page(
                 records=tuple(
-                    self._remote.get(ref, Record) for _, ref, deleted in chosen if not deleted
+                    self._remote.get(ref, Record) for _, ref, _ in chosen if ref.id in there
                 ),
-                deleted=tuple(ref for _, ref, deleted in chosen if deleted),
-                cursor=str(chosen[-1][0] if chosen else start),
+                deleted=tuple(ref for _, ref, _ in chosen if ref.id not in there),
+                cursor=following if last is None else f"{following}-{last}",
                 more=len(changes) > limit,
                 as_of=datetime.now(UTC),
             )
 
         return self._client.call("changed_since", page)
+
+    def cursor_between(self, kind: Kind, since: datetime, until: datetime) -> str:
+        begin, end = self._client.call("cursor_between", lambda: self._remote.between(since, until))
+        return f"{begin}-{end}"
+
+    def count_records(self, kind: Kind) -> Tally:
+        ids = self._client.call("count_records", lambda: self._remote.ids(kind))
+        return Tally(count=len(ids), digest=digest_of_ids(ids))
 
     def read_record(self, ref: Ref) -> Record:
         return self._client.call("read_record", lambda: self._remote.get(ref, Record))

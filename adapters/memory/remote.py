@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -176,6 +177,8 @@ class Remote:
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[Ref, bool]] = []
         """Every change in its order: which record, and whether it was deleted."""
+        self.times: list[datetime] = []
+        """When each of them happened."""
         self._records: dict[Ref, Record] = {}
         self._written: dict[tuple[Operation, str], list[tuple[Ref, Row]]] = {}
         self._numbers = 1000
@@ -193,14 +196,18 @@ class Remote:
         """Add records or change them, as somebody working in the remote does."""
         with self._lock:
             for record in records:
-                changed = record.model_copy(update={"updated_at": datetime.now(UTC)})
-                self._records[record.ref] = changed
-                self.log.append((record.ref, False))
+                now = datetime.now(UTC)
+                self._records[record.ref] = record.model_copy(update={"updated_at": now})
+                self._log(record.ref, now, deleted=False)
 
     def delete(self, ref: Ref) -> None:
         with self._lock:
             del self._records[ref]
-            self.log.append((ref, True))
+            self._log(ref, datetime.now(UTC), deleted=True)
+
+    def _log(self, ref: Ref, at: datetime, *, deleted: bool) -> None:
+        self.log.append((ref, deleted))
+        self.times.append(at)
 
     def receive(self, ref: Ref) -> None:
         """Take in what a return sends back; where it was promised, the money follows."""
@@ -301,14 +308,23 @@ class Remote:
             return None
         return str(status), getattr(record, "number", None)
 
-    def changes(self, kind: Kind, after: int) -> list[tuple[int, Ref, bool]]:
+    def changes(
+        self, kind: Kind, after: int, last: int | None = None
+    ) -> list[tuple[int, Ref, bool]]:
         """Which records of a kind changed, each at its latest place in the log."""
         latest = {
             ref: (place, ref, deleted)
-            for place, (ref, deleted) in enumerate(self.log, 1)
+            for place, (ref, deleted) in enumerate(self.log[:last], 1)
             if place > after and ref.kind is kind
         }
         return sorted(latest.values(), key=lambda change: change[0])
+
+    def between(self, since: datetime, until: datetime) -> tuple[int, int]:
+        """The places in the log before, and at, which a stretch of time begins and ends."""
+        return bisect_left(self.times, since), bisect_left(self.times, until)
+
+    def ids(self, kind: Kind) -> list[str]:
+        return [ref.id for ref in self._records if ref.kind is kind]
 
     def written(self, operation: Operation, key: str) -> list[tuple[Ref, Row]]:
         return list(self._written.get((operation, key), ()))

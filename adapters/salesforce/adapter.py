@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel
 
 from adapters.salesforce import layout, soql, spelling
+from adapters.salesforce.bulk import BulkCursor, types_of
 from adapters.salesforce.changes import ORDER, STAMP, Cursor
 from adapters.salesforce.checking import Checking
 from adapters.salesforce.client import SYSTEM, Client, is_id
@@ -39,12 +40,14 @@ from middleware.contract.capabilities import (
     CheckReport,
     Clue,
     Connection,
+    CountsRecords,
     CreatesReplacementOrders,
     Description,
     FindsAccounts,
     FindsContacts,
     KeyTraits,
     ListsChanges,
+    ListsChangesBetween,
     OpensCases,
     Page,
     PreviewsActions,
@@ -52,6 +55,7 @@ from middleware.contract.capabilities import (
     ReadsOrders,
     ReadsRecords,
     SchedulesCallBacks,
+    Tally,
     WithdrawsActions,
     WritesNotes,
 )
@@ -87,6 +91,8 @@ class SalesforceAdapter(
     FindsAccounts,
     ReadsOrders,
     ListsChanges,
+    ListsChangesBetween,
+    CountsRecords,
     ReadsRecords,
     CreatesReplacementOrders,
     OpensCases,
@@ -112,6 +118,7 @@ class SalesforceAdapter(
         self._connection = connection
         self._settings = configured.settings
         self._client = Client(configured.settings, configured.secrets)
+        self._typed: dict[tuple[str, ...], dict[str, str] | None] = {}
 
     @classmethod
     def open(cls, connection: Connection) -> Self:
@@ -221,6 +228,12 @@ class SalesforceAdapter(
         if kind not in self.change_kinds:
             raise NotOffered(f"Salesforce lists no changes of a {kind}", system=SYSTEM)
         mapping = self._connection.mappings.pull(kind)
+        size = max(1, min(limit, _MOST_PER_PAGE))
+        loading = BulkCursor.parse(cursor)
+        if loading is not None:
+            return self._loaded(kind, mapping, loading, size)
+        if cursor is None and (page := self._load(mapping)) is not None:
+            return page
         try:
             begun = Cursor.parse(cursor)
         except ValueError as error:
@@ -235,7 +248,6 @@ class SalesforceAdapter(
             latest = self._client.now(fresh=True) - self._settings.lag
             here = begun.at(latest.replace(microsecond=0))
         assert here.until is not None
-        size = max(1, min(limit, _MOST_PER_PAGE))
         rows = self._rows(
             mapping,
             here.where,
@@ -250,6 +262,18 @@ class SalesforceAdapter(
         if more:
             last = rows[-1]
             following = here.past(_stamp_of(last), _id_of(last))
+        return self._page(kind, mapping, rows, cursor=str(following), more=more, as_of=here.until)
+
+    def _page(
+        self,
+        kind: Kind,
+        mapping: Mapping,
+        rows: Iterable[dict[str, Any]],
+        *,
+        cursor: str,
+        more: bool,
+        as_of: datetime,
+    ) -> Page:
         records: list[Record] = []
         quarantined: list[Quarantined] = []
         deleted: list[Ref] = []
@@ -276,10 +300,77 @@ class SalesforceAdapter(
             records=tuple(records),
             deleted=tuple(deleted),
             quarantined=tuple(quarantined),
-            cursor=str(following),
+            cursor=cursor,
             more=more,
-            as_of=here.until,
+            as_of=as_of,
         )
+
+    def _load(self, mapping: Mapping) -> Page | None:
+        """Begin a query job where the object is large enough and a job can select it."""
+        operation = "changed_since"
+        over = self._settings.bulk_over
+        columns, children = layout.selection(mapping)
+        if over is None or children:
+            return None
+        rows = self._client.count(soql.count(mapping.object), operation=operation)
+        if rows <= over or self._types(mapping, columns) is None:
+            return None
+        latest = self._client.now(fresh=True) - self._settings.lag
+        here = Cursor().at(latest.replace(microsecond=0))
+        query = soql.select(("Id", *columns, STAMP), mapping.object, here.where)
+        job = self._client.begin_job(mapping.object, query, operation=operation)
+        return self._waiting(BulkCursor(latest.replace(microsecond=0), job))
+
+    def _loaded(self, kind: Kind, mapping: Mapping, here: BulkCursor, size: int) -> Page:
+        """The next part of a query job, or a page that says to wait for it.
+
+        A job that failed or is gone is given up: the same window is read by ordinary queries.
+        """
+        columns, _ = layout.selection(mapping)
+        ordinary = Cursor().at(here.until)
+        given_up = self._page(kind, mapping, (), cursor=str(ordinary), more=True, as_of=here.until)
+        types = self._types(mapping, columns)
+        if types is None:
+            return given_up
+        try:
+            if not here.locator:
+                state = self._client.job_state(mapping.object, here.job, operation="changed_since")
+                if state in ("UploadComplete", "InProgress"):
+                    return self._waiting(here.asked_after())
+                if state != "JobComplete":
+                    return given_up
+            rows, locator = self._client.job_results(
+                mapping.object, here.job, types, here.locator, limit=size
+            )
+        except Missing:
+            return given_up
+        following = str(here.at(locator) if locator else ordinary.ended(self._settings.overlap))
+        return self._page(
+            kind, mapping, rows, cursor=following, more=bool(locator), as_of=here.until
+        )
+
+    def _waiting(self, here: BulkCursor) -> Page:
+        return Page(records=(), cursor=str(here), more=True, as_of=here.until, wait=here.wait)
+
+    def _types(self, mapping: Mapping, columns: Sequence[str]) -> dict[str, str] | None:
+        """The types of what a job selects, asked for once; None where it can't select that."""
+        wanted = tuple(dict.fromkeys(("Id", *columns, STAMP)))
+        if wanted not in self._typed:
+            described = self._client.describe(mapping.object)
+            self._typed[wanted] = types_of(wanted, described) if described is not None else None
+        return self._typed[wanted]
+
+    def cursor_between(self, kind: Kind, since: datetime, until: datetime) -> str:
+        if kind not in self.change_kinds:
+            raise NotOffered(f"Salesforce lists no changes of a {kind}", system=SYSTEM)
+        return str(Cursor(since, until))
+
+    def count_records(self, kind: Kind) -> Tally:
+        if kind not in self.change_kinds:
+            raise NotOffered(f"Salesforce lists no changes of a {kind}", system=SYSTEM)
+        mapping = self._connection.mappings.pull(kind)
+        query = soql.count(mapping.object)
+        return Tally(count=self._client.count(query, operation="count_records"))
 
     def read_record(self, ref: Ref) -> Record:
         """One row with all that the mapping reads now; its sync kept what it read then."""

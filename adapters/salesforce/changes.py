@@ -38,9 +38,9 @@ class Cursor:
             if version != 1:
                 raise ValueError("another version wrote it")  # noqa: TRY301
             return cls(
-                _moment(start) if start else None,
-                _moment(until) if until else None,
-                (_moment(after[0]), str(after[1])) if after else None,
+                moment_of(start) if start else None,
+                moment_of(until) if until else None,
+                (moment_of(after[0]), str(after[1])) if after else None,
             )
         except (ValueError, TypeError, IndexError) as error:
             raise ValueError("not a cursor of this adapter") from error
@@ -81,7 +81,7 @@ class Cursor:
         return Cursor(self.until - overlap)
 
 
-def _moment(text: object) -> datetime:
+def moment_of(text: object) -> datetime:
     moment = datetime.fromisoformat(str(text))
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")

@@ -160,3 +160,8 @@ def select(
     if limit is not None:
         query += f" LIMIT {int(limit)}"
     return query
+
+
+def count(sobject: str) -> str:
+    """A query that counts an object's living rows."""
+    return f"SELECT COUNT() FROM {name(sobject)}"

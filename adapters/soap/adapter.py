@@ -71,6 +71,7 @@ from middleware.contract.capabilities import (
     KeyTraits,
     LintsOwnFiles,
     ListsChanges,
+    ListsChangesBetween,
     MapsAgain,
     ObjectInfo,
     OpensCases,
@@ -661,7 +662,7 @@ class _ReadsInvoices(SoapAdapter, ReadsInvoices):
         )
 
 
-class _ListsChanges(SoapAdapter, ListsChanges, MapsAgain):
+class _ListsChanges(SoapAdapter, ListsChanges, ListsChangesBetween, MapsAgain):
     """Windows of time, each read in parts. A window ends where the remote's clock, or ours if that
     is behind, stood when it was begun; the next one begins `overlap_s` earlier, so that what was
     committed late is seen."""
@@ -717,6 +718,16 @@ class _ListsChanges(SoapAdapter, ListsChanges, MapsAgain):
             more=more,
             as_of=min(ends, window.since or _BEGINNING) if more else ends,
         )
+
+    def cursor_between(self, kind: Kind, since: datetime, until: datetime) -> str:
+        changes = self._bindings.changes.get(kind)
+        if changes is None:
+            raise NotOffered(
+                f"this connection lists no changes of {kind} records",
+                system=SYSTEM,
+                operation="cursor_between",
+            )
+        return Window(since, until, Position.start(changes.call.paging), until).written()
 
     def map_again(self, ref: Ref, payload: Mapping[str, Any]) -> Record:
         """The record of a row that was kept: whole, as the system answered it."""

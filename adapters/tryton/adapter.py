@@ -55,6 +55,7 @@ from middleware.contract.capabilities import (
     CheckReport,
     Clue,
     Connection,
+    CountsRecords,
     CreatesReplacementOrders,
     Description,
     FindsAccounts,
@@ -62,6 +63,7 @@ from middleware.contract.capabilities import (
     IssuesCredits,
     KeyTraits,
     ListsChanges,
+    ListsChangesBetween,
     OpensCases,
     Page,
     PreviewsActions,
@@ -69,6 +71,7 @@ from middleware.contract.capabilities import (
     ReadsOrders,
     ReadsRecords,
     ReadsShipments,
+    Tally,
     WithdrawsActions,
 )
 from middleware.contract.errors import (
@@ -114,6 +117,8 @@ class TrytonAdapter(
     ReadsShipments,
     ReadsInvoices,
     ListsChanges,
+    ListsChangesBetween,
+    CountsRecords,
     ReadsRecords,
     PreviewsActions,
     CreatesReplacementOrders,
@@ -282,6 +287,18 @@ class TrytonAdapter(
             raise self._not_offered(f"changes of a {kind} cannot be listed", "changed_since")
         with classifying(write=False, system=SYSTEM, operation="changed_since"):
             return self._changes.page(kind, cursor, limit=limit)
+
+    def cursor_between(self, kind: Kind, since: datetime, until: datetime) -> str:
+        if kind not in STREAMS:
+            raise self._not_offered(f"changes of a {kind} cannot be listed", "cursor_between")
+        return self._changes.between(kind, since, until)
+
+    def count_records(self, kind: Kind) -> Tally:
+        operation = "count_records"
+        if kind not in STREAMS:
+            raise self._not_offered(f"changes of a {kind} cannot be listed", operation)
+        with classifying(write=False, system=SYSTEM, operation=operation):
+            return Tally(count=self._changes.count(kind))
 
     def read_record(self, ref: Ref) -> Record:
         operation = "read_record"

@@ -176,6 +176,21 @@ class Changes:
             as_of=until - timedelta(seconds=1),
         )
 
+    def between(self, kind: Kind, since: datetime, until: datetime) -> str:
+        """The cursor of a window of the past; Tryton's stamps within it count as they are now."""
+        return Cursor(kind=kind, since=since, until=until).text()
+
+    def count(self, kind: Kind) -> int:
+        """How many records a reading from the beginning would find."""
+        stream = STREAMS[kind][0]
+        domain = [*(list(clause) for clause in stream.domain), *self._records.domain(kind)]
+        return self._client.search_count(
+            stream.model,
+            domain,
+            operation="count_records",
+            context={"active_test": False} if kind is Kind.PRODUCT else None,
+        )
+
     def _next(self, cursor: Cursor, until: datetime, limit: int) -> tuple[list[int], Cursor]:
         """Ids of at most `limit` records, and the cursor behind them."""
         stream = STREAMS[cursor.kind][cursor.stream]

@@ -182,6 +182,22 @@ class Client:
         )
         return [unfolded(row) for row in _list(rows, operation)]
 
+    def search_count(
+        self,
+        model: str,
+        domain: Domain,
+        *,
+        operation: str,
+        context: Mapping[str, Any] | None = None,
+    ) -> int:
+        """How many rows a domain finds."""
+        count = self.call(
+            f"model.{model}.search_count", list(domain), operation=operation, context=context
+        )
+        if not isinstance(count, int):
+            raise Transient("the answer was not understood", system=SYSTEM, operation=operation)
+        return count
+
     def read(
         self,
         model: str,

@@ -171,6 +171,13 @@ class Records:
             return any(one["action"] == "sale_return" for one in row["actions"])
         return kind is not Kind.CONTACT or self.is_person(row)
 
+    def domain(self, kind: Kind) -> list[list[str]]:
+        """What `belongs` asks of a row, as Tryton searches for it."""
+        category = self._settings.person_category
+        if kind is not Kind.CONTACT or category is None:
+            return []
+        return [["categories.name", "=", category]]
+
     def is_person(self, row: Row) -> bool:
         """Whether a party is somebody, by the category that the settings name."""
         category = self._settings.person_category

@@ -716,7 +716,10 @@ RUN: Json = {
     "id": RUN_ID,
     "job": "erp-orders",
     "tick": SYNCED,
+    "mode": "changes",
     "state": "done",
+    "wanted": None,
+    "waits_for": {},
     "requested_by": "schedule",
     "counts": {
         "order": {
@@ -736,13 +739,33 @@ RUN: Json = {
 }
 
 RUN_PAGE = _page(RUN)
+_OWED: Json = {**RUN, "state": "queued", "counts": {}, "started_at": None, "finished_at": None}
+FULL_RUN: Json = {**_OWED, "mode": "full", "tick": f"{SYNCED}/full", "wanted": {}}
+BACKFILL_RUN: Json = {
+    **_OWED,
+    "mode": "backfill",
+    "tick": f"{SYNCED}/backfill/3f2a9c1d",
+    "wanted": {"since": "2026-11-20T00:00:00+00:00", "until": "2026-11-21T00:00:00+00:00"},
+}
 
 RECEIPT: Json = {
     "run": RUN_ID,
     "number": 42,
     "job": "erp-orders",
     "connection": "erp",
+    "mode": "changes",
     "state": "done",
+    "source": {
+        "order": {
+            "count": 48213,
+            "digest": None,
+            "held": 48212,
+            "kept_aside": 1,
+            "differs": 0,
+            "agrees": True,
+            "failed": None,
+        }
+    },
     "windows": {
         "order": {
             "since": SYNCED,
@@ -766,8 +789,19 @@ JOB: Json = {
     "flow": "sync",
     "arguments": {"connection": "erp", "kinds": ["order"]},
     "schedule": {"every": 300.0},
+    "after": ["erp-customers"],
+    "full": {"cron": "0 3 * * sun", "timezone": "Europe/Berlin"},
     "paused": False,
     "last_tick": SYNCED,
+    "next_due": RECEIVED,
+    "alarms": [
+        {
+            "type": "late",
+            "subject": "erp-orders",
+            "detail": {"why": "held", "job": "erp-orders", "run": RUN_ID, "due": SYNCED},
+            "raised_at": RECEIVED,
+        }
+    ],
     "last_run": RUN,
     "declared_at": SYNCED,
     "version": 1,

@@ -115,6 +115,53 @@ class EmptyRunTold(Shown):
     kinds: list[str]
 
 
+class SweepRefusedTold(Shown):
+    """A full run that would have marked too much as deleted, and marked nothing."""
+
+    id: str
+    job: str
+    connection: str
+    kind: str
+    count: int
+    """How many records it did not see."""
+    of: int
+    """How many there are."""
+    why: str
+
+
+class JobLateTold(Shown):
+    """A job of which no run is done that should be."""
+
+    job: str
+    connection: str | None
+    kinds: list[str]
+    run: str | None
+    """The run that is not done, if one was begun."""
+    due: Moment
+    why: str
+    """not_started, held, queued, running, failed or overtaken."""
+
+
+class UnscheduledTold(Shown):
+    """A job that nothing ever runs, or a connection with kinds that no job syncs."""
+
+    job: str | None
+    connection: str | None
+    kinds: list[str]
+    run: str | None
+    due: Moment | None
+    why: str
+    """schedule_unreadable, never_due, no_schedule, after_unknown, after_paused or no_job."""
+
+
+class AlarmClearedTold(Shown):
+    """An alarm about jobs that is over."""
+
+    alarm: str
+    """late, unscheduled, empty or sweep."""
+    subject: str
+
+
 class RecordsQuarantinedTold(Shown):
     """Records of one page that could not be mapped."""
 
@@ -180,6 +227,21 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
         "A run saw no record of a kind of which every run before it saw some: look whether the "
         "connection still reads what it should.",
     ),
+    "sync.sweep.refused": (
+        SweepRefusedTold,
+        "A full run did not see more of a kind's records than it may mark as deleted, so it marked "
+        "none: look what the source shows, then run it again with a larger `most_deleted`.",
+    ),
+    "sync.job.late": (
+        JobLateTold,
+        "No run of a job is done that was due longer ago than it may take; told once until it is.",
+    ),
+    "sync.job.unscheduled": (
+        UnscheduledTold,
+        "Nothing will ever run a job, or no job syncs what a connection has; told once until it is "
+        "mended.",
+    ),
+    "sync.alarm.cleared": (AlarmClearedTold, "An alarm about a job is over."),
     "mapping.record_quarantined": (RecordsQuarantinedTold, "Records could not be mapped."),
     "connection.resting": (
         ConnectionTold,

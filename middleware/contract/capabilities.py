@@ -13,8 +13,9 @@ A "duplicate" answer about our own key means *found*: return its receipt, `alrea
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
@@ -167,6 +168,23 @@ class Page(Frozen):
     more: bool
     as_of: Instant
     """The remote is known to be complete in this answer up to here."""
+    wait: timedelta | None = None
+    """Set where the remote is still preparing what was asked for: when to ask for the next page."""
+
+
+class Tally(Frozen):
+    """What a remote says that it holds of one kind."""
+
+    count: int
+    digest: str | None = None
+    """`digest_of_ids` over all ids, where the remote can say."""
+
+
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """A hash of a set of ids, the same in whatever order they come: the sum of their SHA-256
+    modulo 2^128, in hexadecimal."""
+    total = sum(int.from_bytes(hashlib.sha256(i.encode()).digest()[:16], "big") for i in ids)
+    return f"{total % 2**128:032x}"
 
 
 @runtime_checkable
@@ -293,6 +311,31 @@ class ListsChanges(Protocol):
 
     @abstractmethod
     def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page: ...
+
+
+@runtime_checkable
+class ListsChangesBetween(Protocol):
+    """Begins a list of changes at a time of the remote's own clock: what backfills go by.
+
+    No capability that anybody chooses a connection by, and only beside `ListsChanges`.
+    """
+
+    @abstractmethod
+    def cursor_between(self, kind: Kind, since: datetime, until: datetime) -> str:
+        """The cursor of the records changed from `since` until `until` as they are now."""
+
+
+@runtime_checkable
+class CountsRecords(Protocol):
+    """Says how many records of a kind there are: what a sync's receipt is held against.
+
+    No capability that anybody chooses a connection by, and only beside `ListsChanges`. It raises
+    NotOffered for a kind that cannot be counted.
+    """
+
+    @abstractmethod
+    def count_records(self, kind: Kind) -> Tally:
+        """What a sync that reads everything now would store or keep aside."""
 
 
 @runtime_checkable

@@ -62,6 +62,54 @@ def gaps_of(
     return gaps
 
 
+def refused_sweeps(progress: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The sweeps that deleted nothing since they would have deleted too much."""
+    return [
+        {"kind": kind, "why": "sweep_refused", "count": state["refused"]["count"]}
+        for kind, state in progress.items()
+        if state.get("refused")
+    ]
+
+
+def compared(
+    *, count: int, digest: str | None, held: int, kept_aside: int, held_digest: str | None
+) -> dict[str, Any]:
+    """What a source says that it has beside what is stored; `kept_aside` lies in quarantine.
+
+    `differs` is how many more the source has than we; a digest is compared only where nothing was
+    kept aside, since that is not among the stored ids.
+    """
+    differs = count - held - kept_aside
+    same = held_digest == digest if digest is not None and not kept_aside else None
+    return {
+        "count": count,
+        "digest": digest,
+        "held": held,
+        "kept_aside": kept_aside,
+        "differs": differs,
+        "agrees": differs == 0 and same is not False,
+    }
+
+
+def lasting_differences(
+    source: Mapping[str, Mapping[str, Any]], before: Iterable[Mapping[str, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The kinds of which source and store differ in this run and in the one counted before it.
+
+    Once is no gap: a source that is worked in while we count has records that we shall read next.
+    """
+    earlier = list(before)
+    gaps: list[dict[str, Any]] = []
+    for kind, said in source.items():
+        last = next((one[kind] for one in earlier if "agrees" in one.get(kind, {})), None)
+        if said.get("agrees") is not False or last is None or last["agrees"]:
+            continue
+        why = "fewer_than_the_source" if said["differs"] > 0 else "more_than_the_source"
+        why = why if said["differs"] else "other_records_than_the_source"
+        gaps.append({"kind": kind, "why": why, "count": abs(said["differs"])})
+    return gaps
+
+
 def unusually_empty(
     counts: Mapping[str, Mapping[str, int]], before: Iterable[Mapping[str, Mapping[str, int]]]
 ) -> list[str]:

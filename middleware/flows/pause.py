@@ -16,6 +16,8 @@ def set_paused(hub: Hub, job: str, asker: Asker, *, paused: bool) -> None:
         if row.paused == paused:
             return
         row.paused = paused
+        if not paused:
+            row.counts_from = now
         row.version += 1
         uow.audit.write(
             at=now,

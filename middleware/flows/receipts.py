@@ -7,14 +7,14 @@ hash of the one before it, and the hub's signature.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import Page
 from middleware.domain import receipts as rules
-from middleware.flows import deliver
+from middleware.flows import deliver, watch
 from middleware.flows.hub import Hub
 from middleware.flows.seal import BrokenSealError
 from middleware.store.database import UnitOfWork
@@ -22,6 +22,7 @@ from middleware.store.records import Counts
 from middleware.store.tables import CursorRow, ReceiptRow, RunRow
 
 PURPOSE = "receipt"
+ORDINARY = "changes"
 LOOKED_AT = 50
 """How many receipts back the end of a kind's last reading is looked for."""
 
@@ -58,20 +59,39 @@ def _place(cursor: str) -> str:
 
 
 def write(
-    hub: Hub, uow: UnitOfWork, run: RunRow, *, connection: str, kinds: Sequence[str]
+    hub: Hub,
+    uow: UnitOfWork,
+    run: RunRow,
+    *,
+    connection: str,
+    kinds: Sequence[str],
+    source: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ReceiptRow:
-    """Seal what a run has seen, in the transaction that ends it."""
+    """Seal what a run has seen, in the transaction that ends it.
+
+    `source` holds per kind what the source says that it has, beside what is stored; see
+    `flows.tallies`.
+    """
     assert run.finished_at is not None, "only a run that has ended has a receipt"
     uow.receipts.hold()
     earlier = uow.receipts.latest(connection, limit=LOOKED_AT)
     last = earlier[0] if earlier else None
     before: dict[str, str | None] = {}
-    for receipt in earlier:
+    ordinary = [one for one in earlier if one.body.get("mode", ORDINARY) == ORDINARY]
+    # What goes by a cursor of its own begins where it was told to.
+    for receipt in ordinary if run.mode == ORDINARY else ():
         for kind, window in receipt.body["windows"].items():
             before.setdefault(kind, window["to"])
     windows = run.windows or {}
-    same_job = [one.body["counts"] for one in earlier if one.job == run.job]
-    empty = rules.unusually_empty(run.counts, same_job) if run.state == "done" else []
+    same_job = [one.body["counts"] for one in ordinary if one.job == run.job]
+    usual = run.state == "done" and run.mode != "backfill"
+    empty = rules.unusually_empty(run.counts, same_job) if usual else []
+    told = {kind: dict(said) for kind, said in (source or {}).items()}
+    gaps = [
+        *rules.gaps_of(kinds, windows, before, run.counts),
+        *rules.refused_sweeps(run.progress or {}),
+        *rules.lasting_differences(told, [one.body.get("source") or {} for one in earlier]),
+    ]
     number = last.number + 1 if last else 1
     previous = last.digest if last else None
     body: dict[str, Any] = {
@@ -81,6 +101,7 @@ def write(
         "job": run.job,
         "connection": connection,
         "tick": run.tick,
+        "mode": run.mode,
         "state": run.state,
         "requested_by": run.requested_by,
         "queued_at": run.queued_at.isoformat(),
@@ -88,7 +109,8 @@ def write(
         "finished_at": run.finished_at.isoformat(),
         "windows": windows,
         "counts": run.counts,
-        "gaps": rules.gaps_of(kinds, windows, before, run.counts),
+        "source": told,
+        "gaps": gaps,
         "unusually_empty": empty,
         "error": run.error,
     }
@@ -104,16 +126,33 @@ def write(
         signature=hub.seal.write(PURPOSE, digest),
     )
     uow.receipts.add(row)
-    if empty:
+    _look_for_emptiness(hub, uow, run, connection, empty)
+    return row
+
+
+def _look_for_emptiness(
+    hub: Hub, uow: UnitOfWork, run: RunRow, connection: str, empty: list[str]
+) -> None:
+    """Raise the alarm for kinds of which nothing was seen, and clear it for those seen again."""
+    assert run.finished_at is not None
+    detail = {"run": run.id, "job": run.job}
+    new = [
+        kind
+        for kind in empty
+        if watch.raised(hub, uow, "empty", f"{connection}:{kind}", detail, at=run.finished_at)
+    ]
+    if new:
         deliver.tell(
             hub,
             uow,
             "sync.run.empty",
             subject=run.id,
-            data={"id": run.id, "job": run.job, "connection": connection, "kinds": empty},
+            data={"id": run.id, "job": run.job, "connection": connection, "kinds": new},
             at=run.finished_at,
         )
-    return row
+    for kind, seen in run.counts.items():
+        if seen["seen"]:
+            watch.cleared(hub, uow, "empty", f"{connection}:{kind}", at=run.finished_at)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from middleware.contract.actions import REQUESTS, Operation, Receipt
 from middleware.contract.errors import Duplicated, RemoteError
 from middleware.domain.actions import ActionState, StepState, describe_error
 from middleware.domain.turns import Urgency
-from middleware.flows import correct, deliver, life
+from middleware.flows import correct, deliver, life, rounds, watch
 from middleware.flows.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ def run(hub: Hub, tick: str) -> None:
     _owe_deliveries(hub, now)
     _owe_arrivals(hub, now, tick)
     _owe_runs(hub, now, tick)
+    rounds.look_again(hub)
+    watch.look(hub)
     _look_up_unknown(hub, now)
     with hub.database.begin() as uow:
         uow.keys.forget_answers(before=now - ANSWERS_KEPT)

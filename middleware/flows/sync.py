@@ -10,33 +10,42 @@ between two pages:
   that the next worker takes it up at once.
 - Another run moves its cursor: what is left of that kind is that run's. This one goes on with its
   other kinds, and ends as `overtaken`, naming the run.
+
+A full run and a backfill read by a cursor of their own: `flows.rereading`. So does an ordinary run
+whose cursor its remote no longer knows.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import ListsChanges, Page
-from middleware.contract.errors import Permanent, RemoteError, Transient
+from middleware.contract.errors import Permanent, Rejected, RemoteError, Transient
 from middleware.domain.actions import backoff, describe_error
 from middleware.domain.breaker import State
 from middleware.domain.ids import new_id
 from middleware.domain.problems import NotFoundError, NotOfferedError
 from middleware.domain.turns import Urgency
-from middleware.flows import deliver, receipts
-from middleware.flows.hub import Hub
+from middleware.flows import deliver, receipts, rounds, tallies
+from middleware.flows.due import tick_of
+from middleware.flows.hub import Asker, Hub
+from middleware.flows.rereading import MOST_DELETED, CarriedOn, Rereading
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store.records import Counts
-from middleware.store.tables import CursorRow, RunRow
+from middleware.store.tables import CursorRow, JobRow, RunRow
 
 log = logging.getLogger(__name__)
 
-PAGE = 200
+PAGE = 1000
+"""Records that are asked for at once; an adapter answers fewer where its remote gives fewer."""
 TRIES = 5
 """How often a page is asked for before the run gives up; the next run goes on from there."""
 LONGEST_WAIT = timedelta(seconds=30)
@@ -51,19 +60,34 @@ class _Overtaken(Exception):
         self.by = by
 
 
-class _CarriedOn(Exception):
-    """Another worker carries on with this very run, or has ended it."""
+class _Expired(Exception):
+    """The remote no longer takes this cursor."""
+
+    def __init__(self, cursor: str) -> None:
+        super().__init__("the cursor has expired")
+        self.cursor = cursor
 
 
 class _Stopping(Exception):
     """This worker is to stop."""
 
 
-def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]:
+def owe(
+    hub: Hub,
+    job: str,
+    *,
+    tick: str,
+    requested_by: str,
+    mode: str = "changes",
+    wanted: dict[str, Any] | None = None,
+) -> tuple[str, bool]:
     """Owe the run of a job that is due at `tick`; answers its id and whether it is new.
 
     The tick is part of the run's name, so that any number of nodes owe it once. Of two
     runs that overlap, the one that moves the cursor goes on; the other ends as `overtaken`.
+    A job that runs after others is held until they have run, when its schedule asks; a person is
+    not made to wait. `wanted` narrows a run: `kinds`, `most_deleted`, and a backfill's `since` and
+    `until`.
     """
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -73,22 +97,50 @@ def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]
         known = uow.jobs.run_of_tick(job, tick)
         if known is not None:
             return known.id, False
-        run = RunRow(
-            id=new_id("run"),
-            job=job,
-            tick=tick,
-            state="queued",
-            requested_by=requested_by,
-            counts={},
-            queued_at=now,
-        )
-        uow.jobs.add_run(run)
-        row.last_tick = max(row.last_tick or "", tick)
-        hub.engine.enqueue(uow, "sync", run.id, name=f"sync:{job}:{tick}")
+        if mode == "changes":
+            row.last_tick = max(row.last_tick or "", tick)
+        elif mode == "full" and requested_by == "schedule":
+            row.last_full = max(row.last_full or "", tick)
+        if mode == "changes" and row.after and requested_by == "schedule":
+            run, new = rounds.hold(hub, uow, row, tick=tick, requested_by=requested_by, now=now)
+        else:
+            run, new = _queued(hub, row, tick, requested_by, mode, wanted, now), True
+            uow.jobs.add_run(run)
+            hub.engine.enqueue(uow, row.flow, run.id, name=f"{row.flow}:{job}:{tick}")
         uow.audit.write(
             at=now, actor=requested_by, action="run.queue", subject=run.id, job=job, tick=tick
         )
-    return run.id, True
+    return run.id, new
+
+
+def owe_asked(hub: Hub, job: str, asker: Asker, *, mode: str, wanted: dict[str, Any]) -> str:
+    """Owe a full run or a backfill that somebody asks for; the same within a second is one."""
+    said = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
+    tick = f"{tick_of(hub.clock())}/{mode}/{said}"
+    run_id, _ = owe(hub, job, tick=tick, requested_by=asker.principal, mode=mode, wanted=wanted)
+    return run_id
+
+
+def _queued(
+    hub: Hub,
+    job: JobRow,
+    tick: str,
+    requested_by: str,
+    mode: str,
+    wanted: dict[str, Any] | None,
+    now: datetime,
+) -> RunRow:
+    return RunRow(
+        id=new_id("run"),
+        job=job.name,
+        tick=tick,
+        state="queued",
+        mode=mode,
+        wanted=wanted,
+        requested_by=requested_by,
+        counts={},
+        queued_at=now,
+    )
 
 
 def run(hub: Hub, run_id: str) -> None:
@@ -101,22 +153,26 @@ def run(hub: Hub, run_id: str) -> None:
         job = uow.jobs.get(row.job)
         row.state = "running"
         row.started_at = row.started_at or now
-        arguments = dict(job.arguments) if job else {}
+        arguments = {**job.arguments, **(row.wanted or {})} if job else {}
+        mode = row.mode
     if not arguments:
         _finish(hub, run_id, "failed", error={"message": "the job is no longer declared"})
         return
     connection = arguments["connection"]
     kinds: tuple[Kind, ...] = ()
     overtaken: dict[str, str] = {}
+    source: dict[str, dict[str, Any]] = {}
     state, error = "done", None
     try:
         kinds = kinds_of(hub, arguments)
         for kind in kinds:
             try:
-                sync_kind(hub, run_id, connection, kind)
+                _read_kind(hub, run_id, mode, kind, arguments)
             except _Overtaken as found:
                 overtaken[kind.value] = found.by
-    except _CarriedOn:
+        if mode != "backfill" and arguments.get("count_source", True):
+            source = tallies.compare(hub, connection, kinds)
+    except CarriedOn:
         log.info("run is carried on elsewhere", extra={"run": run_id})
         return
     except _Stopping:
@@ -129,7 +185,35 @@ def run(hub: Hub, run_id: str) -> None:
     if overtaken and error is None:
         told = "; ".join(f"{run} has gone on with {kind}" for kind, run in overtaken.items())
         state, error = "overtaken", {"message": told, "by": overtaken}
-    _finish(hub, run_id, state, error=error, connection=connection, kinds=kinds)
+    _finish(hub, run_id, state, error=error, connection=connection, kinds=kinds, source=source)
+
+
+def _read_kind(hub: Hub, run_id: str, mode: str, kind: Kind, arguments: dict[str, Any]) -> None:
+    """Read one kind as the run's mode says; an ordinary run may have to begin anew."""
+    connection = arguments["connection"]
+    again = Rereading(
+        hub,
+        run_id,
+        connection,
+        kind,
+        read=lambda cursor: _page(hub, connection, kind, cursor),
+        add=_added,
+        marks=mode != "backfill",
+        most_deleted=arguments.get("most_deleted", MOST_DELETED),
+    )
+    if mode == "full":
+        again.everything()
+    elif mode == "backfill":
+        since, until = (datetime.fromisoformat(arguments[name]) for name in ("since", "until"))
+        again.window(since, until)
+    elif again.state():
+        again.everything()  # it had begun to, when its worker died
+    else:
+        try:
+            sync_kind(hub, run_id, connection, kind)
+        except _Expired as expired:
+            log.warning("cursor expired", extra={"connection": connection, "kind": kind.value})
+            again.everything(expired=expired.cursor)
 
 
 def _owe_rest(hub: Hub, run_id: str) -> None:
@@ -165,14 +249,20 @@ def sync_kind(hub: Hub, run_id: str, connection: str, kind: Kind) -> None:
     cursor = saved.value if saved else None
     more = True
     while more:
-        if hub.engine.stopping:
-            raise _Stopping
-        page = _page(hub, connection, kind, cursor)
+        try:
+            page = _page(hub, connection, kind, cursor)
+        except Rejected as error:
+            if error.field != "cursor" or cursor is None:
+                raise
+            raise _Expired(cursor) from None
         _store(hub, run_id, connection, kind, cursor, page)
         cursor, more = page.cursor, page.more
 
 
 def _page(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
+    """One page, asked for as often as it may come; raises _Stopping where the worker stops."""
+    if hub.engine.stopping:
+        raise _Stopping
     remote = hub.gate.remote(connection, Urgency.BATCH)
     tries = 0
     while True:
@@ -197,6 +287,8 @@ def _page(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
                 operation="changed_since",
             ) from error
         else:
+            if page.wait is not None:
+                hub.engine.rest(min(page.wait, LONGEST_WAIT))
             return page
 
 
@@ -204,7 +296,7 @@ def _store(
     hub: Hub, run_id: str, connection: str, kind: Kind, cursor: str | None, page: Page
 ) -> None:
     now = hub.clock()
-    records = [(record, identifiers_of(record)) for record in page.records]
+    records = [(record, partial(identifiers_of, record)) for record in page.records]
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
         began = uow.jobs.cursor(connection, kind.value)
@@ -219,12 +311,12 @@ def _store(
             saved_at=now,
         )
         if row is None or row.state != "running":
-            raise _CarriedOn
+            raise CarriedOn
         if not uow.jobs.move_cursor(moved, from_=cursor):
             # Two runs of one kind must not leapfrog.
             ahead = uow.jobs.cursor(connection, kind.value)
             if ahead is None or ahead.run_id == run_id:
-                raise _CarriedOn
+                raise CarriedOn
             raise _Overtaken(ahead.run_id)
         counts = uow.records.store(records, as_of=page.as_of)
         counts.deleted = uow.records.delete(page.deleted, as_of=page.as_of)
@@ -257,6 +349,7 @@ def _finish(
     error: dict[str, Any] | None,
     connection: str | None = None,
     kinds: Sequence[Kind] = (),
+    source: dict[str, dict[str, Any]] | None = None,
 ) -> None:
     """End a run with its receipt; one whose job is gone has none."""
     now: datetime = hub.clock()
@@ -275,7 +368,13 @@ def _finish(
         }
         if connection is not None:
             receipt = receipts.write(
-                hub, uow, row, connection=connection, kinds=[kind.value for kind in kinds]
+                hub,
+                uow,
+                row,
+                connection=connection,
+                kinds=[kind.value for kind in kinds],
+                source=source,
             )
             told |= {"receipt": receipt.digest, "gaps": len(receipt.body["gaps"])}
         deliver.tell(hub, uow, "sync.run.finished", subject=run_id, data=told, at=now)
+        rounds.ended(hub, uow, row, now=now)

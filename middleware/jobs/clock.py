@@ -17,12 +17,11 @@ from typing import Any
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
-from middleware.domain.schedules import weekdays_named
 from middleware.flows import sync
+from middleware.flows.due import EPOCH, every, full_tick_of, last_due, tick_of, trigger_of
 from middleware.flows.hub import Hub
+from middleware.store.tables import JobRow
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +29,6 @@ READ_EVERY = timedelta(seconds=5)
 RECONCILE_EVERY = timedelta(seconds=10)
 LATE = 24 * 3600
 """Seconds by which a tick may be late and still count; coalesced to one."""
-
-LOOKED_BACK = tuple(timedelta(days=d) for d in (1 / 24, 1, 8, 366))
-
-EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
-"""Where intervals are counted from, on every node alike."""
 
 
 class _TickExecutor(BaseExecutor):  # type: ignore[misc]
@@ -77,10 +71,10 @@ class Clock:
     def start(self) -> None:
         """Catch up with what was missed, then tick."""
         self._read_jobs(catch_up=True)
-        self._add("clock:read", _every(READ_EVERY), lambda _due: self._read_jobs())
+        self._add("clock:read", every(READ_EVERY), lambda _due: self._read_jobs())
         self._add(
             "clock:reconcile",
-            _every(RECONCILE_EVERY),
+            every(RECONCILE_EVERY),
             lambda due: self._owe_reconcile(tick_of(due)),
         )
         self._scheduler.start()
@@ -100,65 +94,50 @@ class Clock:
             if self._known.get(name) == row.version:
                 continue
             self._known[name] = row.version
-            try:
-                trigger = trigger_of(row.schedule)
-            except (ValueError, KeyError):
-                # One wrong line must not stop the other jobs.
-                log.exception("a job's schedule can't be read", extra={"job": name})
-                self._remove(name)
-                continue
-            self._add(f"job:{name}", trigger, partial(self._owe_run, name))
-            if catch_up:
-                self._catch_up(name, trigger, row.last_tick)
+            self._remove(name)
+            for mode, schedule, last in (
+                ("changes", row.schedule, _caught_up_from(row)),
+                ("full", row.full, row.last_full or full_tick_of(row.declared_at)),
+            ):
+                if not schedule:
+                    continue
+                try:
+                    trigger = trigger_of(schedule)
+                except (ValueError, KeyError):
+                    # One wrong line must not stop the other jobs.
+                    log.exception("a job's schedule can't be read", extra={"job": name})
+                    continue
+                self._add(f"{mode}:{name}", trigger, partial(self._owe_run, name, mode))
+                if catch_up:
+                    self._catch_up(name, mode, trigger, last)
 
-    def _catch_up(self, name: str, trigger: BaseTrigger, last_tick: str | None) -> None:
+    def _catch_up(self, name: str, mode: str, trigger: BaseTrigger, last: str) -> None:
         """Owe one run for all the ticks that were missed while nobody ticked."""
         missed = last_due(trigger, self._hub.clock())
-        if missed is not None and tick_of(missed) > (last_tick or ""):
-            sync.owe(self._hub, name, tick=tick_of(missed), requested_by="schedule")
+        if missed is not None and _named(missed, mode) > last:
+            self._owe_run(name, mode, missed)
 
-    def _owe_run(self, name: str, due: datetime) -> None:
-        sync.owe(self._hub, name, tick=tick_of(due), requested_by="schedule")
+    def _owe_run(self, name: str, mode: str, due: datetime) -> None:
+        tick = _named(due, mode)
+        sync.owe(self._hub, name, tick=tick, requested_by="schedule", mode=mode)
 
     def _remove(self, name: str) -> None:
-        if self._scheduler.get_job(f"job:{name}") is not None:
-            self._scheduler.remove_job(f"job:{name}")
+        for mode in ("changes", "full"):
+            if self._scheduler.get_job(f"{mode}:{name}") is not None:
+                self._scheduler.remove_job(f"{mode}:{name}")
 
     def _add(self, name: str, trigger: BaseTrigger, func: Callable[[datetime], None]) -> None:
         # The argument given here only satisfies the scheduler; the executor passes the due time.
         self._scheduler.add_job(func, trigger, id=name, args=(EPOCH,), replace_existing=True)
 
 
-def trigger_of(schedule: dict[str, Any]) -> BaseTrigger:
-    """The trigger of a stored schedule: `{"every": seconds}` or `{"cron": …, "timezone": …}`."""
-    if schedule.get("every"):
-        return _every(timedelta(seconds=float(schedule["every"])))
-    return CronTrigger.from_crontab(
-        weekdays_named(schedule["cron"]), timezone=schedule.get("timezone") or "UTC"
-    )
+def _named(due: datetime, mode: str) -> str:
+    return full_tick_of(due) if mode == "full" else tick_of(due)
 
 
-def last_due(trigger: BaseTrigger, now: datetime) -> datetime | None:
-    """The last time until `now` that a trigger was due, looking back a year at most."""
-    if isinstance(trigger, IntervalTrigger):
-        interval: timedelta = trigger.interval
-        return EPOCH + (now - EPOCH) // interval * interval
-    # What is due seldom is looked for further back; what is due often is found near.
-    for back in LOOKED_BACK:
-        last: datetime | None = None
-        due = trigger.get_next_fire_time(None, now - back)
-        while due is not None and due <= now:
-            last = due
-            due = trigger.get_next_fire_time(due, due + timedelta(microseconds=1))
-        if last is not None:
-            return last
-    return None
-
-
-def tick_of(due: datetime) -> str:
-    """The name of a tick: its due time in UTC, to the second."""
-    return due.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _every(interval: timedelta) -> IntervalTrigger:
-    return IntervalTrigger(seconds=int(interval.total_seconds()), start_date=EPOCH, timezone=UTC)
+def _caught_up_from(row: JobRow) -> str:
+    """The tick after which what was missed is made up for: not what was due during a pause."""
+    if row.last_tick is None:
+        return ""
+    resumed = tick_of(row.counts_from) if row.counts_from is not None else ""
+    return max(row.last_tick, resumed)

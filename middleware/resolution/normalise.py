@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 import phonenumbers
 
@@ -38,6 +39,7 @@ def network(name: str) -> str:
     return _ALIASES.get(text, text)
 
 
+@lru_cache(maxsize=1024)
 def email(text: str) -> str | None:
     """An address in lower case, the domain in its ASCII form; None where it is no address.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select, update
 
-from middleware.store.tables import CursorRow, JobRow, RunRow
+from middleware.store.tables import AlarmRow, CursorRow, JobRow, RunRow
 
 
 class Jobs:
@@ -16,17 +18,21 @@ class Jobs:
         self._session = session
 
     def declare(self, declared: dict[str, dict[str, Any]], *, at: datetime) -> None:
-        """Make the table say what the configuration says: `{name: {flow, arguments, schedule}}`."""
+        """Make the table say what the configuration says.
+
+        `{name: {flow, arguments, schedule}}`, and where it is more than nothing `full`, `after` and
+        `late_after`; see `JobRow`.
+        """
         known = {row.name: row for row in self._session.exec(select(JobRow))}
-        for name, spec in declared.items():
+        for name, given in declared.items():
+            spec = {"full": None, "after": None, "late_after": None, **given}
             row = known.get(name)
             if row is None:
                 self._session.add(JobRow(name=name, declared_at=at, **spec))
                 continue
-            was = {"flow": row.flow, "arguments": row.arguments, "schedule": row.schedule}
-            if was != spec or row.deleted_at is not None:
-                row.flow, row.arguments = spec["flow"], spec["arguments"]
-                row.schedule = spec["schedule"]
+            if any(getattr(row, part) != said for part, said in spec.items()) or row.deleted_at:
+                for part, said in spec.items():
+                    setattr(row, part, said)
                 row.deleted_at, row.declared_at = None, at
                 row.version += 1
         for name, row in known.items():
@@ -46,8 +52,26 @@ class Jobs:
         self._session.add(run)
         self._session.flush()
 
-    def run(self, run_id: str) -> RunRow | None:
-        return self._session.get(RunRow, run_id)
+    def run(self, run_id: str, *, lock: bool = False) -> RunRow | None:
+        return self._session.get(RunRow, run_id, with_for_update=lock or None)
+
+    def held_run(self, job: str) -> RunRow | None:
+        """The run of a job that waits for the jobs it runs after; there is one at most."""
+        query = select(RunRow).where(RunRow.job == job, RunRow.state == "held")
+        return self._session.exec(query.order_by(col(RunRow.id).desc())).first()
+
+    def held(self) -> list[RunRow]:
+        query = select(RunRow).where(RunRow.state == "held")
+        return list(self._session.exec(query.order_by(col(RunRow.id))))
+
+    def last_of(
+        self, job: str, *, states: Sequence[str], modes: Sequence[str] = ("changes", "full")
+    ) -> RunRow | None:
+        """The latest run of a job, by when it was owed, in one of these states and modes."""
+        query = select(RunRow).where(
+            RunRow.job == job, col(RunRow.state).in_(states), col(RunRow.mode).in_(modes)
+        )
+        return self._session.exec(query.order_by(col(RunRow.id).desc()).limit(1)).first()
 
     def run_of_tick(self, job: str, tick: str) -> RunRow | None:
         query = select(RunRow).where(RunRow.job == job, RunRow.tick == tick)
@@ -99,3 +123,45 @@ class Jobs:
     def cursors(self) -> list[CursorRow]:
         query = select(CursorRow).order_by(CursorRow.connection, CursorRow.kind)
         return list(self._session.exec(query))
+
+    def raise_alarm(self, row: AlarmRow) -> bool:
+        """Raise an alarm, or bring an open one's detail up to date; True where it is new.
+
+        Two that raise the same one at once raise it once.
+        """
+        values = row.model_dump()
+        dialect = self._session.get_bind().dialect.name
+        insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(AlarmRow)
+        connection = self._session.connection()
+        new = connection.execute(
+            insert.values(**values)
+            .on_conflict_do_update(
+                index_elements=["type", "subject"],
+                set_={
+                    name: insert.excluded[name] for name in ("detail", "raised_at", "cleared_at")
+                },
+                where=col(AlarmRow.cleared_at).is_not(None),
+            )
+            .returning(col(AlarmRow.type))
+        ).first()
+        if new is None:
+            connection.execute(_this_alarm(row.type, row.subject).values(detail=row.detail))
+        return new is not None
+
+    def clear_alarm(self, type_: str, subject: str, *, at: datetime) -> bool:
+        """End an alarm; False where it was not open."""
+        ended = self._session.connection().execute(
+            _this_alarm(type_, subject)
+            .where(col(AlarmRow.cleared_at).is_(None))
+            .values(cleared_at=at)
+        )
+        return ended.rowcount == 1
+
+    def alarms(self) -> list[AlarmRow]:
+        """Those that are open."""
+        query = select(AlarmRow).where(col(AlarmRow.cleared_at).is_(None))
+        return list(self._session.exec(query.order_by(AlarmRow.type, AlarmRow.subject)))
+
+
+def _this_alarm(type_: str, subject: str) -> Update:
+    return update(AlarmRow).where(col(AlarmRow.type) == type_, col(AlarmRow.subject) == subject)

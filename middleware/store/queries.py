@@ -27,6 +27,7 @@ from middleware.store.strength import Strength, done_on_strength_of
 from middleware.store.tables import (
     ActionRow,
     ActionStepRow,
+    AlarmRow,
     ApiKeyRow,
     ArrivalRow,
     AuditRow,
@@ -56,6 +57,7 @@ from middleware.store.together import Asked, for_each_database, together
 __all__ = [
     "ActionRow",
     "ActionStepRow",
+    "AlarmRow",
     "ApiKeyRow",
     "ArrivalRow",
     "AuditRow",
@@ -263,6 +265,11 @@ def keys(uow: UnitOfWork, *, after: str | None, limit: int) -> list[ApiKeyRow]:
 def cursors_of(uow: UnitOfWork, connection: str) -> list[CursorRow]:
     query = select(CursorRow).where(CursorRow.connection == connection)
     return list(uow.session.exec(query.order_by(CursorRow.kind)))
+
+
+def alarms(uow: UnitOfWork) -> list[AlarmRow]:
+    """The alarms about jobs that are up."""
+    return uow.jobs.alarms()
 
 
 def last_run(uow: UnitOfWork, job: str) -> RunRow | None:

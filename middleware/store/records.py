@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlmodel import Session, col, delete, select
 
 from middleware.contract.canonical import (
@@ -29,11 +29,14 @@ from middleware.contract.canonical import (
     Shipment,
 )
 from middleware.contract.capabilities import Quarantined
+from middleware.store import bulk
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
 from middleware.store.together import Asked, for_each_database, together
 
 Identifier = tuple[str, str]
 """A scheme (email, phone, handle:x, native:x, external:system, number) and a normalised value."""
+Identifiers = Sequence[Identifier] | Callable[[], Sequence[Identifier]]
+"""A record's identifiers, or what makes them: only those of a new or changed record are made."""
 
 
 @dataclass(frozen=True)
@@ -91,81 +94,140 @@ class Records:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @property
+    def _dialect(self) -> str:
+        return self._session.get_bind().dialect.name
+
     def store(
         self,
-        records: Sequence[tuple[Record, Sequence[Identifier]]],
+        records: Sequence[tuple[Record, Identifiers]],
         *,
         as_of: datetime,
+        seen_by: str | None = None,
     ) -> Counts:
         """Write records with their identifiers in bulk; unchanged ones cost one comparison.
 
         Records of one call may repeat; the last one wins. `as_of` of a stored record never goes
-        back: an older reading leaves a newer one alone.
+        back: an older reading leaves a newer one alone. `seen_by` is the full run that has seen
+        them all.
         """
         counts = Counts(seen=len(records))
         latest = {key_of(record.ref): (record, identifiers) for record, identifiers in records}
         known = self._known(latest)
-        rows: list[dict[str, Any]] = []
+        new: list[bulk.Row] = []
+        overwritten: list[bulk.Row] = []
         touched: list[tuple[str, str, str]] = []
-        identifiers_of: list[dict[str, Any]] = []
+        changed: list[tuple[str, str, str]] = []
+        borne: list[bulk.Row] = []
         content = hashlib.sha256()
         for key, (record, identifiers) in latest.items():
-            body = record.model_dump(mode="json")
-            content_hash = hash_of(body)
+            body = record.model_dump_json()
+            content_hash = hash_of_text(body)
             content.update(f"{key[2]}:{content_hash}\n".encode())
             was = known.get(key)
             if was is not None and was.as_of > as_of:
                 counts.unchanged += 1
+                touched.append(key)
                 continue
             if was is not None and was.content_hash == content_hash and was.deleted_at is None:
                 counts.unchanged += 1
                 touched.append(key)
                 continue
             counts.new += was is None
-            counts.changed += was is not None
-            rows.append(
-                {
-                    **columns_of(record),
-                    "connection": key[0],
-                    "kind": key[1],
-                    "id": key[2],
-                    "body": body,
-                    "content_hash": content_hash,
-                    "as_of": as_of,
-                    "deleted_at": None,
-                }
+            if was is not None:
+                counts.changed += 1
+                changed.append(key)
+            columns = columns_of(record)
+            (new if was is None else overwritten).append(
+                (
+                    *key,
+                    *(columns[name] for name in READ_BY),
+                    body,
+                    content_hash,
+                    as_of,
+                    None,
+                    seen_by if seen_by is not None else was.seen_by if was is not None else None,
+                )
             )
-            identifiers_of += [
-                {
-                    "scheme": scheme,
-                    "value": value,
-                    "connection": key[0],
-                    "kind": key[1],
-                    "id": key[2],
-                }
-                for scheme, value in dict.fromkeys(identifiers)
-            ]
-        if rows:
-            self._upsert(rows)
-            self._forget_identifiers([(row["connection"], row["kind"], row["id"]) for row in rows])
-            if identifiers_of:
-                self._session.connection().execute(sa.insert(RecordIdentifierRow), identifiers_of)
-        self._touch(touched, as_of)
+            bears = identifiers() if callable(identifiers) else identifiers
+            borne += [(scheme, value, *key) for scheme, value in dict.fromkeys(bears)]
+        bulk.write(self._session, RecordRow, COLUMNS, new, key=KEY, likely_new=True)
+        bulk.write(self._session, RecordRow, COLUMNS, overwritten, key=KEY)
+        if changed:
+            self._forget_identifiers(changed)
+        bulk.write(self._session, RecordIdentifierRow, IDENTIFIER_COLUMNS, borne)
+        self._touch(touched, as_of, seen_by)
         self._release(list(latest))
         counts.content = content.hexdigest()[:32]
         return counts
 
-    def delete(self, refs: Iterable[Ref], *, as_of: datetime) -> int:
-        """Mark records as gone from their remote; they stay readable for what hangs on them."""
-        deleted = 0
-        for ref in refs:
-            row = self._session.get(RecordRow, key_of(ref))
-            if row is not None and row.deleted_at is None:
-                row.deleted_at = as_of
-                row.as_of = max(row.as_of, as_of)
-                deleted += 1
-        self._session.flush()
-        return deleted
+    def delete(self, refs: Iterable[Ref], *, as_of: datetime, unless_newer: bool = False) -> int:
+        """Mark records as gone from their remote; they stay readable for what hangs on them.
+
+        `unless_newer` leaves those alone that were read as of later.
+        """
+        keys = [key_of(ref) for ref in refs]
+        if not keys:
+            return 0
+        newer = sa.case((col(RecordRow.as_of) < as_of, as_of), else_=col(RecordRow.as_of))
+        gone = sa.update(RecordRow).where(
+            one_of(KEY_COLUMNS, keys, self._dialect),
+            col(RecordRow.deleted_at).is_(None),
+            col(RecordRow.as_of) <= as_of if unless_newer else sa.true(),
+        )
+        done = self._session.connection().execute(gone.values(deleted_at=as_of, as_of=newer))
+        return done.rowcount
+
+    def mark_seen(self, refs: Iterable[Ref], *, seen_by: str) -> None:
+        """Note that a full run has seen records that it could not read."""
+        keys = [key_of(ref) for ref in refs]
+        if keys:
+            self._session.connection().execute(
+                sa.update(RecordRow)
+                .where(one_of(KEY_COLUMNS, keys, self._dialect))
+                .values(seen_by=seen_by)
+            )
+
+    def live(self, connection: str, kind: Kind) -> int:
+        """How many live records of a kind a connection has."""
+        query = sa.select(sa.func.count()).where(*_live(connection, kind))
+        return int(self._session.connection().execute(query).scalar_one())
+
+    def live_ids(self, connection: str, kind: Kind) -> Iterator[str]:
+        """Their ids, in no order."""
+        query = sa.select(col(RecordRow.id)).where(*_live(connection, kind))
+        streamed = self._session.connection().execution_options(yield_per=5000).execute(query)
+        yield from streamed.scalars()
+
+    def unseen(
+        self, connection: str, kind: Kind, *, seen_by: str, since: datetime, limit: int
+    ) -> list[str]:
+        """Ids of live records that a full run has not seen, in order.
+
+        Not among them: what lies in quarantine since that run began, which is there.
+        """
+        query = sa.select(col(RecordRow.id)).where(*_unseen(connection, kind, seen_by, since))
+        found = self._session.connection().execute(query.order_by(col(RecordRow.id)).limit(limit))
+        return list(found.scalars())
+
+    def count_unseen(self, connection: str, kind: Kind, *, seen_by: str, since: datetime) -> int:
+        query = sa.select(sa.func.count()).where(*_unseen(connection, kind, seen_by, since))
+        return int(self._session.connection().execute(query).scalar_one())
+
+    def kept_aside(self, connection: str, kind: Kind) -> int:
+        """How many records of a kind lie in quarantine and are not stored beside it."""
+        live = sa.exists().where(
+            col(RecordRow.connection) == col(QuarantineRow.connection),
+            col(RecordRow.kind) == col(QuarantineRow.kind),
+            col(RecordRow.id) == col(QuarantineRow.id),
+            col(RecordRow.deleted_at).is_(None),
+        )
+        query = sa.select(sa.func.count()).where(
+            col(QuarantineRow.connection) == connection,
+            col(QuarantineRow.kind) == kind.value,
+            ~live,
+        )
+        return int(self._session.connection().execute(query).scalar_one())
 
     def quarantine(self, items: Iterable[Quarantined], *, connection: str, at: datetime) -> int:
         """Keep what could not be mapped, with place and reason; the latest reason stands."""
@@ -318,16 +380,10 @@ class Records:
             col(RecordRow.content_hash),
             col(RecordRow.as_of),
             col(RecordRow.deleted_at),
+            col(RecordRow.seen_by),
         )
-        query = sa.select(*columns).where(one_of(KEY_COLUMNS, keys))
+        query = sa.select(*columns).where(one_of(KEY_COLUMNS, keys, self._dialect))
         return {(r.connection, r.kind, r.id): r for r in self._session.connection().execute(query)}
-
-    def _upsert(self, rows: list[dict[str, Any]]) -> None:
-        dialect = self._session.get_bind().dialect.name
-        insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(RecordRow)
-        changed = {name: insert.excluded[name] for name in rows[0] if name not in KEY}
-        statement = insert.on_conflict_do_update(index_elements=list(KEY), set_=changed)
-        self._session.connection().execute(statement, rows)
 
     def _forget_identifiers(self, keys: list[tuple[str, str, str]]) -> None:
         columns = (
@@ -335,47 +391,102 @@ class Records:
             col(RecordIdentifierRow.kind),
             col(RecordIdentifierRow.id),
         )
-        self._session.exec(delete(RecordIdentifierRow).where(one_of(columns, keys)))
+        self._session.exec(delete(RecordIdentifierRow).where(one_of(columns, keys, self._dialect)))
 
-    def _touch(self, keys: list[tuple[str, str, str]], as_of: datetime) -> None:
-        if keys:
-            self._session.connection().execute(
-                sa.update(RecordRow)
-                .where(one_of(KEY_COLUMNS, keys), col(RecordRow.as_of) < as_of)
-                .values(as_of=as_of)
-            )
+    def _touch(
+        self, keys: list[tuple[str, str, str]], as_of: datetime, seen_by: str | None
+    ) -> None:
+        """Note that records are as they were, and who has seen them."""
+        if not keys:
+            return
+        newer = sa.case((col(RecordRow.as_of) < as_of, as_of), else_=col(RecordRow.as_of))
+        stale = col(RecordRow.as_of) < as_of
+        values: dict[str, Any] = {"as_of": as_of}
+        if seen_by is not None:
+            stale = sa.true()
+            values = {"as_of": newer, "seen_by": seen_by}
+        self._session.connection().execute(
+            sa.update(RecordRow)
+            .where(one_of(KEY_COLUMNS, keys, self._dialect), stale)
+            .values(values)
+        )
+
+    def _holds_quarantined(self, connection: str, kind: str) -> bool:
+        some = sa.select(sa.literal(1)).where(
+            col(QuarantineRow.connection) == connection, col(QuarantineRow.kind) == kind
+        )
+        return self._session.connection().execute(some.limit(1)).first() is not None
 
     def _release(self, keys: list[tuple[str, str, str]]) -> None:
         """A record that maps again is no longer in quarantine."""
-        if keys:
+        kinds = {key[:2] for key in keys}
+        if any(self._holds_quarantined(*kind) for kind in kinds):
             columns = (
                 col(QuarantineRow.connection),
                 col(QuarantineRow.kind),
                 col(QuarantineRow.id),
             )
-            self._session.exec(delete(QuarantineRow).where(one_of(columns, keys)))
+            self._session.exec(delete(QuarantineRow).where(one_of(columns, keys, self._dialect)))
 
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+"""Writes JSON as `model_dump_json` does."""
 
 KEY = ("connection", "kind", "id")
+READ_BY = ("number", "account_id", "contact_id", "order_id", "sorted_at")
+COLUMNS = (*KEY, *READ_BY, "body", "content_hash", "as_of", "deleted_at", "seen_by")
+IDENTIFIER_COLUMNS = ("scheme", "value", *KEY)
 KEY_COLUMNS = (col(RecordRow.connection), col(RecordRow.kind), col(RecordRow.id))
 
 
-def one_of(columns: Sequence[Any], keys: Iterable[tuple[str, ...]]) -> ColumnElement[bool]:
+def one_of(
+    columns: Sequence[Any], keys: Iterable[tuple[str, ...]], dialect: str
+) -> ColumnElement[bool]:
     """Whether the columns are one of the keys, said so that their index is used.
 
     SQLite reads the whole table for `(a, b, c) IN (VALUES …)`; equality of all columns but the
-    last, and a list for that one, it looks up.
+    last, and a list for that one, it looks up. PostgreSQL gets the list as one array: a thousand
+    places in a statement take longer to prepare than to answer.
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for key in keys:
         groups.setdefault(key[:-1], []).append(key[-1])
+
+    def among(last: list[str]) -> ColumnElement[bool]:
+        if dialect == "postgresql":
+            listed: ColumnElement[bool] = columns[-1] == sa.any_(
+                sa.literal(last, postgresql.ARRAY(sa.String()))
+            )
+            return listed
+        found: ColumnElement[bool] = columns[-1].in_(last)
+        return found
+
     conditions = [
-        sa.and_(
-            *(c == part for c, part in zip(columns, first, strict=False)), columns[-1].in_(last)
-        )
+        sa.and_(*(c == part for c, part in zip(columns, first, strict=False)), among(last))
         for first, last in groups.items()
     ]
     return sa.or_(sa.false(), *conditions)
+
+
+def _live(connection: str, kind: Kind) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(RecordRow.connection) == connection,
+        col(RecordRow.kind) == kind.value,
+        col(RecordRow.deleted_at).is_(None),
+    )
+
+
+def _unseen(
+    connection: str, kind: Kind, seen_by: str, since: datetime
+) -> tuple[ColumnElement[bool], ...]:
+    in_quarantine = sa.exists().where(
+        col(QuarantineRow.connection) == col(RecordRow.connection),
+        col(QuarantineRow.kind) == col(RecordRow.kind),
+        col(QuarantineRow.id) == col(RecordRow.id),
+        col(QuarantineRow.last_at) >= since,
+    )
+    unseen = col(RecordRow.seen_by).is_distinct_from(seen_by)
+    return (*_live(connection, kind), unseen, ~in_quarantine)
 
 
 def key_of(ref: Ref) -> tuple[str, str, str]:
@@ -383,8 +494,11 @@ def key_of(ref: Ref) -> tuple[str, str, str]:
 
 
 def hash_of(body: dict[str, Any]) -> str:
-    """A hash of what a record says; the same for equal records whatever the order of keys."""
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """A hash of what a record says, by its body as `model_dump(mode="json")` makes it."""
+    return hash_of_text(_ENCODER.encode(body))
+
+
+def hash_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -396,6 +396,8 @@ class RecordRow(SQLModel, table=True):
     content_hash: str
     as_of: datetime = moment()
     deleted_at: datetime | None = moment(null=True)
+    seen_by: str | None = None
+    """The full run that last saw it; what the latest one did not see is gone."""
 
 
 class RecordIdentifierRow(SQLModel, table=True):
@@ -606,9 +608,21 @@ class JobRow(SQLModel, table=True):
     flow: str
     """sync or resolve."""
     arguments: dict[str, Any] = json()
-    schedule: dict[str, Any] = json()
+    schedule: dict[str, Any] | None = json(null=True)
+    """None for a job that runs after others and has no times of its own."""
+    full: dict[str, Any] | None = json(null=True)
+    """When everything is read anew; None means never by itself."""
+    after: list[Any] | None = json(null=True)
+    """The jobs that must have finished their run of a round before this one begins its own."""
+    late_after: float | None = None
+    """Seconds after a tick within which its run is expected to be done; None means the usual."""
     paused: bool = False
     last_tick: str | None = None
+    """The latest tick that an ordinary run was owed for."""
+    last_full: str | None = None
+    """The latest tick that a full run was owed for."""
+    counts_from: datetime | None = moment(null=True)
+    """When it was last resumed: what was due before is not made up for."""
     declared_at: datetime = moment()
     deleted_at: datetime | None = moment(null=True)
     version: int = 1
@@ -624,7 +638,15 @@ class RunRow(SQLModel, table=True):
     job: str
     tick: str
     state: str
-    """queued, running, done, failed, or overtaken by another run of the same job."""
+    """held, queued, running, done, failed, or overtaken by another run of the same job."""
+    mode: str = "changes"
+    """changes, full (everything, then a sweep), or backfill (a window of the past)."""
+    wanted: dict[str, Any] | None = json(null=True)
+    """What was asked for beside the job's own arguments: since, until, kinds, most_deleted."""
+    progress: dict[str, Any] | None = json(null=True)
+    """Per kind: where a reading stands that goes by a cursor of its own; see `flows.rereading`."""
+    waits: dict[str, Any] | None = json(null=True)
+    """Of a run of a round: `for` what it waits, and the runs that it was released `upon`."""
     requested_by: str
     counts: dict[str, Any] = json()
     """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
@@ -666,6 +688,20 @@ class CursorRow(SQLModel, table=True):
     as_of: datetime = moment()
     run_id: str
     saved_at: datetime = moment()
+
+
+class AlarmRow(SQLModel, table=True):
+    """Something about the jobs that somebody should look at, from when to when."""
+
+    __tablename__ = "alarm"
+
+    type: str = Field(primary_key=True)
+    """late, unscheduled, empty or sweep."""
+    subject: str = Field(primary_key=True)
+    """A job, or `connection:kind`."""
+    detail: dict[str, Any] = json()
+    raised_at: datetime = moment()
+    cleared_at: datetime | None = moment(null=True)
 
 
 class EventRow(SQLModel, table=True):

@@ -29,7 +29,7 @@ def test_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ready(api: Api) -> None:
     status, shown = ready(api)
     assert (status, shown.status) == (200, "ready")
-    parts = ["database", "migrations", "worker", "connections"]
+    parts = ["database", "migrations", "worker", "connections", "jobs"]
     assert [part.name for part in shown.parts] == parts
 
 

@@ -15,6 +15,7 @@ from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import Quarantined
 from middleware.contract.errors import Unauthorised
 from middleware.domain.turns import Urgency
+from middleware.flows import sync, watch
 from tests.api.conftest import Api, both_databases, event
 from tests.api.test_problems import shape
 
@@ -253,6 +254,79 @@ def test_a_job_is_paused_and_resumed(declared: Api) -> None:
     assert paused.headers["etag"] != version
     assert declared.post("/v1/jobs/erp-all/pause").headers["etag"] == paused.headers["etag"]
     assert declared.post("/v1/jobs/erp-all/resume").json()["paused"] is False
+
+
+def test_everything_is_read_anew_or_a_window_again(declared: Api) -> None:
+    wanted = {"kinds": ["order"], "most_deleted": 0.5}
+    answer = declared.post("/v1/jobs/erp-all/full", json=wanted, scopes=("jobs:run",))
+    assert answer.status_code == 202
+    full = schemas.RunShown.model_validate(answer.json())
+    assert (full.mode, full.wanted) == ("full", wanted)
+    now = declared.stage.time.now
+    window = {"since": f"{now:%Y-%m-%d}T00:00:00Z", "until": f"{now:%Y-%m-%dT%H:%M:%S}Z"}
+    again = declared.post("/v1/jobs/erp-all/backfill", json=window, scopes=("jobs:run",))
+    assert again.status_code == 202
+    declared.stage.run_due()
+    run = schemas.RunShown.model_validate(declared.get(answer.headers["location"]).json())
+    assert (run.state, list(run.counts)) == ("done", ["order"])
+    receipt = declared.get(f"{answer.headers['location']}/receipt").json()
+    assert receipt["mode"] == "full"
+    assert receipt["source"]["order"]["agrees"] is True
+    backfilled = declared.get(again.headers["location"]).json()
+    assert (backfilled["mode"], backfilled["state"]) == ("backfill", "done")
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "pointer"),
+    [
+        ("full", {"kinds": ["case"]}, "/kinds/0"),
+        ("full", {"kinds": ["ordre"]}, "/kinds/0"),
+        ("full", {"most_deleted": 2}, "/most_deleted"),
+        ("backfill", {"since": "2026-11-20T00:00:00Z"}, "/until"),
+        (
+            "backfill",
+            {"since": "2026-11-20T00:00:00Z", "until": "2026-11-19T00:00:00Z"},
+            "/until",
+        ),
+        (
+            "backfill",
+            {"since": "2026-11-20T00:00:00Z", "until": "2036-11-19T00:00:00Z"},
+            "/until",
+        ),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused(
+    declared: Api, what: str, body: dict[str, Any], pointer: str
+) -> None:
+    answer = declared.post(f"/v1/jobs/erp-all/{what}", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_job_shows_when_it_is_due_what_it_waits_for_and_its_alarms(declared: Api) -> None:
+    stage = declared.stage
+    with stage.hub.database.begin() as uow:
+        erp = uow.jobs.get("erp-all")
+        assert erp is not None
+        spec = {"flow": "sync", "arguments": erp.arguments, "schedule": {"every": 300.0}}
+        after = {**spec, "after": ["erp-all"]}
+        uow.jobs.declare({"erp-all": spec, "later": after}, at=stage.time())
+    stage.time.pass_(hours=2)
+    held = sync.owe(stage.hub, "later", tick="2026-11-21T14:00:00Z", requested_by="schedule")
+    watch.look(stage.hub)
+    job = schemas.JobShown.model_validate(declared.get("/v1/jobs/later").json())
+    assert job.after == ["erp-all"]
+    assert job.next_due is not None
+    assert job.next_due > stage.time()
+    assert [(a.type, a.subject, a.detail["why"]) for a in job.alarms][:1] == [
+        ("late", "later", "held")
+    ]
+    run = schemas.RunShown.model_validate(declared.get(f"/v1/runs/{held[0]}").json())
+    assert (run.state, run.waits_for) == ("held", {"erp-all": "has not run yet"})
+    ready = declared.get("/readyz").json()
+    assert ready["status"] == "degraded"
+    (part,) = [part for part in ready["parts"] if part["name"] == "jobs"]
+    assert "2 late: erp-all, later" in part["detail"]
 
 
 @pytest.mark.parametrize(

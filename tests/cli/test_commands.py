@@ -199,3 +199,25 @@ def test_lint_compares_bindings_with_the_mapping_files(erp: Path) -> None:
 def test_lint_leaves_other_files_of_that_kind_alone(erp: Path) -> None:
     (erp / "notes.yaml").write_text("find_contatcs: {}\n")
     assert amends(erp.parent.parent, "map", "lint").returncode == 0
+
+
+def test_jobs_are_listed_paused_run_whole_and_backfilled(folder: Path) -> None:
+    assert amends(folder, "jobs", "pause", "sync-shop").stdout == "sync-shop: paused\n"
+    listed = json.loads(amends(folder, "jobs", "list", "--json").stdout)
+    (job,) = listed["jobs"]
+    assert (job["name"], job["paused"], job["schedule"]) == ("sync-shop", True, "every 300 s")
+    assert any("paused" in line for line in amends(folder, "doctor").stdout.splitlines())
+    assert amends(folder, "jobs", "resume", "sync-shop").stdout == "sync-shop: resumed\n"
+    whole = amends(folder, "sync", "run", "sync-shop", "--full", "--json")
+    assert json.loads(whole.stdout)["state"] == "done"
+    again = amends(folder, "sync", "backfill", "sync-shop", "--from", "2026-11-20T00:00:00Z")
+    assert again.returncode == 0
+    modes = [
+        run["mode"]
+        for run in json.loads(amends(folder, "jobs", "runs", "sync-shop", "--json").stdout)
+    ]
+    assert modes == ["backfill", "full"]
+    wrong = amends(folder, "sync", "backfill", "sync-shop", "--from", "2026-11-20T00:00:00")
+    assert wrong.returncode == 1
+    assert "which time zone" in wrong.stderr
+    assert amends(folder, "jobs", "pause", "nobody").returncode == 1

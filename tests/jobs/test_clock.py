@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from middleware.app import owe_reconcile
 from middleware.domain.schedules import weekdays_named
 from middleware.flows import pause, sync
+from middleware.flows.due import EPOCH, last_due, tick_of, trigger_of
 from middleware.flows.engine import Engine
 from middleware.flows.hub import Asker, Hub, Options
 from middleware.jobs import clock as clock_module
-from middleware.jobs.clock import Clock, last_due, tick_of, trigger_of
+from middleware.jobs.clock import Clock
 from middleware.registry import Registry
 from middleware.store.database import Database
 from middleware.store.tables import RunRow
@@ -162,7 +163,7 @@ def test_every_node_counts_intervals_from_the_same_moment() -> None:
         for minute in range(7)
     ]
     assert len(set(after)) <= 2
-    assert all((due - clock_module.EPOCH).total_seconds() % 420 == 0 for due in after)
+    assert all((due - EPOCH).total_seconds() % 420 == 0 for due in after)
 
 
 @pytest.mark.parametrize(
@@ -359,3 +360,67 @@ def test_a_schedule_that_cannot_be_read_does_not_keep_the_others(
         uow.jobs.declare({"broken": broken, "erp": spec}, at=hub.clock())
     clocks()
     wait_for(lambda: len(runs(hub)) >= 2)
+
+
+def test_a_full_run_is_owed_at_its_own_times(hub: Hub, clocks: Callable[[], Clock]) -> None:
+    with hub.database.begin() as uow:
+        spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": EVERY_SECOND}
+        uow.jobs.declare({"erp": {**spec, "schedule": {"every": 7 * 86400}}}, at=hub.clock())
+    clocks()
+    clocks()
+    wait_for(lambda: sum(run.mode == "full" for run in runs(hub)) >= 2)
+    full = [run for run in runs(hub) if run.mode == "full"]
+    assert all(run.tick.endswith("/full") for run in full)
+    assert len({run.tick for run in full}) == len(full)
+    assert [run.mode for run in runs(hub)].count("changes") == 1
+
+
+def test_a_full_run_that_was_missed_is_caught_up_once(
+    hub: Hub, clocks: Callable[[], Clock]
+) -> None:
+    with hub.database.begin() as uow:
+        spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
+        declared = {**spec, "schedule": {"every": 7 * 86400}}
+        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+    clocks()
+    clocks()
+    assert [run.mode for run in runs(hub)].count("full") == 1
+
+
+def test_what_was_due_during_a_pause_is_not_caught_up_after_a_restart(
+    hub: Hub, clocks: Callable[[], Clock]
+) -> None:
+    declare(hub, {"every": 3600}, last_tick="2026-01-01T00:00:00Z")
+    pause.set_paused(hub, "erp", Asker("key_admin"), paused=True)
+    pause.set_paused(hub, "erp", Asker("key_admin"), paused=False)
+    clocks()
+    assert [t for t in ticks(hub) if t < tick_of(hub.clock() - timedelta(seconds=30))] == []
+
+
+def test_a_paused_job_stays_paused_over_a_restart_and_the_audit_says_who(
+    hub: Hub, clocks: Callable[[], Clock]
+) -> None:
+    declare(hub, EVERY_SECOND, last_tick="2026-01-01T00:00:00Z")
+    pause.set_paused(hub, "erp", Asker("key_admin"), paused=True)
+    first = clocks()
+    first.stop()
+    declare(hub, EVERY_SECOND)  # as the next start does
+    clocks()
+    time.sleep(2.5)
+    assert runs(hub) == []
+    with hub.database.read() as uow:
+        assert [(row.actor, row.action) for row in uow.audit.about("erp")] == [
+            ("key_admin", "job.pause")
+        ]
+
+
+def test_a_clock_ticks_around_blackouts(hub: Hub, clocks: Callable[[], Clock]) -> None:
+    now = hub.clock()
+    window = {
+        "since": (now - timedelta(hours=1)).isoformat(),
+        "until": (now + timedelta(seconds=4)).isoformat(),
+    }
+    declare(hub, {**EVERY_SECOND, "blackouts": [window]}, last_tick=tick_of(now))
+    clocks()
+    wait_for(lambda: len(runs(hub)) >= 2)
+    assert min(ticks(hub)) >= tick_of(now + timedelta(seconds=4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -45,10 +46,11 @@ _READY: dict[str, Any] = operation(
             {"name": "migrations", "ok": True, "detail": "at head"},
             {"name": "worker", "ok": True, "detail": "there is one"},
             {"name": "connections", "ok": False, "detail": "2 ok, 1 stopped"},
+            {"name": "jobs", "ok": False, "detail": "1 late: erp-orders"},
         ],
     },
-    says="The hub takes work. `degraded` means that some connections failed their last check, or "
-    "that no calls go out to them.",
+    says="The hub takes work. `degraded` means that some connections failed their last check, that "
+    "no calls go out to them, or that an alarm about the jobs is up.",
 )
 _READY["responses"][503] = {
     "description": "The hub is not ready; the parts say why.",
@@ -60,7 +62,7 @@ _READY["responses"][503] = {
 def readyz(request: Request, door: TheDoor) -> Response:
     """Whether the hub can take work: database, migrations, a worker. Use it to route traffic."""
     parts = _parts(door.hub)
-    needed = [part for part in parts if part.name != "connections"]
+    needed = [part for part in parts if part.name not in ("connections", "jobs")]
     ready = all(part.ok for part in needed)
     degraded = any(not part.ok for part in parts)
     status: Any = "not_ready" if not ready else "degraded" if degraded else "ready"
@@ -102,6 +104,7 @@ def _parts(hub: Hub) -> list[schemas.PartShown]:
         migrated = queries.migrated(hub.database)
         standings = hub.gate.standings() if migrated else {}
         with hub.database.read() as uow:
+            alarms = queries.alarms(uow) if migrated else []
             states = Counter(
                 _how_it_is(row, standings.get(row.name, Standing()))
                 for row in uow.connections.all()
@@ -131,7 +134,16 @@ def _parts(hub: Hub) -> list[schemas.PartShown]:
             ok=not any(states[bad] for bad in ("failing", "resting", "stopped")),
             detail=told or "none declared",
         ),
+        part(name="jobs", ok=not alarms, detail=_told(alarms) or "no alarm is up"),
     ]
+
+
+def _told(alarms: Sequence[queries.AlarmRow]) -> str:
+    """`2 late: a, b; 1 unscheduled: c`."""
+    by_type: dict[str, list[str]] = {}
+    for alarm in alarms:
+        by_type.setdefault(alarm.type, []).append(alarm.subject)
+    return "; ".join(f"{len(who)} {type_}: {', '.join(who)}" for type_, who in by_type.items())
 
 
 def _how_it_is(row: queries.ConnectionRow, standing: Standing) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,8 +15,10 @@ from middleware.api.describe import operation
 from middleware.api.door import Asking, Route, TheDoor
 from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import operations as schemas
-from middleware.domain.problems import NotFoundError
+from middleware.contract.canonical import Kind
+from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.flows import pause, receipts, sync
+from middleware.flows.due import next_due, tick_of, trigger_of
 from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
@@ -38,12 +41,14 @@ def list_jobs(
 ) -> Response:
     """List the jobs, by name, each with its last run."""
     here = paging.turn(door.cursors, request, cursor=cursor, limit=limit)
+    now = door.hub.clock()
     with door.hub.database.read() as uow:
         jobs = [row for row in uow.jobs.all() if row.name > (here.text or "")]
         rows, following = paging.leaf(
             door.cursors, here, jobs[: here.fetch], lambda row: [row.name]
         )
-        shown = [_job(row, queries.last_run(uow, row.name)) for row in rows]
+        alarms = queries.alarms(uow)
+        shown = [_job(row, queries.last_run(uow, row.name), alarms, now) for row in rows]
     page = schemas.JobPage(data=shown, next_cursor=following, has_more=following is not None)
     return answer(request, page, headers=paging.link_header(request, following))
 
@@ -101,9 +106,102 @@ def list_runs(
 )
 def run_job(name: str, request: Request, door: TheDoor, asker: Asking) -> Response:
     """Run a job now, whatever its schedule says."""
-    tick = door.hub.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    tick = tick_of(door.hub.clock())
     run_id, _ = sync.owe(door.hub, name, tick=tick, requested_by=asker.principal)
-    shown = _found_run(door.hub, run_id)
+    return _owed(request, door.hub, run_id)
+
+
+@router.post(
+    "/v1/jobs/{name}/full",
+    response_model=schemas.RunShown,
+    **operation(
+        Scope.JOBS_RUN,
+        "malformed-body",
+        "body-too-large",
+        "not-found",
+        status=202,
+        says="The run is owed.",
+        headers={"Location": "The run."},
+        example=examples.FULL_RUN,
+        request={"all of it": {}, "a kind": {"kinds": ["order"], "most_deleted": 0.5}},
+    ),
+)
+def run_full(
+    name: str, wanted: schemas.FullWanted, request: Request, door: TheDoor, asker: Asking
+) -> Response:
+    """Read everything anew, and mark what is no longer there as deleted.
+
+    Where more than `most_deleted` of a kind's records would go, nothing is deleted: the receipt
+    names the gap, and an alarm is raised.
+    """
+    asked = _kinds(door.hub, name, wanted.kinds)
+    if wanted.most_deleted is not None:
+        asked["most_deleted"] = wanted.most_deleted
+    run_id = sync.owe_asked(door.hub, name, asker, mode="full", wanted=asked)
+    return _owed(request, door.hub, run_id)
+
+
+@router.post(
+    "/v1/jobs/{name}/backfill",
+    response_model=schemas.RunShown,
+    **operation(
+        Scope.JOBS_RUN,
+        "malformed-body",
+        "body-too-large",
+        "not-found",
+        status=202,
+        says="The run is owed.",
+        headers={"Location": "The run."},
+        example=examples.BACKFILL_RUN,
+        request={"a day": {"since": "2026-11-20T00:00:00Z", "until": "2026-11-21T00:00:00Z"}},
+    ),
+)
+def backfill(
+    name: str, wanted: schemas.BackfillWanted, request: Request, door: TheDoor, asker: Asking
+) -> Response:
+    """Read the records that changed in a window of the past again, as they are now.
+
+    The ordinary runs go on from where they are.
+    """
+    if not wanted.since < wanted.until <= door.hub.clock():
+        raise InvalidError(
+            "A backfill reads a window of the past.",
+            errors=[
+                {
+                    "pointer": "/until",
+                    "code": "window",
+                    "detail": "must be later than since, and not later than now",
+                }
+            ],
+        )
+    asked = {
+        **_kinds(door.hub, name, wanted.kinds),
+        "since": wanted.since.isoformat(),
+        "until": wanted.until.isoformat(),
+    }
+    run_id = sync.owe_asked(door.hub, name, asker, mode="backfill", wanted=asked)
+    return _owed(request, door.hub, run_id)
+
+
+def _kinds(hub: Hub, name: str, kinds: Sequence[Kind]) -> dict[str, Any]:
+    """The kinds asked for, which are among the job's."""
+    with hub.database.read() as uow:
+        row = uow.jobs.get(name)
+    if row is None:
+        raise NotFoundError(f"There is no job {name!r}.")
+    named = row.arguments.get("kinds") or []
+    for place, kind in enumerate(kinds):
+        if named and kind.value not in named:
+            detail = f"the job syncs {', '.join(named)}"
+            raise InvalidError(
+                f"The job {name!r} does not sync {kind.value} records.",
+                errors=[{"pointer": f"/kinds/{place}", "code": "kind", "detail": detail}],
+            )
+    return {"kinds": [kind.value for kind in kinds]} if kinds else {}
+
+
+def _owed(request: Request, hub: Hub, run_id: str) -> Response:
+    shown = _found_run(hub, run_id)
     return answer(request, shown, status=202, headers={"Location": f"/v1/runs/{run_id}"})
 
 
@@ -159,7 +257,7 @@ def _job_answer(request: Request, hub: Hub, name: str) -> Response:
         row = uow.jobs.get(name)
         if row is None:
             raise NotFoundError(f"There is no job {name!r}.")
-        shown = _job(row, queries.last_run(uow, name))
+        shown = _job(row, queries.last_run(uow, name), queries.alarms(uow), hub.clock())
     # The last run changes without the job's version changing, so nobody is told that theirs is
     # right.
     return answer(request, shown, headers={"ETag": f'"{row.version}"'})
@@ -173,18 +271,47 @@ def _found_run(hub: Hub, run_id: str) -> schemas.RunShown:
     return _run(row)
 
 
-def _job(row: queries.JobRow, last: queries.RunRow | None) -> schemas.JobShown:
+def _job(
+    row: queries.JobRow,
+    last: queries.RunRow | None,
+    alarms: Sequence[queries.AlarmRow],
+    now: datetime,
+) -> schemas.JobShown:
+    connection = str(row.arguments.get("connection") or "")
+    about = (row.name, connection)
     return schemas.JobShown(
         name=row.name,
         flow=row.flow,
         arguments=row.arguments,
-        schedule=row.schedule,
+        schedule=row.schedule or None,
+        after=[str(name) for name in row.after or []],
+        full=row.full or None,
         paused=row.paused,
         last_tick=row.last_tick,
+        next_due=_next_due(row, now),
+        alarms=[
+            schemas.AlarmShown(
+                type=alarm.type,
+                subject=alarm.subject,
+                detail=alarm.detail,
+                raised_at=alarm.raised_at,
+            )
+            for alarm in alarms
+            if alarm.subject in about or alarm.subject.startswith(f"{connection}:")
+        ],
         last_run=_run(last) if last is not None else None,
         declared_at=row.declared_at,
         version=row.version,
     )
+
+
+def _next_due(row: queries.JobRow, now: datetime) -> datetime | None:
+    if row.paused or not row.schedule:
+        return None
+    try:
+        return next_due(trigger_of(row.schedule), now)
+    except (ValueError, KeyError):
+        return None  # an alarm says so
 
 
 def _run(row: queries.RunRow) -> schemas.RunShown:
@@ -192,7 +319,10 @@ def _run(row: queries.RunRow) -> schemas.RunShown:
         id=row.id,
         job=row.job,
         tick=row.tick,
+        mode=row.mode,
         state=row.state,
+        wanted=row.wanted,
+        waits_for=(row.waits or {}).get("for", {}),
         requested_by=row.requested_by,
         counts=row.counts,
         error=row.error,
@@ -210,7 +340,13 @@ def _receipt(row: queries.ReceiptRow, *, intact: bool) -> schemas.ReceiptShown:
             "number": row.number,
             "job": row.job,
             "connection": row.connection,
+            # Receipts of the first release said neither.
+            "mode": body.get("mode", "changes"),
             "state": body["state"],
+            "source": {
+                kind: {**dict.fromkeys(schemas.SourceShown.model_fields), **said}
+                for kind, said in body.get("source", {}).items()
+            },
             "windows": {
                 kind: {name: window[name] for name in ("since", "until", "complete", "content")}
                 for kind, window in body["windows"].items()

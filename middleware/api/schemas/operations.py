@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from middleware.api.schemas.base import Asked, Moment, Page, RefShown, Short, Shown, When
+from middleware.contract.canonical import Kind
 
 # --- connections -------------------------------------------------------------------------------
 
@@ -105,8 +106,15 @@ class RunShown(Shown):
     id: Annotated[str, Field(examples=["run_019c9d6f3a5e7c41b1d0a2f4c6e88a61"])]
     job: str
     tick: str
+    mode: str
+    """changes, full (everything, then what was not seen is marked as deleted), or backfill."""
     state: str
-    """queued, running, done, failed, overtaken (another run went on with what was left)."""
+    """held (it waits for other jobs), queued, running, done, failed, overtaken (another run went
+    on with what was left)."""
+    wanted: dict[str, Any] | None
+    """What it was narrowed to: kinds, most_deleted, since and until."""
+    waits_for: dict[str, str]
+    """Of a held run: the jobs that it waits for, or `schedule`, and why."""
     requested_by: str
     counts: dict[str, dict[str, int]]
     """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
@@ -134,8 +142,25 @@ class GapShown(Shown):
 
     kind: str
     why: str
-    """not_read, not_to_the_end, not_where_the_last_ended, read_anew or quarantined."""
+    """not_read, not_to_the_end, not_where_the_last_ended, read_anew, quarantined, sweep_refused,
+    fewer_than_the_source, more_than_the_source or other_records_than_the_source."""
     count: int | None
+
+
+class SourceShown(Shown):
+    """What the source said that it has of a kind, beside what was stored right after."""
+
+    count: int | None
+    digest: str | None
+    """A hash over the ids, where the source can say."""
+    held: int | None
+    kept_aside: int | None
+    """How many lie in quarantine."""
+    differs: int | None
+    """How many more the source has. Not zero while it is being worked in."""
+    agrees: bool | None
+    failed: str | None
+    """Why it could not be asked; the others are `null` then."""
 
 
 class ReceiptShown(Shown):
@@ -146,7 +171,10 @@ class ReceiptShown(Shown):
     """Counts up within the connection, without a gap."""
     job: str
     connection: str
+    mode: str
     state: str
+    source: dict[str, SourceShown]
+    """By kind; empty where the source counts nothing."""
     windows: dict[str, WindowShown]
     counts: dict[str, dict[str, int]]
     gaps: list[GapShown]
@@ -166,15 +194,58 @@ class RunPage(Page[RunShown]):
     """One page of runs, newest first."""
 
 
+Kinds = Annotated[
+    tuple[Annotated[Kind, Field(strict=False)], ...], Field(max_length=20, strict=False)
+]
+
+
+class FullWanted(Asked):
+    """A full run: everything is read anew, and what is no longer there marked as deleted."""
+
+    kinds: Kinds = ()
+    """By default all of the job's."""
+    most_deleted: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The share of a kind's records that may be found gone; by default the job's own."""
+
+
+class BackfillWanted(Asked):
+    """A window of the past, read again; the ordinary runs go on from where they are."""
+
+    since: When
+    until: When
+    kinds: Kinds = ()
+    """By default all of the job's."""
+
+
+class AlarmShown(Shown):
+    """Something about jobs that somebody should look at."""
+
+    type: str
+    """late, unscheduled, empty or sweep."""
+    subject: str
+    """A job, a connection, or `connection:kind`."""
+    detail: dict[str, Any]
+    raised_at: Moment
+
+
 class JobShown(Shown):
     """A flow with a schedule."""
 
     name: str
     flow: str
     arguments: dict[str, Any]
-    schedule: dict[str, Any]
+    schedule: dict[str, Any] | None
+    """`null` for a job that runs whenever those it runs after have run."""
+    after: list[str]
+    """The jobs whose run of a round must be done first."""
+    full: dict[str, Any] | None
+    """When everything is read anew."""
     paused: bool
     last_tick: str | None
+    next_due: Moment | None
+    """`null` while it is paused, and where it has no schedule of its own."""
+    alarms: list[AlarmShown]
+    """Those that are up about the job, its connection, or a kind of it."""
     last_run: RunShown | None
     declared_at: Moment
     version: int

@@ -2,10 +2,10 @@
 
 It serves the logins (OAuth 2.0 client credentials, JWT bearer and password; SOAP `login`), and
 under `/services/data/vNN.0/` sobjects (create, read, update, delete, upsert by external id,
-describe, getUpdated, getDeleted), query, queryAll and their further pages, composite,
-composite/tree and limits. It enforces what Salesforce enforces and answers in its codes. Sources:
-Salesforce's REST API Developer Guide and Object Reference for API 60.0; SOAP API Developer Guide
-(`login`).
+describe, getUpdated, getDeleted), query, queryAll and their further pages, query jobs of Bulk API
+2.0, composite, composite/tree and limits. It enforces what Salesforce enforces and answers in its
+codes. Sources: Salesforce's REST API Developer Guide and Object Reference for API 60.0; SOAP API
+Developer Guide (`login`).
 
 A `masked` fault of the sandbox server picks one of the lies in `MASKS`. What a test or a demo
 needs beside the wire is under `/_sandbox/`: counting rows, ending sessions, duplicate rules.
@@ -36,7 +36,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from middleware.sandbox.crm import ids, schema, soql
+from middleware.sandbox.crm import bulk, ids, schema, soql
 from middleware.sandbox.crm.rows import Row, Rows
 from middleware.sandbox.crm.schema import SObject
 from middleware.sandbox.crm.soql import Path as FieldPath
@@ -161,6 +161,7 @@ class Crm:
         self.daily_limit = daily_limit
         self.used = 0
         self.rules: list[DuplicateRule] = []
+        self.jobs = bulk.Jobs()
         self._jwt_key = jwt_public_key
         # A token that another process can check: sessions outlive a kill, as the org's do.
         self._secret = CLIENT_SECRET.encode()
@@ -288,6 +289,8 @@ class Crm:
                 return self._tree(call, rest[1])
             case "composite" if not rest and call.method == "POST":
                 return self._composite(call)
+            case "jobs" if rest[:1] == ["query"] and len(rest) <= 3:
+                return self._job(call, rest[1:])
             case "limits":
                 left = self.daily_limit - self.used
                 return Answer(
@@ -633,6 +636,34 @@ class Crm:
             if query.counts:
                 return Answer(200, {"totalSize": len(found), "done": True, "records": []})
             return Answer(200, self._page(call, name, query, found, 0, deleted=deleted))
+
+    def _job(self, call: _Call, rest: list[str]) -> Answer:
+        """A query job of Bulk API 2.0."""
+
+        def told(job: bulk.Job) -> Answer:
+            return Answer(200, bulk.shown(job, user=self.rows.user, version=call.version))
+
+        def run(query: Query, deleted: bool) -> list[Row]:
+            found = soql.run(query, self.rows.all, self.rows.get, deleted=deleted)
+            return [dict(row) for row in found]
+
+        match call.method, rest:
+            case "POST", []:
+                with self.rows.lock:
+                    return told(self.jobs.create(call.fields(), run, soql.instant(self.now())))
+            case "GET", [key]:
+                return told(self.jobs.look(key))
+            case "GET", [key, "results"]:
+                with self.rows.lock:
+                    body, locator, count = self.jobs.results(key, call.query, self.rows.get)
+                headers = (("Sforce-Locator", locator), ("Sforce-NumberOfRecords", str(count)))
+                return Answer(200, body, "text/csv; charset=UTF-8", headers)
+            case "PATCH", [key] if call.fields().get("state") == "Aborted":
+                return told(self.jobs.abort(key))
+            case "DELETE", [key]:
+                self.jobs.delete(key)
+                return Answer(204)
+        raise Refused("METHOD_NOT_ALLOWED", "HTTP Method not allowed", status=405)
 
     def _page(
         self, call: _Call, name: str, query: Query, found: list[Row], start: int, *, deleted: bool

@@ -1,0 +1,278 @@
+"""Reading again beside the ordinary cursor: everything, with a sweep, or a window of the past.
+
+A full run reads a kind from the beginning, then what changed meanwhile, and marks each record that
+it sees. What is stored, and was not seen, is gone from the source: a sweep marks it as deleted. Two
+things keep a sweep from believing a source that shows too little: it deletes nothing where more
+than a share of the records would go, and it asks for some of the records one by one first.
+
+Where a reading stands is kept in its run, with the page; the ordinary cursor stays where it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from middleware.contract.canonical import Kind, Record, Ref
+from middleware.contract.capabilities import ListsChangesBetween, Page, ReadsRecords
+from middleware.contract.errors import Missing, Permanent, RemoteError
+from middleware.contract.mapping import MappingError
+from middleware.domain.problems import NotOfferedError
+from middleware.domain.turns import Urgency
+from middleware.flows import deliver, receipts, watch
+from middleware.flows.hub import Hub
+from middleware.resolution.identifiers import identifiers_of
+from middleware.store.database import UnitOfWork
+from middleware.store.records import Counts
+from middleware.store.tables import CursorRow, RunRow
+
+log = logging.getLogger(__name__)
+
+ASKED_SINGLY = 200
+"""How many of the records that seem gone are asked for one by one before a sweep."""
+SWEPT_AT_ONCE = 1000
+MOST_DELETED = 0.2
+
+Read = Callable[[str | None], Page]
+"""Reads one page from a cursor, patiently; raises where the worker is to stop."""
+State = dict[str, Any]
+
+
+class CarriedOn(Exception):
+    """Another worker carries on with this very run, or has ended it."""
+
+
+@dataclass(frozen=True)
+class Rereading:
+    """One kind of one run that goes by a cursor of its own."""
+
+    hub: Hub
+    run_id: str
+    connection: str
+    kind: Kind
+    read: Read
+    add: Callable[[dict[str, Any], Kind, Counts], dict[str, Any]]
+    """Adds a page's counts to a run's."""
+    marks: bool = True
+    """Whether the records seen are marked: those of a full run."""
+    most_deleted: float = MOST_DELETED
+
+    def state(self) -> State:
+        with self.hub.database.read() as uow:
+            row = uow.jobs.run(self.run_id)
+            assert row is not None
+            return dict((row.progress or {}).get(self.kind.value) or {})
+
+    def everything(self, *, expired: str | None = None) -> None:
+        """Read all there is and sweep; `expired` is an ordinary cursor that this one replaces."""
+        state = self.state() or self._begun({"phase": "all", "cursor": None, "expired": expired})
+        while state["phase"] != "done":
+            if state["phase"] == "sweep":
+                state = self._sweep(state)
+                continue
+            page = self.read(state["cursor"])
+            phase = state["phase"]
+            if not page.more:
+                # What changes while everything is read may slip through: it is read afterwards.
+                phase = "since" if phase == "all" else "sweep"
+            state = self._keep(state, {**state, "phase": phase, "cursor": page.cursor}, page)
+
+    def window(self, since: datetime, until: datetime) -> None:
+        """Read the records that changed from `since` until `until`, as they are now."""
+        state = self.state()
+        if not state:
+            remote = self.hub.gate.remote(self.connection, Urgency.BATCH)
+            adapter = self.hub.registry.adapter(self.connection)
+            if not isinstance(adapter, ListsChangesBetween):
+                raise NotOfferedError(
+                    f"the connection {self.connection!r} can't read a window of the past; "
+                    "a full run reads everything"
+                )
+            begin = remote.cursor_between(self.kind, since, until)
+            state = self._begun({"phase": "window", "cursor": begin})
+        while state["phase"] != "done":
+            page = self.read(state["cursor"])
+            phase = "window" if page.more else "done"
+            state = self._keep(state, {**state, "phase": phase, "cursor": page.cursor}, page)
+
+    def _begun(self, state: State) -> State:
+        with self.hub.database.read() as uow:
+            saved = uow.jobs.cursor(self.connection, self.kind.value)
+        return {**state, "as_of": saved.as_of.isoformat() if saved else None}
+
+    def _keep(self, before: State, after: State, page: Page) -> State:
+        """Store a page with the place that follows it."""
+        now = self.hub.clock()
+        records = [(record, partial(identifiers_of, record)) for record in page.records]
+        with self.hub.database.begin() as uow:
+            row = self._mine(uow, before)
+            saved = uow.jobs.cursor(self.connection, self.kind.value)
+            # What is read now is at least as new as what the ordinary cursor has passed.
+            as_of = max(page.as_of, _floor(before))
+            counts = uow.records.store(
+                records, as_of=as_of, seen_by=self.run_id if self.marks else None
+            )
+            counts.deleted = uow.records.delete(page.deleted, as_of=as_of, unless_newer=True)
+            counts.quarantined = uow.records.quarantine(
+                page.quarantined, connection=self.connection, at=now
+            )
+            row.counts = self.add(row.counts, self.kind, counts)
+            row.windows = receipts.widened(
+                row.windows, self.kind, began=None, page=page, counts=counts
+            )
+            after = {**after, "as_of": saved.as_of.isoformat() if saved else None}
+            row.progress = {**(row.progress or {}), self.kind.value: after}
+            if self.marks and after["phase"] == "sweep":
+                self._put_cursor(uow, page, after, saved, now)
+        return after
+
+    def _put_cursor(
+        self, uow: UnitOfWork, page: Page, state: State, saved: CursorRow | None, now: datetime
+    ) -> None:
+        """Where nothing else goes on from, or the cursor has expired, go on from the end."""
+        expired = state.get("expired")
+        if saved is not None and saved.value != expired:
+            return
+        moved = CursorRow(
+            connection=self.connection,
+            kind=self.kind.value,
+            value=page.cursor,
+            as_of=page.as_of,
+            run_id=self.run_id,
+            saved_at=now,
+        )
+        uow.jobs.move_cursor(moved, from_=expired)
+
+    def _mine(self, uow: UnitOfWork, before: State) -> RunRow:
+        """The run, held until the transaction ends; raises CarriedOn if somebody moved it on."""
+        row = uow.jobs.run(self.run_id, lock=True)
+        if row is None or row.state != "running":
+            raise CarriedOn
+        stands = (row.progress or {}).get(self.kind.value)
+        if stands is not None and stands != before:
+            raise CarriedOn
+        return row
+
+    # The sweep.
+
+    def _sweep(self, state: State) -> State:
+        """Mark as deleted what was not seen, or say why not."""
+        with self.hub.database.read() as uow:
+            row = uow.jobs.run(self.run_id)
+            assert row is not None
+            since = row.started_at or row.queued_at
+            unseen = partial(
+                uow.records.unseen, self.connection, self.kind, seen_by=self.run_id, since=since
+            )
+            first = unseen(limit=ASKED_SINGLY)
+            count = uow.records.count_unseen(
+                self.connection, self.kind, seen_by=self.run_id, since=since
+            )
+            live = uow.records.live(self.connection, self.kind)
+        refused: dict[str, Any] | None = None
+        if count and count > live * self.most_deleted:
+            why = f"over {self.most_deleted:g} of the records would go"
+            refused = {"count": count, "of": live, "why": why}
+        elif first:
+            there = self._still_there(first)
+            if there and count > len(first):
+                why = f"{len(there)} of {len(first)} that were asked for are still there"
+                refused = {"count": count, "of": live, "why": why}
+        if refused is None:
+            self._delete(state, since)
+        after = {**state, "phase": "done", "refused": refused}
+        with self.hub.database.begin() as uow:
+            row = self._mine(uow, state)
+            row.progress = {**(row.progress or {}), self.kind.value: after}
+            self._tell(uow, row, refused)
+        return after
+
+    def _still_there(self, ids: list[str]) -> list[str]:
+        """Those of the records that the source has all the same; they are stored anew."""
+        if not isinstance(self.hub.registry.adapter(self.connection), ReadsRecords):
+            return []
+        remote = self.hub.gate.remote(self.connection, Urgency.BATCH)
+        there: list[str] = []
+        for id_ in ids:
+            ref = Ref(connection=self.connection, kind=self.kind, id=id_)
+            try:
+                self._mark(remote.read_record(ref))
+            except Missing:
+                continue
+            except MappingError:
+                self._mark_unread(ref)
+            except RemoteError:
+                raise
+            except Exception as error:
+                log.exception("adapter failed", extra={"connection": self.connection})
+                raise Permanent(
+                    f"the adapter failed with {type(error).__name__}; see the log",
+                    system=self.connection,
+                    operation="read_record",
+                ) from error
+            there.append(id_)
+        return there
+
+    def _mark(self, record: Record) -> None:
+        with self.hub.database.begin() as uow:
+            saved = uow.jobs.cursor(self.connection, self.kind.value)
+            as_of = saved.as_of if saved is not None else self.hub.clock()
+            found = [(record, partial(identifiers_of, record))]
+            uow.records.store(found, as_of=as_of, seen_by=self.run_id)
+
+    def _mark_unread(self, ref: Ref) -> None:
+        with self.hub.database.begin() as uow:
+            uow.records.mark_seen([ref], seen_by=self.run_id)
+
+    def _delete(self, state: State, since: datetime) -> None:
+        more = True
+        while more:
+            with self.hub.database.begin() as uow:
+                row = self._mine(uow, state)
+                ids = uow.records.unseen(
+                    self.connection,
+                    self.kind,
+                    seen_by=self.run_id,
+                    since=since,
+                    limit=SWEPT_AT_ONCE,
+                )
+                saved = uow.jobs.cursor(self.connection, self.kind.value)
+                gone = [Ref(connection=self.connection, kind=self.kind, id=id_) for id_ in ids]
+                as_of = saved.as_of if saved is not None else self.hub.clock()
+                deleted = uow.records.delete(gone, as_of=as_of)
+                row.counts = self.add(row.counts, self.kind, Counts(deleted=deleted))
+                more = len(ids) == SWEPT_AT_ONCE
+
+    def _tell(self, uow: UnitOfWork, row: RunRow, refused: dict[str, Any] | None) -> None:
+        """Raise the alarm of a sweep that was refused, or clear it."""
+        now = self.hub.clock()
+        subject = f"{self.connection}:{self.kind}"
+        detail = {"run": self.run_id, "job": row.job, **(refused or {})}
+        if refused is None:
+            watch.cleared(self.hub, uow, "sweep", subject, at=now)
+            return
+        if watch.raised(self.hub, uow, "sweep", subject, detail, at=now):
+            deliver.tell(
+                self.hub,
+                uow,
+                "sync.sweep.refused",
+                subject=self.run_id,
+                data={
+                    "id": self.run_id,
+                    "job": row.job,
+                    "connection": self.connection,
+                    "kind": self.kind.value,
+                    **refused,
+                },
+                at=now,
+            )
+
+
+def _floor(state: State) -> datetime:
+    """As of when the ordinary cursor stood before the page was asked for."""
+    known = state.get("as_of")
+    return datetime.fromisoformat(known) if known else datetime.min.replace(tzinfo=UTC)

@@ -1,0 +1,149 @@
+"""Many rows in one statement, as fast as the driver takes them.
+
+SQLAlchemy converts each value of each row in Python, and psycopg sends each row of an
+`executemany` as a message of its own. Here SQLite's driver gets the tuples as they are, and
+PostgreSQL a COPY: what may be there already goes through a temporary table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel
+
+from middleware.store.tables import Moment
+
+Row = tuple[Any, ...]
+
+
+def write(
+    session: Session,
+    table: type[SQLModel],
+    columns: tuple[str, ...],
+    rows: Sequence[Row],
+    *,
+    key: tuple[str, ...] = (),
+    likely_new: bool = False,
+) -> None:
+    """Insert rows; with a `key`, overwrite those that are there already.
+
+    `likely_new` says that a moment ago none was there: they are tried without looking first.
+    Values are in the order of `columns`: times aware, JSON as its text. No two rows of one call
+    have the same key.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor = driver.cursor()
+        if connection.dialect.name == "postgresql":
+            if not (likely_new and _copied_as_new(cursor, table, columns, rows)):
+                _copy(cursor, table, columns, rows, key)
+        else:
+            moments = _moments(table, columns)
+            converted = (_converted(row, moments) for row in rows) if moments else rows
+            cursor.executemany(_insert(table, columns, key), converted)
+        cursor.close()
+    except driver_errors(connection) as error:
+        # As SQLAlchemy would have raised it, for whoever tells a lost database from a wrong row.
+        lost = bool(getattr(driver, "closed", False))
+        if lost:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            None,
+            None,
+            error,
+            type(error),
+            connection_invalidated=lost,
+            dialect=connection.dialect,
+        ) from error
+
+
+def driver_errors(connection: sa.Connection) -> type[Exception]:
+    """The base of what the database's driver raises."""
+    found: type[Exception] = connection.dialect.loaded_dbapi.Error
+    return found
+
+
+def _copied_as_new(
+    cursor: Any, table: type[SQLModel], columns: tuple[str, ...], rows: Sequence[Row]
+) -> bool:
+    """Copy rows straight into the table; False, and nothing is changed, where one is there."""
+    cursor.execute("savepoint bulk")
+    try:
+        _copy(cursor, table, columns, rows, ())
+    except psycopg.errors.UniqueViolation:
+        cursor.execute("rollback to savepoint bulk")
+        return False
+    cursor.execute("release savepoint bulk")
+    return True
+
+
+def _copy(
+    cursor: Any,
+    table: type[SQLModel],
+    columns: tuple[str, ...],
+    rows: Sequence[Row],
+    key: tuple[str, ...],
+) -> None:
+    into = f"bulk_{table.__tablename__}" if key else str(table.__tablename__)
+    if key:
+        cursor.execute(
+            f'create temporary table if not exists "{into}"'
+            f' (like "{table.__tablename__}") on commit delete rows'
+        )
+    with cursor.copy(f'copy "{into}" ({_listed(columns)}) from stdin') as copy:
+        for row in rows:
+            copy.write_row(row)
+    if key:
+        # In the order of the key, so that two writers never wait for each other in a circle.
+        source = f'select {_listed(columns)} from "{into}" order by {_listed(key)}'  # noqa: S608
+        cursor.execute(_insert(table, columns, key, source))
+        cursor.execute(f'truncate "{into}"')
+
+
+@lru_cache(maxsize=64)
+def _insert(
+    table: type[SQLModel], columns: tuple[str, ...], key: tuple[str, ...], source: str = ""
+) -> str:
+    """The statement; its names are those of our own tables."""
+    source = source or f"values ({', '.join('?' * len(columns))})"
+    text = f'insert into "{table.__tablename__}" ({_listed(columns)}) {source}'
+    if key:
+        changed = ", ".join(f'"{n}" = excluded."{n}"' for n in columns if n not in key)
+        text += f" on conflict ({_listed(key)}) do update set {changed}"
+    return text
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+@lru_cache(maxsize=64)
+def _moments(table: type[SQLModel], columns: tuple[str, ...]) -> tuple[int, ...]:
+    """Which of the columns hold times."""
+    types = table.__table__.columns  # type: ignore[attr-defined]
+    return tuple(n for n, name in enumerate(columns) if isinstance(types[name].type, Moment))
+
+
+@lru_cache(maxsize=1024)
+def _written(moment: datetime) -> str:
+    """A time as SQLAlchemy writes it into SQLite."""
+    if moment.tzinfo is None:
+        raise ValueError("a stored time needs a time zone")
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(sep=" ", timespec="microseconds")
+
+
+def _converted(row: Row, moments: tuple[int, ...]) -> Row:
+    values = list(row)
+    for place in moments:
+        if values[place] is not None:
+            values[place] = _written(values[place])
+    return tuple(values)

@@ -1,0 +1,212 @@
+"""A sync into the store, against a raw bulk upsert of the same rows.
+
+Both write the same records, page by page, each page in a transaction that lasts: the raw one gets
+the finished rows, with their JSON and identifiers, and does nothing but hand them to the driver's
+fastest way in (`executemany` on SQLite; on PostgreSQL COPY into a temporary table and one
+INSERT ... ON CONFLICT). The sync is `middleware.flows.sync` storing pages as it does in a run: it
+makes JSON, hash and identifiers of each record, compares with what is stored, moves its cursor and
+keeps its run's counts. The two take turns, so that what disturbs one disturbs both. Making the
+records themselves is neither's time.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from middleware.contract.canonical import Kind, Record
+from middleware.contract.capabilities import Page
+from middleware.flows import sync
+from middleware.flows.engine import Engine
+from middleware.flows.hub import Hub, Options
+from middleware.registry import Registry
+from middleware.resolution.identifiers import identifiers_of
+from middleware.store.database import Database
+from middleware.store.records import columns_of, hash_of
+from middleware.store.tables import RunRow
+from middleware.understanding import Rules
+from tests.bench import context, places
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+COLUMNS = (
+    "connection", "kind", "id", "number", "account_id", "contact_id", "order_id", "sorted_at",
+    "body", "content_hash", "as_of", "deleted_at", "seen_by",
+)  # fmt: skip
+KEY = ("connection", "kind", "id")
+
+
+@dataclass(frozen=True)
+class Size:
+    records: int
+
+
+FULL = Size(1_000_000)
+SHORT = Size(20_000)
+
+
+def run(database: str, folder: Path, size: Size) -> dict[str, Any]:
+    """Rows a second of both, new and unchanged, the ratios, and the course of memory."""
+    with (
+        places.database(database, folder) as ours,
+        places.database(database, folder) as theirs,
+        _raw(theirs) as raw,
+        _synced(ours) as synced,
+    ):
+        pages = size.records // sync.PAGE
+        taken = {"raw": 0.0, "sync": 0.0}
+        memory: list[int] = []
+        for number in range(pages):
+            records = list(_records(number))
+            rows = [_row(record) for record in records]
+            identifiers = [
+                (scheme, value, *row[:3])
+                for record, row in zip(records, rows, strict=True)
+                for scheme, value in identifiers_of(record)
+            ]
+            turns = {"raw": partial(raw, rows, identifiers), "sync": partial(synced, records)}
+            for name in turns if number % 2 else reversed(turns):
+                began = time.perf_counter()
+                turns[name]()
+                taken[name] += time.perf_counter() - began
+            if number % max(1, pages // 10) == 0 or number == pages - 1:
+                memory.append(_resident_mib())
+                places.say(
+                    f"sync, {database}: {(number + 1) * sync.PAGE} records, {memory[-1]} MiB"
+                )
+        again = min(pages, 50)
+        unchanged = 0.0
+        for number in range(again):
+            records = list(_records(number))
+            began = time.perf_counter()
+            synced(records)
+            unchanged += time.perf_counter() - began
+    total = pages * sync.PAGE
+    return {
+        "records": total,
+        "raw_per_s": round(total / taken["raw"]),
+        "sync_per_s": round(total / taken["sync"]),
+        "ratio": round(taken["raw"] / taken["sync"], 2),
+        "unchanged_per_s": round(again * sync.PAGE / unchanged),
+        "memory_mib": memory,
+        "memory_grown_mib": memory[-1] - memory[len(memory) // 5],
+    }
+
+
+def _records(page: int) -> Iterator[Record]:
+    """A page of what a shop has: customers, and the orders that they made."""
+    first = page * sync.PAGE
+    for number in range(first, first + sync.PAGE):
+        yield context.order(number, number, NOW) if page % 2 else context.contact(number)
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    body = record.model_dump(mode="json")
+    columns = columns_of(record)
+    return (
+        record.ref.connection,
+        record.ref.kind.value,
+        record.ref.id,
+        *(columns[name] for name in COLUMNS[3:8]),
+        json.dumps(body),
+        hash_of(body),
+        NOW,
+        None,
+        None,
+    )
+
+
+@contextmanager
+def _synced(url: str) -> Iterator[Any]:
+    """What stores a page as a run does."""
+    database = Database(url)
+    hub = Hub(
+        database=database,
+        registry=Registry(()),
+        engine=Engine(database),
+        understands=Rules(),
+        options=Options(),
+    )
+    with database.begin() as uow:
+        uow.jobs.add_run(
+            RunRow(
+                id="run_bench",
+                job="bench",
+                tick="t",
+                state="running",
+                requested_by="bench",
+                counts={},
+                queued_at=NOW,
+            )
+        )
+    cursors: dict[Kind, str | None] = {}
+
+    def store(records: list[Record]) -> None:
+        kind = records[0].ref.kind
+        before = cursors.get(kind)
+        after = str(int(before or 0) + 1)
+        page = Page(records=tuple(records), cursor=after, more=True, as_of=NOW)
+        sync._store(hub, "run_bench", records[0].ref.connection, kind, before, page)
+        cursors[kind] = after
+
+    yield store
+    hub.engine.stop()
+    database.close()
+
+
+@contextmanager
+def _raw(url: str) -> Iterator[Any]:
+    """What hands finished rows to the driver."""
+    listed = ", ".join(COLUMNS)
+    changed = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in KEY)
+    upsert = f"on conflict ({', '.join(KEY)}) do update set {changed}"
+    borne = "record_identifier (scheme, value, connection, kind, id)"
+    if url.startswith("sqlite"):
+        lite = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            lite.execute(f"pragma {pragma}")
+        marks = ", ".join("?" * len(COLUMNS))
+
+        def write(rows: list[tuple[Any, ...]], identifiers: list[tuple[Any, ...]]) -> None:
+            lite.execute("begin immediate")
+            texts = [tuple(str(v) if isinstance(v, datetime) else v for v in row) for row in rows]
+            lite.executemany(f"insert into record ({listed}) values ({marks}) {upsert}", texts)
+            lite.executemany(f"insert into {borne} values (?, ?, ?, ?, ?)", identifiers)
+            lite.execute("commit")
+
+        yield write
+        lite.close()
+        return
+    server = psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://", 1))
+    server.execute("create temporary table raw_rows (like record) on commit delete rows")
+    server.commit()
+
+    def copy(rows: list[tuple[Any, ...]], identifiers: list[tuple[Any, ...]]) -> None:
+        with server.cursor() as cursor:
+            with cursor.copy(f"copy raw_rows ({listed}) from stdin") as into:
+                for row in rows:
+                    into.write_row(row)
+            cursor.execute(f"insert into record ({listed}) select {listed} from raw_rows {upsert}")
+            with cursor.copy(f"copy {borne} from stdin") as into:
+                for row in identifiers:
+                    into.write_row(row)
+        server.commit()
+
+    yield copy
+    server.close()
+
+
+def _resident_mib() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) // 1024
+    return 0

@@ -1,0 +1,545 @@
+"""Jobs that run after others, full runs with their sweep, backfills, and the alarms."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from adapters.memory.adapter import MemoryAdapter
+from adapters.memory.remote import Fault
+from middleware.contract.canonical import Kind, Order
+from middleware.contract.capabilities import Quarantined, Tally
+from middleware.contract.errors import Rejected
+from middleware.domain.turns import Urgency
+from middleware.flows import pause, receipts, reconcile, rereading, sync, watch
+from middleware.flows.gate import Gate
+from middleware.flows.hub import Asker
+from middleware.store.tables import ReceiptRow, RunRow
+from tests.flows.conftest import Stage
+
+ME = Asker(principal="key_admin")
+HOURLY = {"every": 3600}
+
+
+def declare(stage: Stage, **jobs: dict[str, Any]) -> None:
+    connection = stage.names["erp"]
+    declared = {
+        name: {
+            "flow": "sync",
+            "arguments": {"connection": connection, **spec.pop("arguments", {"kinds": ["order"]})},
+            "schedule": spec.pop("schedule", HOURLY),
+            **spec,
+        }
+        for name, spec in jobs.items()
+    }
+    with stage.hub.database.begin() as uow:
+        uow.jobs.declare(declared, at=stage.time.now)
+
+
+@pytest.fixture
+def orders(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Ten orders in the ERP, read three at a time, and a job that syncs them."""
+    monkeypatch.setattr(sync, "PAGE", 3)
+    declare(stage, orders={"full": {"every": 7 * 86400}})
+    stage.erp.put(*(order(stage, n) for n in range(2, 11)))
+    return stage
+
+
+def order(stage: Stage, n: int) -> Order:
+    ref = stage.ref("erp", Kind.ORDER, f"O{n}")
+    return stage.order.model_copy(update={"ref": ref, "number": f"SO-{n}"})
+
+
+def tick(stage: Stage) -> str:
+    return stage.time.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def scheduled(stage: Stage, job: str, *, run: bool = True) -> RunRow:
+    run_id, _ = sync.owe(stage.hub, job, tick=tick(stage), requested_by="schedule")
+    if run:
+        stage.run_due()
+    return found(stage, run_id)
+
+
+def asked(stage: Stage, mode: str, job: str = "orders", **wanted: Any) -> RunRow:
+    run_id = sync.owe_asked(stage.hub, job, ME, mode=mode, wanted=wanted)
+    stage.run_due()
+    stage.time.pass_(seconds=1)
+    return found(stage, run_id)
+
+
+def found(stage: Stage, run_id: str) -> RunRow:
+    with stage.hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    assert row is not None
+    return row
+
+
+def receipt_of(stage: Stage, run: RunRow) -> ReceiptRow:
+    with stage.hub.database.read() as uow:
+        row = uow.receipts.of_run(run.id)
+    assert row is not None
+    return row
+
+
+def live(stage: Stage) -> set[str]:
+    with stage.hub.database.read() as uow:
+        return set(uow.records.live_ids(stage.names["erp"], Kind.ORDER))
+
+
+def alarms(stage: Stage) -> dict[tuple[str, str], dict[str, Any]]:
+    with stage.hub.database.read() as uow:
+        return {(row.type, row.subject): row.detail for row in uow.jobs.alarms()}
+
+
+def look(stage: Stage) -> None:
+    reconcile.run(stage.hub, tick(stage))
+
+
+# --- jobs that run after others ----------------------------------------------------------------
+
+
+def test_a_job_waits_for_those_it_runs_after(orders: Stage) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    held = scheduled(orders, "shipments")
+    assert held.state == "held"
+    assert held.waits == {"for": {"orders": "has not run yet"}, "upon": {}}
+    first = scheduled(orders, "orders")
+    assert first.state == "done"
+    after = found(orders, held.id)
+    assert after.state == "done"
+    assert after.waits == {"for": {}, "upon": {"orders": first.id}}
+
+
+def test_each_round_needs_a_run_of_its_own(orders: Stage) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    scheduled(orders, "orders")
+    assert scheduled(orders, "shipments").state == "done"
+    orders.time.pass_(hours=1)
+    held = scheduled(orders, "shipments")
+    assert held.state == "held"
+    orders.time.pass_(hours=1)
+    assert scheduled(orders, "shipments").id == held.id, "a later tick joins the held run"
+    scheduled(orders, "orders")
+    assert found(orders, held.id).state == "done"
+
+
+def test_a_run_from_before_the_tick_is_not_of_this_round(orders: Stage) -> None:
+    """The job it runs after is due at the same tick, and only its earlier run is done."""
+    declare(orders, orders={"schedule": {"every": 1800}}, shipments={"after": ["orders"]})
+    scheduled(orders, "orders")
+    orders.time.pass_(hours=1)
+    assert scheduled(orders, "shipments").state == "held"
+    scheduled(orders, "orders")
+    with orders.hub.database.read() as uow:
+        assert uow.jobs.held() == []
+
+
+def test_one_that_failed_holds_it_and_says_so(orders: Stage) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    held = scheduled(orders, "shipments")
+    orders.erp.script.arm(Fault.DOWN, operation="changed_since", times=sync.TRIES)
+    failed = scheduled(orders, "orders")
+    assert failed.state == "failed"
+    waits = found(orders, held.id).waits
+    assert waits is not None
+    assert f"its run {failed.id} failed" in waits["for"]["orders"]
+    orders.time.pass_(hours=1)
+    assert scheduled(orders, "orders").state == "done"
+    assert found(orders, held.id).state == "done"
+
+
+def test_a_job_without_a_schedule_follows_every_round(orders: Stage) -> None:
+    declare(
+        orders,
+        orders={},
+        accounts={"arguments": {"kinds": ["account"]}},
+        resolve={"schedule": None, "after": ["orders", "accounts"]},
+    )
+    for _ in range(2):
+        at = tick(orders)
+        scheduled(orders, "orders")
+        with orders.hub.database.read() as uow:
+            (held,) = uow.jobs.held()
+        assert held.waits == {"for": {"accounts": "has not run yet"}, "upon": {}}
+        scheduled(orders, "accounts")
+        assert (found(orders, held.id).state, held.tick) == ("done", at)
+        orders.time.pass_(hours=1)
+    with orders.hub.database.read() as uow:
+        assert [run.state for run in uow.jobs.runs_of("resolve")] == ["done", "done"]
+
+
+def test_a_person_is_not_made_to_wait(orders: Stage) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    run_id, _ = sync.owe(orders.hub, "shipments", tick=tick(orders), requested_by="key_admin")
+    orders.run_due()
+    assert found(orders, run_id).state == "done"
+
+
+def test_a_held_run_is_not_released_into_a_blackout_or_a_pause(orders: Stage) -> None:
+    noon = {"from": "12:00", "to": "13:00"}
+    declare(
+        orders,
+        orders={},
+        shipments={"after": ["orders"], "schedule": {**HOURLY, "blackouts": [noon]}},
+    )
+    orders.time.now = datetime(2026, 11, 21, 11, 0, tzinfo=UTC)
+    held = scheduled(orders, "shipments")
+    orders.time.now = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
+    scheduled(orders, "orders")
+    waiting = found(orders, held.id)
+    assert waiting.waits is not None
+    assert waiting.waits["for"] == {"schedule": "a blackout until 2026-11-21T13:00:00Z"}
+    orders.time.now = datetime(2026, 11, 21, 13, 0, tzinfo=UTC)
+    pause.set_paused(orders.hub, "shipments", ME, paused=True)
+    look(orders)
+    waiting = found(orders, held.id)
+    assert waiting.waits is not None
+    assert waiting.waits["for"] == {"schedule": "the job is paused"}
+    pause.set_paused(orders.hub, "shipments", ME, paused=False)
+    look(orders)
+    orders.run_due()
+    assert found(orders, held.id).state == "done"
+
+
+def test_a_held_run_whose_job_is_gone_ends(orders: Stage) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    held = scheduled(orders, "shipments")
+    declare(orders, orders={})
+    look(orders)
+    assert found(orders, held.id).state == "failed"
+
+
+# --- everything anew, and the sweep ------------------------------------------------------------
+
+
+def vanish(stage: Stage, *numbers: int) -> None:
+    """Records that are gone from the source without a word in its list of changes."""
+    for n in numbers:
+        del stage.erp._records[stage.ref("erp", Kind.ORDER, f"O{n}")]
+    gone = {stage.ref("erp", Kind.ORDER, f"O{n}") for n in numbers}
+    stage.erp.log[:] = [
+        (stage.account.ref, False) if ref in gone else (ref, deleted)
+        for ref, deleted in stage.erp.log
+    ]
+
+
+def test_a_full_run_finds_what_is_gone_and_leaves_the_cursor(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    vanish(orders, 4, 5)
+    orders.time.pass_(hours=1)
+    assert scheduled(orders, "orders").counts["order"]["deleted"] == 0
+    with orders.hub.database.read() as uow:
+        before = uow.jobs.cursor(orders.names["erp"], "order")
+    full = asked(orders, "full")
+    assert full.state == "done"
+    assert full.counts["order"]["deleted"] == 2
+    assert full.counts["order"]["changed"] == 0
+    assert live(orders) == {f"O{n}" for n in range(1, 11)} - {"O4", "O5"}
+    with orders.hub.database.read() as uow:
+        after = uow.jobs.cursor(orders.names["erp"], "order")
+    assert before is not None
+    assert after is not None
+    assert (after.value, after.run_id) == (before.value, before.run_id)
+    body = receipt_of(orders, full).body
+    assert (body["mode"], body["gaps"]) == ("full", [])
+    assert body["source"]["order"]["agrees"] is True
+    orders.time.pass_(hours=1)
+    assert receipt_of(orders, scheduled(orders, "orders")).body["gaps"] == []
+
+
+def test_a_sweep_that_would_delete_too_much_deletes_nothing_and_says_so(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    vanish(orders, 2, 3, 4)
+    refused = asked(orders, "full")
+    assert refused.state == "done"
+    assert len(live(orders)) == 10
+    gaps = receipt_of(orders, refused).body["gaps"]
+    assert {"kind": "order", "why": "sweep_refused", "count": 3} in gaps
+    subject = f"{orders.names['erp']}:order"
+    assert alarms(orders)["sweep", subject]["count"] == 3
+    asked(orders, "full")
+    assert orders.events().count("sync.sweep.refused") == 1, "told once"
+    assert asked(orders, "full", most_deleted=0.5).counts["order"]["deleted"] == 3
+    assert ("sweep", subject) not in alarms(orders)
+    assert "sync.alarm.cleared" in orders.events()
+
+
+def test_what_is_there_when_asked_for_singly_is_kept(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list leaves one out that the source still has."""
+    scheduled(orders, "orders")
+    orders.erp.log[:] = [
+        entry if entry[0].id != "O7" else (orders.account.ref, False) for entry in orders.erp.log
+    ]
+    full = asked(orders, "full")
+    assert full.counts["order"]["deleted"] == 0
+    assert "O7" in live(orders)
+    # With more to ask for than are asked for, the sweep is not believed.
+    vanish(orders, 4)
+    monkeypatch.setattr(rereading, "ASKED_SINGLY", 1)
+    vanished = {"O2"}
+    orders.erp.log[:] = [
+        entry if entry[0].id not in vanished else (orders.account.ref, False)
+        for entry in orders.erp.log
+    ]
+    refused = asked(orders, "full", most_deleted=1.0)
+    assert [g["why"] for g in receipt_of(orders, refused).body["gaps"]] == ["sweep_refused"]
+    assert "O4" in live(orders)
+
+
+def test_what_lies_in_quarantine_is_not_swept(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduled(orders, "orders")
+    original = MemoryAdapter.changed_since
+
+    def unmappable(self: MemoryAdapter, kind: Kind, cursor: str | None, *, limit: int = 200) -> Any:
+        page = original(self, kind, cursor, limit=limit)
+        odd = [r for r in page.records if r.ref.id == "O3"]
+        return page.model_copy(
+            update={
+                "records": tuple(r for r in page.records if r.ref.id != "O3"),
+                "quarantined": tuple(
+                    Quarantined(kind=kind, id=r.ref.id, field="status", reason="unknown")
+                    for r in odd
+                ),
+            }
+        )
+
+    monkeypatch.setattr(MemoryAdapter, "changed_since", unmappable)
+    full = asked(orders, "full")
+    assert (full.counts["order"]["deleted"], full.counts["order"]["quarantined"]) == (0, 1)
+    assert "O3" in live(orders)
+
+
+@pytest.mark.parametrize("dies_at", range(1, 7))
+def test_a_full_run_that_dies_at_any_page_goes_on(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
+    scheduled(orders, "orders")
+    vanish(orders, 4)
+    run_id = sync.owe_asked(orders.hub, "orders", ME, mode="full", wanted={})
+    original, pages = rereading.Rereading._keep, 0
+
+    def die(self: rereading.Rereading, *args: Any) -> Any:
+        nonlocal pages
+        pages += 1
+        if pages == dies_at:
+            raise SystemExit("killed")
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rereading.Rereading, "_keep", die)
+        try:
+            orders.run_due()
+        except SystemExit:
+            orders.handlers["sync"](run_id)
+    full = found(orders, run_id)
+    assert (full.state, full.counts["order"]["deleted"]) == ("done", 1)
+    assert full.counts["order"]["seen"] == 9
+    assert "O4" not in live(orders)
+
+
+def test_a_cursor_that_the_remote_no_longer_takes_is_replaced(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    vanish(orders, 6)
+    with orders.hub.database.begin() as uow:
+        row = uow.jobs.cursor(orders.names["erp"], "order")
+        assert row is not None
+        row.value = "expired"
+    orders.time.pass_(hours=1)
+    anew = scheduled(orders, "orders")
+    assert anew.state == "done"
+    assert "O6" not in live(orders)
+    orders.erp.put(order(orders, 77))
+    orders.time.pass_(hours=1)
+    following = scheduled(orders, "orders")
+    assert (following.state, following.counts["order"]["seen"]) == ("done", 1)
+    assert "O77" in live(orders)
+
+
+def test_an_adapter_that_takes_no_cursor_at_all_fails(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Rejected("no", field="cursor")
+
+    monkeypatch.setattr(MemoryAdapter, "changed_since", refuse)
+    assert scheduled(orders, "orders").state == "failed"
+
+
+# --- backfills ---------------------------------------------------------------------------------
+
+
+def test_a_backfill_reads_a_window_again_and_leaves_the_cursor(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    since = datetime.now(UTC)
+    orders.erp.put(order(orders, 3), order(orders, 50))
+    until = datetime.now(UTC)
+    orders.erp.put(order(orders, 60))
+    orders.time.pass_(hours=1)
+    scheduled(orders, "orders")
+    with orders.hub.database.begin() as uow:
+        before = uow.jobs.cursor(orders.names["erp"], "order")
+        # Something has spoilt what is stored.
+        uow.records.delete([order(orders, 50).ref], as_of=orders.time.now)
+    window = {"since": since.isoformat(), "until": until.isoformat()}
+    again = asked(orders, "backfill", **window)
+    assert again.state == "done"
+    assert again.counts["order"]["seen"] == 2
+    assert again.counts["order"]["changed"] == 1
+    assert "O50" in live(orders)
+    with orders.hub.database.read() as uow:
+        after = uow.jobs.cursor(orders.names["erp"], "order")
+    assert before is not None
+    assert after is not None
+    assert after.value == before.value
+    assert receipt_of(orders, again).body["gaps"] == []
+    orders.time.pass_(hours=1)
+    assert receipt_of(orders, scheduled(orders, "orders")).body["gaps"] == []
+
+
+# --- what the source says ----------------------------------------------------------------------
+
+
+def test_a_receipt_holds_the_sources_count_beside_ours(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = receipt_of(orders, scheduled(orders, "orders")).body["source"]["order"]
+    assert (said["count"], said["held"], said["differs"], said["agrees"]) == (10, 10, 0, True)
+    assert len(said["digest"]) == 32
+    monkeypatch.setattr(MemoryAdapter, "count_records", lambda *_: Tally(count=12))
+    for expected in ([], [{"kind": "order", "why": "fewer_than_the_source", "count": 2}]):
+        orders.time.pass_(hours=1)
+        body = receipt_of(orders, scheduled(orders, "orders")).body
+        assert body["source"]["order"]["agrees"] is False
+        assert body["gaps"] == expected, "once is no gap, twice is one"
+
+
+def test_other_records_in_the_same_number_do_not_agree(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    with orders.hub.database.begin() as uow:
+        uow.records.delete([order(orders, 5).ref], as_of=orders.time.now)
+    orders.store(order(orders, 99))
+    orders.time.pass_(hours=1)
+    said = receipt_of(orders, scheduled(orders, "orders")).body["source"]["order"]
+    assert (said["differs"], said["agrees"]) == (0, False)
+
+
+def test_a_source_that_fails_to_count_does_not_fail_the_run(orders: Stage) -> None:
+    orders.erp.script.arm(Fault.DOWN, operation="count_records", times=1)
+    run = scheduled(orders, "orders")
+    assert run.state == "done"
+    assert "failed" in receipt_of(orders, run).body["source"]["order"]
+    assert receipts.check(orders.hub, orders.names["erp"]).broken is None
+
+
+# --- alarms ------------------------------------------------------------------------------------
+
+
+def test_a_late_job_is_told_once_and_cleared(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    orders.time.pass_(hours=1, minutes=29)
+    look(orders)
+    assert alarms(orders) == {}
+    for _ in range(3):
+        orders.time.pass_(minutes=2)
+        look(orders)
+    late = alarms(orders)["late", "orders"]
+    assert (late["why"], late["due"]) == ("not_started", "2026-11-21T13:00:00Z")
+    assert orders.events().count("sync.job.late") == 1
+    scheduled(orders, "orders")
+    look(orders)
+    assert alarms(orders) == {}
+    assert orders.events().count("sync.alarm.cleared") == 1
+
+
+@pytest.mark.parametrize("why", ["queued", "failed", "held"])
+def test_a_late_job_says_why(orders: Stage, why: str) -> None:
+    after = ["accounts"] if why == "held" else None
+    declare(
+        orders,
+        orders={"late_after": 60.0, "after": after},
+        accounts={"schedule": {"every": 86400}, "arguments": {"kinds": ["account"]}},
+    )
+    if why == "failed":
+        orders.erp.script.arm(Fault.DOWN, operation="changed_since", times=100)
+    orders.time.pass_(hours=1)
+    scheduled(orders, "orders", run=why != "queued")
+    orders.time.pass_(minutes=2)
+    (late,) = [f for f in watch.find(orders.hub, orders.time.now) if f.type == "late"]
+    assert (late.subject, late.why) == ("orders", why)
+
+
+def test_a_paused_job_is_not_late_and_neither_is_one_just_resumed(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    pause.set_paused(orders.hub, "orders", ME, paused=True)
+    orders.time.pass_(hours=5)
+    assert watch.find(orders.hub, orders.time.now) == []
+    pause.set_paused(orders.hub, "orders", ME, paused=False)
+    assert watch.find(orders.hub, orders.time.now) == []
+    orders.time.pass_(hours=2)
+    assert [f.type for f in watch.find(orders.hub, orders.time.now)] == ["late"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"schedule": {"cron": "61 * * * *"}}, "schedule_unreadable"),
+        ({"schedule": {"cron": "0 0 30 2 *"}}, "never_due"),
+        ({"schedule": None}, "no_schedule"),
+        ({"schedule": None, "after": ["nobody"]}, "after_unknown"),
+    ],
+)
+def test_a_job_that_nothing_runs_is_an_alarm(orders: Stage, spec: dict[str, Any], why: str) -> None:
+    declare(orders, orders={}, lost=dict(spec))
+    look(orders)
+    look(orders)
+    assert alarms(orders)["unscheduled", "lost"]["why"] == why
+    assert orders.events().count("sync.job.unscheduled") == 1
+    declare(orders, orders={})
+    look(orders)
+    assert alarms(orders) == {}
+
+
+def test_kinds_that_no_job_syncs_are_an_alarm_unless_left_out_on_purpose(orders: Stage) -> None:
+    erp = orders.names["erp"]
+    with orders.hub.database.begin() as uow:
+        uow.connections.declare({erp: ("memory", {})}, at=orders.time.now)
+    look(orders)
+    missing = alarms(orders)["unscheduled", erp]
+    assert "order" not in missing["kinds"]
+    assert set(missing["kinds"]) == {str(k) for k in MemoryAdapter.change_kinds} - {"order"}
+    left_out = {"kinds": ["order"], "not_synced": missing["kinds"]}
+    declare(orders, orders={"arguments": left_out})
+    look(orders)
+    assert alarms(orders) == {}
+
+
+# --- priority ----------------------------------------------------------------------------------
+
+
+def test_whatever_a_job_asks_is_asked_as_a_batch(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Agents' look-ups go first: what the gate does with a batch, its own tests prove."""
+    asked_as: list[Urgency] = []
+    original = Gate.remote
+
+    def remote(self: Gate, connection: str, urgency: Urgency, **more: Any) -> Any:
+        asked_as.append(urgency)
+        return original(self, connection, urgency, **more)
+
+    monkeypatch.setattr(Gate, "remote", remote)
+    scheduled(orders, "orders")
+    vanish(orders, 4)
+    asked(orders, "full")
+    now = datetime.now(UTC)
+    since = (now - timedelta(hours=1)).isoformat()
+    asked(orders, "backfill", since=since, until=now.isoformat())
+    assert len(asked_as) > 10
+    assert set(asked_as) == {Urgency.BATCH}

@@ -1,0 +1,117 @@
+"""Jobs as an operator writes them: what is stored of them, and what is refused, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from middleware.app import _declared_jobs
+from middleware.flows.due import next_due, trigger_of
+from middleware.settings import SettingsError, load
+
+HEAD = """
+[connections.shop]
+adapter = "memory"
+"""
+WHOLE = """
+[jobs.contacts]
+connection = "shop"
+kinds = ["contact"]
+not_synced = ["product"]
+late = "10m"
+full = "7d"
+most_deleted = 0.1
+
+[jobs.contacts.schedule]
+every = "15m"
+timezone = "Europe/Berlin"
+blackouts = [{ days = "mon-fri", from = "08:00", to = "18:00" }]
+in_blackout = "skip"
+
+[jobs.orders]
+connection = "shop"
+kinds = ["order"]
+after = ["contacts"]
+count_source = false
+full = { cron = "0 3 * * sun", timezone = "Europe/Berlin" }
+
+[jobs.cases]
+connection = "shop"
+kinds = ["case"]
+schedule = { calendar = { weeks = 2, at = "03:00" }, timezone = "Europe/Berlin" }
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "amends.toml"
+    path.write_text(HEAD + text)
+    return path
+
+
+def test_a_job_is_stored_as_it_is_written(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, WHOLE))
+    jobs = _declared_jobs(settings)
+    assert jobs["contacts"] == {
+        "flow": "sync",
+        "arguments": {
+            "connection": "shop",
+            "kinds": ["contact"],
+            "most_deleted": 0.1,
+            "not_synced": ["product"],
+        },
+        "schedule": {
+            "every": 900.0,
+            "timezone": "Europe/Berlin",
+            "blackouts": [{"days": "mon-fri", "from": "08:00", "to": "18:00"}],
+            "in_blackout": "skip",
+        },
+        "after": None,
+        "full": {"every": 604800.0},
+        "late_after": 600.0,
+    }
+    assert (jobs["orders"]["schedule"], jobs["orders"]["after"]) == (None, ["contacts"])
+    assert jobs["orders"]["arguments"]["count_source"] is False
+    assert jobs["cases"]["schedule"] == {
+        "calendar": {"days": 0, "weeks": 2, "months": 0, "years": 0, "at": "03:00"},
+        "timezone": "Europe/Berlin",
+    }
+    for job in jobs.values():
+        for schedule in (job["schedule"], job["full"]):
+            if schedule is not None:
+                assert next_due(trigger_of(schedule), settings_time()) is not None
+
+
+def settings_time():  # type: ignore[no-untyped-def]
+    from datetime import UTC, datetime
+
+    return datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "needs a `schedule`, or jobs to run `after`"),
+        ('after = ["nobody"]', "there is no job 'nobody'"),
+        ('after = ["a"]', "is a circle"),
+        ('schedule = { every = "5m", cron = "0 3 * * *" }', "either `every`, `cron` or `calendar`"),
+        ('schedule = { calendar = { at = "03:00" } }', "a calendar counts"),
+        ("schedule = { calendar = { months = 1, first = 2026-01-31 } }", "1 to 28"),
+        ('schedule = { every = "5m", timezone = "Europe/Nowhere" }', "no time zone"),
+        (
+            'schedule = { every = "5m", blackouts = [{ from = "8", to = "18:00" }] }',
+            "no time of day",
+        ),
+        (
+            'schedule = { every = "5m", blackouts = [{ from = "00:00", to = "24:00" }] }',
+            "lasts over",
+        ),
+        ('schedule = { every = "5m" }\nfull = "5m"', "every hour at most"),
+        ('schedule = { every = "5m" }\nmost_deleted = 2', "less than or equal to 1"),
+    ],
+)
+def test_a_job_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path, f'[jobs.a]\nconnection = "shop"\n{text}\n')
+    with pytest.raises(SettingsError, match="jobs") as caught:
+        load(path)
+    assert said in str(caught.value)
