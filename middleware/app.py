@@ -26,6 +26,7 @@ from middleware.flows.intake import Intake
 from middleware.jobs.clock import Clock
 from middleware.registry import Configured, Registry
 from middleware.resolution.exact import AutoRules
+from middleware.resolution.model import Model, ModelError, read_model, shipped
 from middleware.settings import (
     ConnectionSettings,
     LimitSettings,
@@ -241,7 +242,11 @@ def options_of(settings: Settings) -> Options:
             name: limits_of(connection.limits) for name, connection in settings.connections.items()
         },
         policy=policy_of(settings),
-        auto_link=AutoRules(enabled=settings.links.auto),
+        auto_link=AutoRules(
+            enabled=settings.links.auto,
+            inferred_networks=frozenset(settings.links.inferred_networks),
+        ),
+        likeness=likeness_of(settings),
         cases_to=settings.actions.cases_to,
         orders_from=tuple(settings.actions.orders_from),
         phone_regions=tuple(settings.phone_regions),
@@ -251,6 +256,16 @@ def options_of(settings: Settings) -> Options:
         action_lifetime=settings.actions.lifetime,
         read_deadline=settings.read_deadline,
     )
+
+
+def likeness_of(settings: Settings) -> Model:
+    """The configured model of likeness, or the shipped one."""
+    if settings.links.model is None:
+        return shipped()
+    try:
+        return read_model(settings.folder / settings.links.model)
+    except ModelError as error:
+        raise SettingsError(f"links.model: {error}") from None
 
 
 def limits_of(declared: LimitSettings) -> Limits:

@@ -189,6 +189,8 @@ class LinkSettings(Section):
     auto: bool = True
     inferred_networks: list[str] = []
     """Networks where even a link that was only inferred may be made; most forbid it."""
+    model: Path | None = None
+    """A model of likeness fitted to your own labels, relative to the folder of the settings."""
 
 
 class Settings(BaseSettings):

@@ -15,6 +15,7 @@ from middleware.flows.gate import Gate, Limits
 from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
+from middleware.resolution.model import Model, shipped
 from middleware.store.database import Database
 from middleware.understanding import Understands
 
@@ -54,6 +55,8 @@ class Options:
     policy: Policy = field(default_factory=built_in)
     """The configured policy; in force until one is stored."""
     auto_link: AutoRules = field(default_factory=AutoRules)
+    likeness: Model = field(default_factory=shipped)
+    """What a likeness is worth."""
     phone_regions: tuple[str, ...] = ()
     """Where the customers live: how phone numbers without a country are read."""
     cases_to: str | None = None

@@ -498,7 +498,9 @@ def _link(person: PersonRow, candidate: Candidate, now: datetime) -> LinkRow:
         id=new_id("lnk"),
         person_id=person.id,
         basis=candidate.basis.value,
-        confidence=1 / (1 + 2 ** -min(candidate.score, 64.0)),
+        confidence=candidate.probability
+        if candidate.probability is not None
+        else 1 / (1 + 2 ** -min(candidate.score, 64.0)),
         evidence=[e.model_dump(mode="json") for e in candidate.evidence],
         decided_by="hub",
         valid_from=now,

@@ -30,7 +30,7 @@ from middleware.domain.problems import NotFoundError, NotOfferedError
 from middleware.domain.turns import Urgency
 from middleware.flows import deliver, receipts
 from middleware.flows.hub import Hub
-from middleware.resolution.identifiers import identifiers_of
+from middleware.resolution.profiles import found_by
 from middleware.store.records import Counts
 from middleware.store.tables import CursorRow, RunRow
 
@@ -204,7 +204,7 @@ def _store(
     hub: Hub, run_id: str, connection: str, kind: Kind, cursor: str | None, page: Page
 ) -> None:
     now = hub.clock()
-    records = [(record, identifiers_of(record)) for record in page.records]
+    records = [(record, found_by(record)) for record in page.records]
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
         began = uow.jobs.cursor(connection, kind.value)

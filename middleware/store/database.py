@@ -22,6 +22,7 @@ from middleware.store.events import Events
 from middleware.store.inbox import Inbox
 from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
+from middleware.store.likeness import LikenessIndex
 from middleware.store.nodes import Nodes
 from middleware.store.people import People
 from middleware.store.policies import Policies
@@ -42,6 +43,7 @@ class UnitOfWork:
         self.inbox = Inbox(session)
         self.jobs = Jobs(session)
         self.keys = Keys(session)
+        self.likeness = LikenessIndex(session)
         self.nodes = Nodes(session)
         self.people = People(session)
         self.policies = Policies(session)

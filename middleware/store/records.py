@@ -29,12 +29,10 @@ from middleware.contract.canonical import (
     Shipment,
 )
 from middleware.contract.capabilities import Quarantined
+from middleware.domain.likeness import FoundBy, Identifier, Likeness
+from middleware.store.likeness import LikenessIndex
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
 from middleware.store.together import Asked, for_each_database, together
-
-Identifier = tuple[str, str]
-"""A scheme (email, phone, handle:x, native:x, external:system, number) and a normalised value."""
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -87,23 +85,25 @@ class Records:
 
     def store(
         self,
-        records: Sequence[tuple[Record, Sequence[Identifier]]],
+        records: Sequence[tuple[Record, FoundBy | Sequence[Identifier]]],
         *,
         as_of: datetime,
     ) -> Counts:
-        """Write records with their identifiers in bulk; unchanged ones cost one comparison.
+        """Write records with what they are found by, in bulk; unchanged ones cost one comparison.
 
         Records of one call may repeat; the last one wins. `as_of` of a stored record never goes
         back: an older reading leaves a newer one alone.
         """
         counts = Counts(seen=len(records))
-        latest = {key_of(record.ref): (record, identifiers) for record, identifiers in records}
+        latest = {key_of(record.ref): (record, found_by) for record, found_by in records}
         known = self._known(latest)
         rows: list[dict[str, Any]] = []
         touched: list[tuple[str, str, str]] = []
         identifiers_of: list[dict[str, Any]] = []
+        likenesses: dict[tuple[str, str, str], Likeness | None] = {}
         content = hashlib.sha256()
-        for key, (record, identifiers) in latest.items():
+        for key, (record, given) in latest.items():
+            found_by = given if isinstance(given, FoundBy) else FoundBy(tuple(given))
             body = record.model_dump(mode="json")
             content_hash = hash_of(body)
             content.update(f"{key[2]}:{content_hash}\n".encode())
@@ -137,13 +137,17 @@ class Records:
                     "kind": key[1],
                     "id": key[2],
                 }
-                for scheme, value in dict.fromkeys(identifiers)
+                for scheme, value in dict.fromkeys(found_by.identifiers)
             ]
+            if found_by.likeness is not None:
+                likenesses[key] = found_by.likeness()
         if rows:
             self._upsert(rows)
             self._forget_identifiers([(row["connection"], row["kind"], row["id"]) for row in rows])
             if identifiers_of:
                 self._session.connection().execute(sa.insert(RecordIdentifierRow), identifiers_of)
+        if likenesses:
+            LikenessIndex(self._session).put(likenesses)
         self._touch(touched, as_of)
         self._release(list(latest))
         counts.content = content.hexdigest()[:32]
@@ -151,15 +155,17 @@ class Records:
 
     def delete(self, refs: Iterable[Ref], *, as_of: datetime) -> int:
         """Mark records as gone from their remote; they stay readable for what hangs on them."""
-        deleted = 0
+        deleted = []
         for ref in refs:
             row = self._session.get(RecordRow, key_of(ref))
             if row is not None and row.deleted_at is None:
                 row.deleted_at = as_of
                 row.as_of = max(row.as_of, as_of)
-                deleted += 1
+                deleted.append(key_of(ref))
         self._session.flush()
-        return deleted
+        if deleted:
+            LikenessIndex(self._session).put(dict.fromkeys(deleted))
+        return len(deleted)
 
     def quarantine(self, items: Iterable[Quarantined], *, connection: str, at: datetime) -> int:
         """Keep what could not be mapped, with place and reason; the latest reason stands."""
