@@ -30,13 +30,13 @@ from middleware.domain.turns import Urgency
 from middleware.domain.understanding import Entity, EntityType
 from middleware.flows.hub import Hub
 from middleware.resolution import normalise
-from middleware.resolution.likely import Likely, likely, with_companies
 from middleware.resolution.exact import Known, decide, score
 from middleware.resolution.identifiers import (
     CUSTOMER_NUMBER,
     identifiers_mentioned,
     identifiers_of_author,
 )
+from middleware.resolution.likely import Likely, likely, with_companies
 from middleware.resolution.profiles import Asking, asking, found_by
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of

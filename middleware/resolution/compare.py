@@ -71,9 +71,7 @@ def compare(asking: Asking, profile: Profile, rarity: Rarity) -> list[Agreement]
     found = []
     whole = False
     if asking.name and profile.names:
-        best = min(
-            (_name(asking.name, name, rarity) for name in profile.names), key=_rank_of_name
-        )
+        best = min((_name(asking.name, name, rarity) for name in profile.names), key=_rank_of_name)
         found.append(best)
         whole = best.level in WHOLE
     if asking.handle and profile.names and not whole:

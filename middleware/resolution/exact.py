@@ -1,4 +1,4 @@
-"""Comparing exact identifiers, and putting likeness beside them: what it is worth, and when to link.
+"""Exact identifiers, and likeness beside them: what each is worth, and when it is enough.
 
 Weights are bits of evidence. They are set by hand, guided by what was measured on real handles
 (a known handle of seven or more letters was the same person in 98 % of single hits, of four or

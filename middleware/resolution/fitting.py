@@ -26,12 +26,12 @@ from middleware.resolution.model import (
     posteriors,
 )
 
-ROUNDS = 400
-STEP = 0.08
+ROUNDS = 250
+STEP = 0.1
 PULL = 2e-4
 """How strongly a weight is drawn to zero where labels say little."""
 IRRELEVANT = -16.0
-LEAST_POINT = 25
+LEAST_POINT = 40
 """Askers that a point of the calibration stands on."""
 
 BY_RARITY: dict[str, str] = {
@@ -62,10 +62,19 @@ Row = tuple[tuple[tuple[str, str], float], ...]
 """A candidate's features with their values: levels by one, powers by -log2 of the share."""
 
 
-def fit(labels: Sequence[Labelled], base: Model, *, version: str, note: str) -> Model:
+def fit(
+    labels: Sequence[Labelled],
+    base: Model,
+    *,
+    version: str,
+    note: str,
+    typical: Sequence[Labelled] | None = None,
+) -> Model:
     """The model whose levels, powers and calibration fit these labels best.
 
-    `base` gives the prior, the thresholds, and the levels that nobody has labels for.
+    `base` gives the prior, the thresholds, and the levels that nobody has labels for. `typical`
+    are labels of such askers as the model will meet, by default all of them: what a probability
+    meant is read off them.
     """
     seen = Counter(
         (a.comparison, a.level)
@@ -87,11 +96,9 @@ def fit(labels: Sequence[Labelled], base: Model, *, version: str, note: str) -> 
         population=max((one.population for one in labels), default=0),
         note=note,
     )
-    raw = base.model_copy(
-        update={"comparisons": comparisons, "version": version, "fitted": fitted}
-    )
+    raw = base.model_copy(update={"comparisons": comparisons, "version": version, "fitted": fitted})
     uncalibrated = Model.model_validate(raw.model_dump())
-    points = calibration(outcomes(labels, uncalibrated))
+    points = calibration(outcomes(typical or labels, uncalibrated))
     return Model.model_validate({**raw.model_dump(), "calibration": points})
 
 
@@ -110,19 +117,23 @@ def outcomes(labels: Iterable[Labelled], model: Model) -> list[tuple[float, bool
 
 def calibration(seen: Iterable[tuple[float, bool]]) -> tuple[Point, ...]:
     """What a probability meant, from what came of it: rising, at points with enough askers."""
-    ranked = sorted(seen)
+    alike: dict[float, list[bool]] = defaultdict(list)
+    for probability, was_right in seen:
+        alike[probability].append(was_right)
     blocks: list[list[float]] = []  # sum of what was said, how many were right, how many
-    for begin in range(0, len(ranked), LEAST_POINT):
-        some = ranked[begin : begin + LEAST_POINT]
-        if begin and len(some) < LEAST_POINT:
-            break  # the last few are the surest; they are as the block before them
-        blocks.append([sum(said for said, _ in some), sum(right for _, right in some), len(some)])
+    some = [0.0, 0.0, 0.0]
+    for said, came in sorted(alike.items()):
+        some = [some[0] + said * len(came), some[1] + sum(came), some[2] + len(came)]
+        if some[2] < LEAST_POINT:
+            continue  # the last few, the surest, are left as the block before them
+        blocks.append(some)
+        some = [0.0, 0.0, 0.0]
         while len(blocks) > 1 and _share(blocks[-2]) >= _share(blocks[-1]):
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
     points = [Point(said=0.0, right=0.0)]
-    for said, right, count in blocks:
-        at = round(said / count, 9)
+    for total, right, count in blocks:
+        at = round(total / count, 9)
         if points[-1].said < at < 1:
             # Nobody is ever quite sure from a few askers.
             smoothed = (right + 0.05) / (count + 0.1)

@@ -17,10 +17,10 @@ from middleware.resolution.compare import NAMED, Agreement, Rarity, compare
 from middleware.resolution.model import Model
 from middleware.resolution.profiles import Asking, read
 
-MOST_LIKELY = 5
+MOST_LIKELY = 4
 """Records that are worth reading whole."""
-WORTH_READING = -7.0
-"""Bits below which a record changes nothing: less than one in a hundred."""
+WORTH_READING = -5.0
+"""Bits below which a record is nobody's candidate: three in a hundred at most."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def likely(asking: Asking, looked: Looked, model: Model) -> Likely:
     for bearer in looked.bearers:
         agreements = compare(asking, read(bearer.profile), rarity)
         scored.append((prior + sum(map(model.bits, agreements)), bearer.ref, agreements))
-    scored.sort(key=lambda one: (-one[0], str(one[1])))
+    scored.sort(key=lambda one: (-one[0], one[1].id))
     nearest = [s for s in scored[:MOST_LIKELY] if s[0] >= WORTH_READING]
     return Likely(
         population=looked.population,
@@ -72,7 +72,7 @@ def with_companies(
     if not asking.bio or not accounts:
         return found
     nearest = [_in_bio(one, asking.bio, accounts.get(one.ref), model) for one in found.nearest]
-    nearest.sort(key=lambda one: (-one.score, str(one.ref)))
+    nearest.sort(key=lambda one: (-one.score, one.ref.id))
     return replace(found, nearest=tuple(nearest))
 
 

@@ -27,6 +27,7 @@ LEAST_CHANCE = 1e-9
 """Nothing agrees by accident more rarely than this: beyond it, records are wrong more often."""
 MOST_BITS = 40.0
 
+
 class Rare(Frozen):
     """How often somebody else is at a level, by the share of records that agree by accident.
 
@@ -131,7 +132,7 @@ class Model(Frozen):
 
     @cached_property
     def _levels(self) -> dict[tuple[str, str], tuple[float, float, float]]:
-        """By comparison and level: its bits; where rarity counts, those at share 1 and the power."""
+        """By comparison and level: its bits; with rarity, those at share 1 and the power."""
         return {
             (one.comparison, level.level): (
                 math.log2(level.m / level.u),

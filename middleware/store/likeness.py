@@ -14,14 +14,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session, col, delete
 
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
 from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
 
-MOST_BEARERS = 120
-"""Records that one look-up compares; those by the most telling keys come first."""
+MOST_BEARERS = 24
+"""Records that one look-up compares: those with most of the keys, then by the most telling key."""
 
 Key = tuple[str, str, str]
 
@@ -82,11 +82,12 @@ class LikenessIndex:
         chosen: dict[int, set[int]] = {}
         for key, cap in wanted:
             numbers = borne.get(key, ())
-            if len(numbers) > cap:
-                continue
-            for number in numbers:
-                if number in chosen or len(chosen) < MOST_BEARERS:
+            if len(numbers) <= cap:
+                for number in numbers:
                     chosen.setdefault(number, set()).add(key)
+        if len(chosen) > MOST_BEARERS:
+            best = sorted(chosen, key=lambda number: -len(chosen[number]))[:MOST_BEARERS]
+            chosen = {number: chosen[number] for number in best}
         return Looked(
             population=population,
             bearers=tuple(self._bearers(chosen, on_postgresql)),
@@ -98,8 +99,7 @@ class LikenessIndex:
         values: list[int] = []
         for key, cap in wanted:
             values += (key, cap + 1)
-        statement = _sqlite_keys(len(wanted), len(words))
-        return self._session.connection().exec_driver_sql(statement, (*values, *words)).fetchall()
+        return self._rows(_sqlite_keys(len(wanted), len(words)), (*values, *words))
 
     def _ask_postgresql(self, wanted: Wanted, words: Sequence[int]) -> Iterable[Any]:
         values = {
@@ -107,22 +107,25 @@ class LikenessIndex:
             "caps": [cap + 1 for _, cap in wanted],
             "words": list(words),
         }
-        return self._session.connection().exec_driver_sql(_POSTGRESQL_KEYS, values).fetchall()
+        return self._rows(_POSTGRESQL_KEYS, values)
+
+    def _rows(self, statement: str, values: Any) -> list[Any]:
+        """Asked of the driver itself: these rows are many, small, and wanted at once."""
+        driver: Any = self._session.connection().connection.driver_connection
+        rows: list[Any] = driver.execute(statement, values).fetchall()
+        return rows
 
     def _bearers(self, chosen: Mapping[int, set[int]], on_postgresql: bool) -> Iterable[Bearer]:
         if not chosen:
             return
-        connection = self._session.connection()
         if on_postgresql:
-            rows = connection.exec_driver_sql(_POSTGRESQL_PROFILES, {"nids": list(chosen)})
+            rows = self._rows(_POSTGRESQL_PROFILES, {"nids": list(chosen)})
         else:
             size = 1 << (len(chosen) - 1).bit_length()
             values = (*chosen, *(-1 for _ in range(size - len(chosen))))
-            rows = connection.exec_driver_sql(_sqlite_profiles(size), values)
-        for nid, connection_, kind, id_, profile in rows.fetchall():
-            yield Bearer(
-                ref=_ref(connection_, kind, id_), profile=profile, keys=frozenset(chosen[nid])
-            )
+            rows = self._rows(_sqlite_profiles(size), values)
+        for nid, connection, kind, id_, profile in rows:
+            yield Bearer(_ref(connection, kind, id_), profile, frozenset(chosen[nid]))
 
     def _known(self, keys: Iterable[Key]) -> dict[Key, Any]:
         groups: dict[tuple[str, str], list[str]] = {}
@@ -212,7 +215,7 @@ _POSTGRESQL_KEYS = (
     "cross join lateral "
     "(select nid from blocking_key where key = q.key limit q.cap) as b "
     "union all select 1, key, n from name_count where key = any(%(words)s::bigint[]) "
-    f"union all {_POPULATION}"
+    "union all select 2, 0, max(nid) from likeness"
 )
 _POSTGRESQL_PROFILES = (
     "select nid, connection, kind, id, profile from likeness where nid = any(%(nids)s::bigint[])"

@@ -119,7 +119,7 @@ class People:
         return self._session.exec(query).first() is not None
 
     def _end_of_others(self, network: str, handle: str, identity_id: str, at: datetime) -> None:
-        """Two accounts never bear one handle at once: whoever was seen with it before gave it up."""
+        """Two accounts never bear one handle at once: who was seen with it before gave it up."""
         query = select(HandleRow).where(
             HandleRow.network == network,
             HandleRow.handle == handle,

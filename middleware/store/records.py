@@ -34,6 +34,7 @@ from middleware.store.likeness import LikenessIndex
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
 from middleware.store.together import Asked, for_each_database, together
 
+
 @dataclass(frozen=True)
 class Stored:
     """A canonical record and since when the hub knows it to be so."""

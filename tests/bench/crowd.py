@@ -82,8 +82,8 @@ def people() -> tuple[list[Someone], str]:
     return found, "real"
 
 
-_SYLLABLES = "ka lo mi ren ta su vel dor an be chi fa gon hel jo lin mar nos per qui".split()
-_TOWNS = "Berlin Paris Madrid London Boston Austin Mumbai Delhi Lima Oslo Rome Kyiv".split()
+_SYLLABLES = "ka lo mi ren ta su vel dor an be chi fa gon hel jo lin mar nos per qui".split()  # noqa: SIM905
+_TOWNS = "Berlin Paris Madrid London Boston Austin Mumbai Delhi Lima Oslo Rome Kyiv".split()  # noqa: SIM905
 
 
 def invented(count: int, *, seed: int) -> list[Someone]:
@@ -137,14 +137,13 @@ def contacts(known: list[Someone], total: int, *, seed: int) -> Iterator[Contact
     every = [one.location for one in known if one.location]
     left = total - min(total, len(known))
     groups = list(sources)
-    made = 0
-    for group in chance.choices(groups, [SHARES[g] for g in groups], k=left):
+    drawn = chance.choices(groups, [SHARES[g] for g in groups], k=left)
+    for made, group in enumerate(drawn, start=1):
         first, last, handle = sources[group].draw()
         if handle.lower() in used or len(handle) < 3:
             handle += str(chance.randrange(1, 99999))
         used.add(handle.lower())
         here = sources[group].places if len(sources[group].places) > 50 else every
-        made += 1
         yield contact_of(
             Someone(
                 id=f"S{made}",
