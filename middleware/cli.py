@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from middleware import __version__
 from middleware.app import Application, SchemaBehindError, handlers, set_up_logging
 from middleware.beginning import begin
-from middleware.commands import actions, policy
+from middleware.commands import actions, people, policy
 from middleware.commands.console import (
     ConfigOption,
     JsonOption,
@@ -72,6 +72,7 @@ connections = group("connections", "The connections to remote systems.")
 syncs = group("sync", "Syncs.")
 maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
+app.add_typer(people.commands, name="people")
 app.add_typer(policy.commands, name="policy")
 
 

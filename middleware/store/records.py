@@ -278,6 +278,32 @@ class Records:
             found += [_stored(row) for row in self._session.exec(query)]
         return found
 
+    def customers_after(
+        self, last: tuple[str, str, str] | None, *, limit: int
+    ) -> list[Contact | Account]:
+        """The live contacts and accounts that follow, in the order of their keys."""
+        query = select(RecordRow).where(
+            col(RecordRow.kind).in_([Kind.CONTACT.value, Kind.ACCOUNT.value]),
+            col(RecordRow.deleted_at).is_(None),
+        )
+        if last is not None:
+            connection, kind, id_ = last
+            query = query.where(
+                sa.or_(
+                    col(RecordRow.connection) > connection,
+                    sa.and_(
+                        RecordRow.connection == connection,
+                        sa.or_(
+                            col(RecordRow.kind) > kind,
+                            sa.and_(RecordRow.kind == kind, col(RecordRow.id) > id_),
+                        ),
+                    ),
+                )
+            )
+        rows = self._session.exec(query.order_by(*KEY_COLUMNS).limit(limit))
+        found = [_stored(row).record for row in rows]
+        return [record for record in found if isinstance(record, Contact | Account)]
+
     def count(self) -> dict[tuple[str, str], int]:
         """How many live records of each kind each connection has."""
         query = (

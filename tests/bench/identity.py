@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -239,16 +239,17 @@ def _share(part: float, whole: float) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def _calibration_error(seen: Sequence[Seen], bins: int = 20) -> float:
-    """Expected calibration error: of bins of probability, how far off they are on average."""
+BINS = (0.0, 0.2, 0.5, 0.8, 0.95, 0.99, 1.01)
+
+
+def _calibration_error(seen: Sequence[Seen]) -> float:
+    """Expected calibration error: of bands of probability, how far off they are on average."""
+    some = [s for s in seen if s.probability > 0]
     error = 0.0
-    for place in range(bins):
-        low, high = place / bins, (place + 1) / bins
-        some = [s for s in seen if low <= s.probability < high or (high == 1 == s.probability)]
-        if some:
-            off = sum(s.probability for s in some) - sum(s.right for s in some)
-            error += abs(off)
-    return round(error / max(len(seen), 1), 4)
+    for low, high in pairwise(BINS):
+        band = [s for s in some if low <= s.probability < high]
+        error += abs(sum(s.probability for s in band) - sum(s.right for s in band))
+    return round(error / max(len(some), 1), 4)
 
 
 # --- how fast --------------------------------------------------------------------------------

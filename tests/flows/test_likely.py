@@ -7,14 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlmodel import delete
 
 from middleware.contract.canonical import Account, Address, Contact, Handle, Kind
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import EvidenceKind, Outcome
 from middleware.flows import lookup, receive
 from middleware.flows.hub import Options
+from middleware.flows.index import index_again
 from middleware.inlets import Delivery
 from middleware.resolution.exact import AutoRules
+from middleware.resolution.profiles import word_key
+from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
 from tests.flows.conftest import Stage
 
 ALLOWED = AutoRules(inferred_networks=frozenset(("x",)))
@@ -50,20 +54,29 @@ def ada(stage: Stage, id_: str = "A7", **more: Any) -> Contact:
 def said(stage: Stage, **author: Any) -> str:
     """A complaint by somebody; answers its id."""
     body = {
-        "id": "m1",
-        "conversation": "c1",
-        "text": "My lamp arrived broken!",
-        "author": {"network": "x", "native_id": "555", **author},
+        "type": "message.created",
+        "timestamp": "2026-11-21T11:59:00Z",
+        "data": {
+            "id": "m1",
+            "conversation": "c1",
+            "text": "My lamp arrived broken!",
+            "author": {"network": "x", "native_id": "555", **author},
+            "posted_at": "2026-11-21T11:59:00Z",
+        },
     }
     delivery = Delivery(
-        body=json.dumps(body).encode(), headers={}, query={}, received_at=stage.time.now
+        method="POST",
+        path="/",
+        body=json.dumps(body).encode(),
+        received_at=stage.time(),
+        headers={"webhook-id": "msg_1"},
     )
     row = receive.row_of(
         delivery, connection=stage.names["desk"], source="generic", trust="signature"
     )
     with stage.hub.database.begin() as uow:
-        uow.session.add(row)
-    receive.run(stage.hub, row.id)
+        stored = uow.inbox.store_once(row)
+    receive.run(stage.hub, stored.id)
     with stage.hub.database.read() as uow:
         complaint = uow.complaints.of_conversation(stage.names["desk"], "c1")
         assert complaint is not None
@@ -171,6 +184,23 @@ def test_a_handle_that_another_account_had_is_no_proof(known: Stage) -> None:
     with known.hub.database.read() as uow:
         (bearer,) = uow.people.bearers("x", "kimberg")
         assert bearer.native_id == "second"
+
+
+def test_records_of_a_version_without_an_index_are_put_into_it(crowded: Stage) -> None:
+    """As after an upgrade: the records are there, the index knows nothing of them."""
+    crowded.store(ada(crowded))
+    with crowded.hub.database.begin() as uow:
+        for table in (LikenessRow, BlockingKeyRow, NameCountRow):
+            uow.session.exec(delete(table))
+    author = Author(network="x", native_id="5", display_name="Ada Quillfeather", handle="quillada")
+    assert lookup.resolve(crowded.hub, author).candidates == ()
+    for _ in range(2):
+        assert index_again(crowded.hub) == 703
+        found = lookup.resolve(crowded.hub, author)
+        assert found.candidates[0].refs[0].id == "A7"
+    with crowded.hub.database.read() as uow:
+        looked = uow.likeness.look([], [word_key("quillfeather")])
+    assert looked.names == {word_key("quillfeather"): 1}
 
 
 def test_the_shipped_model_is_what_a_hub_judges_by() -> None:
