@@ -27,6 +27,7 @@ from middleware.flows.intake import Intake
 from middleware.jobs.clock import Clock
 from middleware.registry import Configured, Registry
 from middleware.resolution.exact import AutoRules, weights
+from middleware.resolution.model import Model, ModelError, read_model, shipped
 from middleware.settings import (
     ConnectionSettings,
     JobSettings,
@@ -102,7 +103,9 @@ class Application:
             uow.jobs.declare(_declared_jobs(self.settings), at=now)
             rules = self.hub.options.auto_link
             uow.ledger.declare_version(
-                rules.version, {"rules": rules.model_dump(), "weights": weights()}, at=now
+                rules.version,
+                {"rules": rules.model_dump(mode="json"), "weights": weights()},
+                at=now,
             )
         policies.declare(self.hub, self.hub.options.policy)
 
@@ -250,10 +253,13 @@ def options_of(settings: Settings) -> Options:
         policy=policy_of(settings),
         auto_link=AutoRules(
             enabled=settings.links.auto,
+            inferred_networks=frozenset(settings.links.inferred_networks),
             link_from=settings.links.link_from,
             margin=settings.links.margin,
             review_from=settings.links.review_from,
+            likeness=likeness_of(settings).version,
         ),
+        likeness=likeness_of(settings),
         audit_share=settings.links.audit_share,
         unique_ids=tuple(settings.links.unique_ids),
         duplicate_free=tuple(settings.links.duplicate_free),
@@ -267,6 +273,16 @@ def options_of(settings: Settings) -> Options:
         action_lifetime=settings.actions.lifetime,
         read_deadline=settings.read_deadline,
     )
+
+
+def likeness_of(settings: Settings) -> Model:
+    """The configured model of likeness, or the shipped one."""
+    if settings.links.model is None:
+        return shipped()
+    try:
+        return read_model(settings.folder / settings.links.model)
+    except ModelError as error:
+        raise SettingsError(f"links.model: {error}") from None
 
 
 def limits_of(declared: LimitSettings) -> Limits:

@@ -254,6 +254,8 @@ class LinkSettings(Section):
     """Connections that hold no customer twice."""
     survivorship: dict[str, list[str]] = {}
     """Which source wins for a field: erp, crm, verified, newest or a connection, best first."""
+    model: Path | None = None
+    """A model of likeness fitted to your own labels, relative to the folder of the settings."""
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> LinkSettings:

@@ -115,12 +115,16 @@ _EVIDENCE: list[Json] = [
         "detail": "the handle k…_w is on file",
         "weight": 7.5,
         "basis": "crm_record",
+        "compared": None,
+        "rarity": None,
     },
     {
         "kind": "order_number",
         "detail": "order SO-10001 is theirs",
         "weight": 12.0,
         "basis": "customer_provided",
+        "compared": None,
+        "rarity": None,
     },
 ]
 
@@ -133,6 +137,7 @@ RESOLUTION: Json = {
             "person_id": PERSON_ID,
             "refs": ["crm:contact:003A1", "erp:account:501"],
             "score": 19.5,
+            "probability": None,
             "evidence": _EVIDENCE,
         }
     ],
@@ -271,6 +276,8 @@ LINK: Json = {
             "detail": "She named order SO-10001 and her postcode on the phone.",
             "weight": 30.0,
             "basis": "customer_confirmed",
+            "compared": None,
+            "rarity": None,
         }
     ],
     "decided_by": KEY_ID,

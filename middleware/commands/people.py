@@ -1,4 +1,4 @@
-"""`amends people`: what people said of pairs, for training, and thresholds tried on the past."""
+"""`amends people`: their index, what people said of pairs, and thresholds tried on the past."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ import typer
 from rich.table import Table
 
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
+from middleware.flows.index import index_again
 from middleware.flows.rehearse import Checked, Difference, Rehearsal, rehearse
 
 commands = typer.Typer(help="The hub's customers.", no_args_is_help=True)
 labels = typer.Typer(help="What people said of pairs.", no_args_is_help=True)
 commands.add_typer(labels, name="labels")
+
+
+@commands.command("index")
+def index(config: ConfigOption = None) -> None:
+    """Put every stored contact and account into the index of likenesses anew.
+
+    Needed once after an upgrade from a version without one; records stored since are in it.
+    """
+    with opened(config) as application:
+        seen = index_again(application.hub)
+    say(f"{seen} contacts and accounts are in the index")
 
 
 @labels.command("export")

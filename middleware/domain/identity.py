@@ -35,6 +35,17 @@ class EvidenceKind(StrEnum):
     ORDER_NUMBER = "order_number"
     HANDLE = "handle"
     NAME = "name"
+    NAME_PART = "name_part"
+    """Part of the name agrees, or with a negative weight none of it."""
+    HANDLE_IN_NAME = "handle_in_name"
+    OTHER_HANDLE = "other_handle"
+    """The handle on this network against those on file on others."""
+    LOCATION = "location"
+    PROFILE_LINK = "profile_link"
+    """The profile itself points to an account or a domain on file."""
+    COMPANY = "company"
+    PRIOR = "prior"
+    """How likely it was before anything was compared: one of so many on file, or a stranger."""
     HANDLE_CHANGED_OWNER = "handle_changed_owner"
     ORDER_OF_SOMEBODY_ELSE = "order_of_somebody_else"
     SHARED = "shared"
@@ -54,6 +65,10 @@ class Evidence(Frozen):
     detail: Text
     weight: Annotated[float, Field(ge=-64, le=64)]
     basis: Basis
+    compared: str | None = None
+    """What was held against what, where `kind` does not say it."""
+    rarity: float | None = None
+    """How many records were to be expected to agree so by accident."""
 
 
 class Candidate(Frozen):
@@ -64,6 +79,8 @@ class Candidate(Frozen):
     score: float
     """The sum of the evidence's weights."""
     evidence: Annotated[tuple[Evidence, ...], Field(min_length=1)]
+    probability: float | None = None
+    """Where only likeness speaks: how often such a score was right, strangers counted in."""
 
     @model_validator(mode="after")
     def _explained(self) -> Self:

@@ -34,7 +34,7 @@ from middleware.flows import life, plan
 from middleware.flows.engine import LeaseLostError
 from middleware.flows.gate import TurnedAway
 from middleware.flows.hub import Hub
-from middleware.resolution.identifiers import identifiers_of
+from middleware.resolution.profiles import found_by
 from middleware.store.actions import StaleStepError
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ActionRow, ActionStepRow
@@ -239,7 +239,7 @@ def _read_anew(hub: Hub, action_id: str, number: int, ref: Ref) -> bool:
             _wait(hub, uow, action, step, until=now + wait, now=now)
         return False
     with hub.database.begin() as uow:
-        uow.records.store([(order, identifiers_of(order))], as_of=now)
+        uow.records.store([(order, found_by(order))], as_of=now)
     return True
 
 

@@ -17,6 +17,7 @@ from middleware.flows.gate import Gate, Limits
 from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
+from middleware.resolution.model import Model, shipped
 from middleware.store.database import Database
 from middleware.understanding import Understands
 
@@ -64,6 +65,8 @@ class Options:
     """Connections that hold no customer twice: a person has one record of a kind of each."""
     survivorship: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which source wins for which field, where it is not as `domain.survivorship` has it."""
+    likeness: Model = field(default_factory=shipped)
+    """What a likeness is worth."""
     phone_regions: tuple[str, ...] = ()
     """Where the customers live: how phone numbers without a country are read."""
     cases_to: str | None = None

@@ -34,9 +34,10 @@ from middleware.resolution.exact import Known, decide, score
 from middleware.resolution.identifiers import (
     CUSTOMER_NUMBER,
     identifiers_mentioned,
-    identifiers_of,
     identifiers_of_author,
 )
+from middleware.resolution.likely import Likely, likely, with_companies
+from middleware.resolution.profiles import Asking, asking, found_by
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
@@ -86,9 +87,14 @@ def resolve(
     deadline: timedelta | None = None,
     urgency: Urgency = Urgency.AGENT,
 ) -> Resolution:
-    """Who may this be? Asks the store, and where it knows nobody, the remotes."""
+    """Who may this be? Asks the store, and where it knows nobody, the remotes.
+
+    By exact identifiers first; then by likeness, among all contacts and accounts of the store.
+    """
+    asked = asking(author)
     with hub.database.read() as uow:
         known = known_to(hub, uow, author, mentioned)
+        alike = resembling(hub, uow, asked, known)
     sources: tuple[Source, ...] = ()
     if not known:
         found = find_people(hub, author, mentioned, deadline=deadline, urgency=urgency)
@@ -96,27 +102,51 @@ def resolve(
         if found.records:
             with hub.database.read() as uow:
                 known = known_to(hub, uow, author, mentioned)
-    candidates = candidates_of(hub, author, mentioned, known)
-    decision = decide(candidates, auto=hub.options.auto_link)
+                alike = resembling(hub, uow, asked, known)
+    candidates = candidates_of(hub, author, mentioned, known, alike)
+    decision = decide(
+        candidates,
+        auto=hub.options.auto_link,
+        network=author.network,
+        model=hub.options.likeness,
+    )
     return Resolution(decision=decision, candidates=tuple(candidates), sources=sources)
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Who looks like the author, and those of them that no identifier led to."""
+
+    likely: Likely = field(default_factory=Likely)
+    known: tuple[Known, ...] = ()
+
+
 def candidates_of(
-    hub: Hub, author: Author, mentioned: Sequence[Entity], known: Sequence[Known]
+    hub: Hub,
+    author: Author,
+    mentioned: Sequence[Entity],
+    known: Sequence[Known],
+    alike: Alike | None = None,
 ) -> list[Candidate]:
     """Who it may be among those known, as far as nobody said that it is not them."""
+    alike = alike or Alike()
+    everybody = [*known, *alike.known]
     with hub.database.read() as uow:
         author_is = identity_of(uow, author)
-        things = {author_is, *(one.person_id for one in known)}
-        things |= {str(one.ref) for one in known if one.ref is not None}
+        things = {author_is, *(one.person_id for one in everybody)}
+        things |= {str(one.ref) for one in everybody if one.ref is not None}
         apart = uow.ledger.apart(thing for thing in things if thing is not None)
+        other_owner = _had_other_owner(uow, author)
     return score(
         author,
         mentioned,
-        known,
+        everybody,
         apart=apart,
         author_is=author_is,
         regions=hub.options.phone_regions,
+        likely=alike.likely,
+        model=hub.options.likeness,
+        handle_had_other_owner=other_owner,
     )
 
 
@@ -125,6 +155,37 @@ def identity_of(uow: UnitOfWork, author: Author) -> str | None:
     if author.native_id is None:
         return None
     return uow.people.identity_id(normalise.network(author.network), author.native_id)
+
+
+def resembling(hub: Hub, uow: UnitOfWork, asked: Asking, known: Sequence[Known] = ()) -> Alike:
+    """Everybody on file who looks like the author: the index, the model, then whole records."""
+    if not asked.wanted:
+        return Alike(Likely())
+    model = hub.options.likeness
+    found = likely(asked, uow.likeness.look(asked.wanted, asked.words), model)
+    there = {one.ref for one in known}
+    records = related(uow, (one.ref for one in found.nearest)) if found.nearest else []
+    named = {record.ref: record.name for record in records if isinstance(record, Account)}
+    accounts = {
+        record.ref: name
+        for record in records
+        if isinstance(record, Contact) and record.account and (name := named.get(record.account))
+    }
+    fresh = [record for record in records if record.ref not in there]
+    persons = person_of(uow, [record.ref for record in fresh])
+    return Alike(
+        with_companies(found, asked, accounts, model),
+        tuple(known_as(record, persons.get(record.ref), ()) for record in fresh),
+    )
+
+
+def _had_other_owner(uow: UnitOfWork, author: Author) -> bool:
+    """Whether the author's handle was another account's before, as far as the hub has seen."""
+    handle = normalise.handle(author.handle) if author.handle else None
+    if handle is None or author.native_id is None:
+        return False
+    network = normalise.network(author.network)
+    return uow.people.borne_by_another(network, handle, author.native_id)
 
 
 def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
@@ -389,5 +450,5 @@ def _asked(
     found.sources = list(states.values())
     if found.records:
         with hub.database.begin() as uow:
-            uow.records.store([(r, identifiers_of(r)) for r in found.records], as_of=asked_at)
+            uow.records.store([(r, found_by(r)) for r in found.records], as_of=asked_at)
     return found

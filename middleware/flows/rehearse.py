@@ -86,7 +86,7 @@ def rehearse(
             decided += 1
             before = Decision.model_validate(row.resolution["decision"])
             candidates = [Candidate.model_validate(c) for c in row.resolution["candidates"]]
-            now = decide(candidates, auto=rules)
+            now = decide(candidates, auto=rules, network=row.network, model=hub.options.likeness)
             reviews += now.outcome is Outcome.REVIEW
             _check(uow, was, row, before)
             said = _check(uow, would, row, now)

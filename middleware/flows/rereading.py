@@ -25,7 +25,7 @@ from middleware.domain.problems import NotOfferedError
 from middleware.domain.turns import Urgency
 from middleware.flows import deliver, receipts, watch
 from middleware.flows.hub import Hub
-from middleware.resolution.identifiers import identifiers_of
+from middleware.resolution.profiles import found_by
 from middleware.store.database import UnitOfWork
 from middleware.store.records import Counts
 from middleware.store.tables import CursorRow, RunRow
@@ -107,7 +107,7 @@ class Rereading:
     def _keep(self, before: State, after: State, page: Page) -> State:
         """Store a page with the place that follows it."""
         now = self.hub.clock()
-        records = [(record, partial(identifiers_of, record)) for record in page.records]
+        records = [(record, partial(found_by, record)) for record in page.records]
         with self.hub.database.begin() as uow:
             row = self._mine(uow, before)
             saved = uow.jobs.cursor(self.connection, self.kind.value)
@@ -221,7 +221,7 @@ class Rereading:
         with self.hub.database.begin() as uow:
             saved = uow.jobs.cursor(self.connection, self.kind.value)
             as_of = saved.as_of if saved is not None else self.hub.clock()
-            found = [(record, partial(identifiers_of, record))]
+            found = [(record, partial(found_by, record))]
             uow.records.store(found, as_of=as_of, seen_by=self.run_id)
 
     def _mark_unread(self, ref: Ref) -> None:

@@ -439,7 +439,9 @@ def link_records(
 
 
 def confidence(candidate: Candidate) -> float:
-    """The candidate's bits as a probability at even odds."""
+    """How sure it is: as calibrated, or the candidate's bits as a probability at even odds."""
+    if candidate.probability is not None:
+        return candidate.probability
     return 1 / (1 + 2 ** -min(max(candidate.score, -64.0), 64.0))
 
 

@@ -15,6 +15,7 @@ from middleware.domain.understanding import Entity, Understanding
 from middleware.flows import lookup
 from middleware.flows.hub import Hub
 from middleware.resolution.exact import Known, compare, decide
+from middleware.resolution.profiles import asking
 from middleware.store import queries
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
@@ -102,7 +103,7 @@ def why(hub: Hub, one: str, other: str) -> Why:
         decision=decision,
         labels=labels,
         says=_says(left, right, together, apart, score, decision, rules.link_from),
-        rules={**rules.model_dump(), "version": rules.version},
+        rules={**rules.model_dump(mode="json"), "version": rules.version},
     )
 
 
@@ -200,8 +201,14 @@ def _of_author(
             | ({right.person_id} if right.person_id is not None else set())
             | {thing_of(link) for link in uow.people.links_of_person(right.person_id or "")}
         )
-    candidates = lookup.candidates_of(hub, author, mentioned, found)
-    decision = decide(candidates, auto=hub.options.auto_link)
+        alike = lookup.resembling(hub, uow, asking(author), found)
+    candidates = lookup.candidates_of(hub, author, mentioned, found, alike)
+    decision = decide(
+        candidates,
+        auto=hub.options.auto_link,
+        network=author.network,
+        model=hub.options.likeness,
+    )
     for candidate in candidates:
         if {candidate.person_id, *map(str, candidate.refs)} & theirs:
             return candidate.evidence, candidate.score, decision

@@ -1,9 +1,11 @@
-"""Comparing exact identifiers: what each agreement is worth, and when it is enough to link.
+"""Exact identifiers, and likeness beside them: what each is worth, and when it is enough.
 
 Weights are bits of evidence. They are set by hand, guided by what was measured on real handles
 (a known handle of seven or more letters was the same person in 98 % of single hits, of four or
 fewer in 83 %; an equal display name in 92 %, in 76 % where most askers are strangers) and by who
-could have made the agreement: the network, the helpdesk, or anybody who can type.
+could have made the agreement: the network, the helpdesk, or anybody who can type. They are net
+weights: that anybody else bears the identifier is in them. What likeness is worth comes from the
+model; a candidate for whom nothing exact speaks carries the prior as a reason of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from middleware.domain.identity import (
 from middleware.domain.orders import digits_key, number_key
 from middleware.domain.understanding import Entity, EntityType
 from middleware.resolution import normalise
+from middleware.resolution.likely import Likely, Resembling, reasons, supporting
+from middleware.resolution.model import Model, Thresholds, posteriors, shipped
 
 
 class Known(Frozen):
@@ -65,6 +69,7 @@ WEIGHTS: Mapping[EvidenceKind, Weight] = {
     EvidenceKind.ORDER_NUMBER: Weight(bits=12, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.PHONE_MENTIONED: Weight(bits=11, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.HANDLE: Weight(bits=10, basis=Basis.CRM_RECORD),
+    # An equal name that nobody counted how many have; the index says more, by the model.
     EvidenceKind.NAME: Weight(bits=4, basis=Basis.INFERRED),
     EvidenceKind.SHARED: Weight(bits=-6, basis=Basis.INFERRED),
     EvidenceKind.ORDER_OF_SOMEBODY_ELSE: Weight(bits=-1, basis=Basis.INFERRED),
@@ -102,6 +107,9 @@ OF_THE_TEXT = frozenset(
 )
 """Anybody can type these, also about somebody else; they count beside one of the author's own."""
 
+NAMING = frozenset((EvidenceKind.NAME, EvidenceKind.PROFILE_LINK))
+"""Likeness links on one of these, whatever the handle looks like."""
+
 CONTRADICTIONS = frozenset((EvidenceKind.HANDLE_CHANGED_OWNER,))
 
 
@@ -117,11 +125,23 @@ class AutoRules(Frozen):
     """Below this, nobody is asked either."""
     inferred: bool = False
     """Whether likeness alone may link; set it only for networks whose rules allow it."""
+    inferred_networks: frozenset[str] = frozenset()
+    """The networks where it may."""
+    likeness: str = Field(default_factory=lambda: shipped().version)
+    """The version of the model of likeness that they go with."""
+
+    def on(self, network: str) -> AutoRules:
+        """The rules for somebody on this network."""
+        allowed = {normalise.network(name) for name in self.inferred_networks}
+        if self.inferred or normalise.network(network) not in allowed:
+            return self
+        return self.model_copy(update={"inferred": True})
 
     @property
     def version(self) -> str:
         """What decisions are made under: the weights and these thresholds, as two digests."""
-        return f"{MODEL}/{_digest(self.model_dump())}"
+        rules = self.model_dump(mode="json")
+        return f"{MODEL}/{_digest(rules | {'inferred_networks': sorted(self.inferred_networks)})}"
 
 
 def _digest(body: object) -> str:
@@ -149,10 +169,15 @@ def score(
     apart: Collection[frozenset[str]] = (),
     author_is: str | None = None,
     regions: Sequence[str] = (),
+    likely: Likely | None = None,
+    model: Model | None = None,
+    handle_had_other_owner: bool = False,
 ) -> list[Candidate]:
     """Who it may be, likeliest first, each with the evidence that adds up to the score.
 
-    `known` is what a look-up by any of the author's or the text's identifiers found.
+    `known` is what a look-up by any of the author's or the text's identifiers found, and the
+    records that `likely` is about, which `model` (by default the shipped one) scored.
+    `handle_had_other_owner` says that another account bore the author's handle before.
     `said_by_agent` names persons (`person_id`) or records (`str(ref)`) that an agent confirmed;
     `apart` pairs of these that somebody said are not one: they are never one candidate, and a
     candidate that is apart from the author (`author_is`: the identity's id) says so.
@@ -160,12 +185,21 @@ def score(
     systems that are clearly one person are one candidate; those that merely share an address or a
     number are several, and say so.
     """
-    asker = _Asker(author, mentioned, regions)
+    asker = _Asker(author, mentioned, regions, handle_had_other_owner)
     groups = _groups(known, regions, apart)
     not_them = {label for pair in apart if author_is in pair for label in pair - {author_is}}
+    model = model or shipped()
+    by_ref = likely.by_ref if likely else {}
     found: list[tuple[_Group, list[Evidence]]] = []
+    inferred: set[int] = set()
     for group in groups:
         evidence = [*_evidence(asker, group, said_by_agent)]
+        alike = [by_ref[ref] for ref in group.refs if ref in by_ref]
+        if alike and likely is not None:
+            best = max(alike, key=lambda one: one.score)
+            evidence, only = _with_likeness(evidence, best, model, likely.population)
+            if only:
+                inferred.add(len(found))
         if evidence:
             found.append((group, evidence))
     _mark_shared(found)
@@ -173,14 +207,17 @@ def score(
     for group, evidence in found:
         if group.labels & not_them:
             evidence.append(_worth(EvidenceKind.CANNOT_LINK, "somebody said that it is not them"))
+    scores = [sum(e.weight for e in evidence) for _, evidence in found]
+    probable = posteriors((*scores, *(likely.rest if likely else ())))
     candidates = [
         Candidate(
             person_id=group.person_id,
             refs=group.refs,
-            score=sum(e.weight for e in evidence),
+            score=scores[place],
             evidence=tuple(sorted(evidence, key=lambda e: (-e.weight, e.kind))),
+            probability=model.calibrated(probable[place]) if place in inferred else None,
         )
-        for group, evidence in found
+        for place, (group, evidence) in enumerate(found)
     ]
     return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", str(c.refs)))
 
@@ -206,11 +243,31 @@ def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[
     return tuple(sorted(found, key=lambda e: (-e.weight, e.kind)))
 
 
-def decide(candidates: Sequence[Candidate], *, auto: AutoRules) -> Decision:
+def _with_likeness(
+    exact: list[Evidence], alike: Resembling, model: Model, population: int
+) -> tuple[list[Evidence], bool]:
+    """All the evidence for a candidate, and whether only likeness speaks for it."""
+    said = reasons(alike, model, population)
+    exact = [e for e in exact if e.kind is not EvidenceKind.NAME]
+    if any(e.weight > 0 for e in exact):
+        return [*exact, *supporting(said)], False
+    return [*exact, *said], True
+
+
+def decide(
+    candidates: Sequence[Candidate],
+    *,
+    auto: AutoRules,
+    network: str | None = None,
+    model: Model | None = None,
+) -> Decision:
     """Link, ask a person, or neither. Doubt is an answer: review.
 
-    A candidate whom somebody said it is not is never chosen, whatever speaks for them.
+    `network` is the author's, which may allow what others don't; `model` (by default the shipped
+    one) has the thresholds of candidates for whom only likeness speaks. A candidate whom somebody
+    said it is not is never chosen, whatever speaks for them.
     """
+    version, auto = auto.version, auto.on(network) if network is not None else auto
     ranked = sorted((c for c in candidates if not c.barred), key=lambda c: -c.score)
     if not ranked:
         why = (
@@ -218,15 +275,16 @@ def decide(candidates: Sequence[Candidate], *, auto: AutoRules) -> Decision:
             if candidates
             else "nobody on file bears any of these identifiers"
         )
-        return Decision(outcome=Outcome.NONE, why=why, version=auto.version)
+        return Decision(outcome=Outcome.NONE, why=why, version=version)
     best = ranked[0]
     margin = best.score - ranked[1].score if len(ranked) > 1 else None
 
     def answer(outcome: Outcome, why: str) -> Decision:
-        return Decision(
-            outcome=outcome, candidate=best, margin=margin, why=why, version=auto.version
-        )
+        return Decision(outcome=outcome, candidate=best, margin=margin, why=why, version=version)
 
+    if best.probability is not None:
+        limits = (model or shipped()).thresholds
+        return answer(*_of_likeness(best, best.probability, margin, auto, limits))
     if best.score < auto.review_from:
         if any(e.kind in CONTRADICTIONS for e in best.evidence):
             return answer(Outcome.NONE, "the handle has changed its owner; nothing else agrees")
@@ -236,6 +294,33 @@ def decide(candidates: Sequence[Candidate], *, auto: AutoRules) -> Decision:
     if doubt:
         return answer(Outcome.REVIEW, doubt)
     return answer(Outcome.LINK, f"{best.strongest.detail}; {_bits(best.score)}")
+
+
+def _of_likeness(
+    best: Candidate,
+    probability: float,
+    margin: float | None,
+    auto: AutoRules,
+    limits: Thresholds,
+) -> tuple[Outcome, str]:
+    """What to do, and why, where nothing exact speaks for the best candidate."""
+    sure = f"{probability:.1%} sure"
+    kinds = {e.kind for e in best.evidence if e.weight > 0}
+    if probability < limits.review:
+        return Outcome.NONE, f"looks like somebody on file, but only {sure}"
+    if any(e.kind in CONTRADICTIONS for e in best.evidence):
+        return Outcome.REVIEW, "the handle has changed its owner since it was put on file"
+    if not auto.enabled:
+        return Outcome.REVIEW, "links are not made without a person here"
+    if not auto.inferred:
+        return Outcome.REVIEW, f"only likeness speaks for it; {sure}"
+    if not NAMING & kinds:
+        return Outcome.REVIEW, "a handle alone says who it is to nobody"
+    if margin is not None and margin < limits.margin:
+        return Outcome.REVIEW, f"the next candidate is only {_bits(margin)} behind"
+    if probability < limits.link:
+        return Outcome.REVIEW, f"{sure} is less than the {limits.link:.0%} that a link needs"
+    return Outcome.LINK, f"{best.strongest.detail}; {sure}"
 
 
 def _doubt(
@@ -268,7 +353,14 @@ def _bits(score_: float) -> str:
 class _Asker:
     """The author's and the text's identifiers in their normal forms."""
 
-    def __init__(self, author: Author, mentioned: Sequence[Entity], regions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        author: Author,
+        mentioned: Sequence[Entity],
+        regions: Sequence[str],
+        handle_had_other_owner: bool = False,
+    ) -> None:
+        self.handle_had_other_owner = handle_had_other_owner
         self.network = normalise.network(author.network)
         self.native_id = (author.native_id or "").strip() or None
         self.handle = normalise.handle(author.handle) if author.handle else None
@@ -474,7 +566,12 @@ def _handles(asker: _Asker, group: _Group) -> Iterator[Evidence]:
     same = [h for h in on_file if h.handle and normalise.handle(h.handle) == asker.handle]
     if not same:
         return
-    if any(h.native_id is None or asker.native_id is None for h in same):
+    if asker.handle_had_other_owner and not any(h.native_id for h in same):
+        yield _worth(
+            EvidenceKind.HANDLE_CHANGED_OWNER,
+            f"another account on {asker.network} had this handle before",
+        )
+    elif any(h.native_id is None or asker.native_id is None for h in same):
         bits = next(bits for length, bits in HANDLE_BITS_BY_LENGTH if len(asker.handle) >= length)
         yield _worth(EvidenceKind.HANDLE, f"the same handle on {asker.network}", bits)
     else:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import phonenumbers
+import tldextract
 
 MAX_LENGTH = 320
 """Longer values than the longest e-mail address identify nobody."""
@@ -128,3 +129,106 @@ def masked_email(address: str) -> str:
 def masked_phone(number: str) -> str:
     """A number with its last digits only: `…0142`."""
     return f"…{number[-4:]}"
+
+
+_URL = re.compile(
+    r"(?<![\w@.])(?:https?://)?((?:[\w-]{1,63}\.)+[a-z]{2,24})(/[^\s,;)\]}>]*)?", re.IGNORECASE
+)
+_HOSTS = {
+    "x.com": "x",
+    "twitter.com": "x",
+    "instagram.com": "instagram",
+    "facebook.com": "facebook",
+    "github.com": "github",
+    "linkedin.com": "linkedin",
+    "youtube.com": "youtube",
+    "tiktok.com": "tiktok",
+    "threads.net": "threads",
+    "medium.com": "medium",
+    "dev.to": "devto",
+    "t.me": "telegram",
+}
+_NOT_HANDLES = frozenset(("about", "explore", "home", "hashtag", "p", "share", "watch", "posts"))
+_UNDER = frozenset(("in", "user", "u", "c", "channel"))
+MOST_LINKS = 8
+
+
+def links(text: str) -> tuple[tuple[str, str], ...]:
+    """Where a bio points to: `(network, handle)` of profiles, `("web", host)` of other sites."""
+    found: list[tuple[str, str]] = []
+    for match in _URL.finditer(text[:2000]):
+        host = match.group(1).casefold()
+        for prefix in ("www.", "m.", "mobile."):
+            host = host.removeprefix(prefix)
+        segments = [part for part in (match.group(2) or "").split("/") if part]
+        target = _HOSTS.get(host)
+        if target is None:
+            found.append(("web", host))
+            continue
+        if len(segments) > 1 and segments[0].casefold() in _UNDER:
+            segments = segments[1:]
+        if segments and segments[0].casefold() not in _NOT_HANDLES:
+            name_ = handle(segments[0].split("?", 1)[0].split("#", 1)[0])
+            if name_ is not None:
+                found.append((target, name_))
+    return tuple(dict.fromkeys(found))[:MOST_LINKS]
+
+
+FREE_MAIL = frozenset(
+    [
+        "gmail.com",
+        "googlemail.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+        "msn.com",
+        "yahoo.com",
+        "ymail.com",
+        "aol.com",
+        "icloud.com",
+        "me.com",
+        "mac.com",
+        "proton.me",
+        "protonmail.com",
+        "pm.me",
+        "gmx.de",
+        "gmx.net",
+        "gmx.com",
+        "web.de",
+        "t-online.de",
+        "mail.ru",
+        "yandex.ru",
+        "yandex.com",
+        "qq.com",
+        "163.com",
+        "126.com",
+        "naver.com",
+        "orange.fr",
+        "free.fr",
+        "wanadoo.fr",
+        "laposte.net",
+        "libero.it",
+        "hey.com",
+        "fastmail.com",
+        "zoho.com",
+        "mail.com",
+    ]
+)
+"""Domains that anybody may have an address under."""
+
+
+@lru_cache(maxsize=65536)
+def site(host: str) -> str | None:
+    """The domain that somebody registered: `blog.kim.co.uk` is `kim.co.uk`; None for no domain."""
+    found = _REGISTRIES.extract_str(host)
+    return found.top_domain_under_public_suffix.casefold() or None
+
+
+_REGISTRIES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+"""By the list of public suffixes that the library brings along; nothing is fetched."""
+
+
+def postcode(text: str) -> str | None:
+    """A postal code in capitals without blanks or dashes: `sw1a 1aa` is `SW1A1AA`."""
+    cleaned = re.sub(r"[\s-]+", "", unicodedata.normalize("NFKC", text)).upper()
+    return cleaned if 3 <= len(cleaned) <= 10 and any(c.isdigit() for c in cleaned) else None

@@ -23,6 +23,7 @@ from middleware.store.inbox import Inbox
 from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
 from middleware.store.ledger import Ledger
+from middleware.store.likeness import LikenessIndex
 from middleware.store.nodes import Nodes
 from middleware.store.people import People
 from middleware.store.policies import Policies
@@ -50,6 +51,7 @@ class UnitOfWork:
         self.jobs = Jobs(session)
         self.keys = Keys(session)
         self.ledger = Ledger(session)
+        self.likeness = LikenessIndex(session)
         self.nodes = Nodes(session)
         self.people = People(session)
         self.policies = Policies(session)
@@ -88,6 +90,8 @@ class Database:
                 json_deserializer=_from_json,
                 # An error's text ends in logs; the values of a statement are people's.
                 hide_parameters=True,
+                # Looking people up has a statement for each number of keys.
+                connect_args={"cached_statements": 512},
             )
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             turns = _Turns()
@@ -158,7 +162,13 @@ def _from_json(text: str | bytes) -> Any:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transaction handling would begin late and plainly; we begin ourselves.
     connection.isolation_level = None
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (
+        "busy_timeout=30000",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-16384",  # the upper levels of the indexes stay at hand
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

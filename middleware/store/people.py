@@ -75,6 +75,7 @@ class People:
             ):
                 if current is not None:
                     current.valid_to = at
+                self._end_of_others(network, handle, row.id, at)
                 self._session.add(
                     HandleRow(
                         id=new_id("hdl"),
@@ -110,6 +111,31 @@ class People:
             )
         )
         return list(self._session.exec(query))
+
+    def borne_by_another(self, network: str, handle: str, native_id: str) -> bool:
+        """Whether an account with another id bears this handle, or once did."""
+        query = (
+            select(HandleRow.id)
+            .join(IdentityRow, col(IdentityRow.id) == HandleRow.identity_id)
+            .where(
+                HandleRow.network == network,
+                HandleRow.handle == handle,
+                IdentityRow.native_id != native_id,
+            )
+        )
+        return self._session.exec(query).first() is not None
+
+    def _end_of_others(self, network: str, handle: str, identity_id: str, at: datetime) -> None:
+        """Two accounts never bear one handle at once: who was seen with it before gave it up."""
+        query = select(HandleRow).where(
+            HandleRow.network == network,
+            HandleRow.handle == handle,
+            HandleRow.identity_id != identity_id,
+            col(HandleRow.valid_to).is_(None),
+            col(HandleRow.valid_from) <= at,
+        )
+        for other in self._session.exec(query):
+            other.valid_to = at
 
     def add_person(self, *, display_name: str | None, at: datetime) -> PersonRow:
         row = PersonRow(id=new_id("per"), display_name=display_name, created_at=at)

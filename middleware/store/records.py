@@ -29,14 +29,14 @@ from middleware.contract.canonical import (
     Shipment,
 )
 from middleware.contract.capabilities import Quarantined
+from middleware.domain.likeness import FoundBy, Identifier, Likeness
 from middleware.store import bulk
+from middleware.store.likeness import LikenessIndex
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
 from middleware.store.together import Asked, for_each_database, together
 
-Identifier = tuple[str, str]
-"""A scheme (email, phone, handle:x, native:x, external:system, number) and a normalised value."""
-Identifiers = Sequence[Identifier] | Callable[[], Sequence[Identifier]]
-"""A record's identifiers, or what makes them: only those of a new or changed record are made."""
+Finding = FoundBy | Sequence[Identifier] | Callable[[], FoundBy]
+"""What a record is found by, or what makes it: only that of a new or changed record is made."""
 
 
 @dataclass(frozen=True)
@@ -100,27 +100,28 @@ class Records:
 
     def store(
         self,
-        records: Sequence[tuple[Record, Identifiers]],
+        records: Sequence[tuple[Record, Finding]],
         *,
         as_of: datetime,
         seen_by: str | None = None,
     ) -> Counts:
-        """Write records with their identifiers in bulk; unchanged ones cost one comparison.
+        """Write records with what they are found by, in bulk; unchanged ones cost one comparison.
 
         Records of one call may repeat; the last one wins. `as_of` of a stored record never goes
         back: an older reading leaves a newer one alone. `seen_by` is the full run that has seen
         them all.
         """
         counts = Counts(seen=len(records))
-        latest = {key_of(record.ref): (record, identifiers) for record, identifiers in records}
+        latest = {key_of(record.ref): (record, found_by) for record, found_by in records}
         known = self._known(latest)
         new: list[bulk.Row] = []
         overwritten: list[bulk.Row] = []
         touched: list[tuple[str, str, str]] = []
         changed: list[tuple[str, str, str]] = []
         borne: list[bulk.Row] = []
+        likenesses: dict[tuple[str, str, str], Likeness | None] = {}
         content = hashlib.sha256()
-        for key, (record, identifiers) in latest.items():
+        for key, (record, given) in latest.items():
             body = record.model_dump_json()
             content_hash = hash_of_text(body)
             content.update(f"{key[2]}:{content_hash}\n".encode())
@@ -149,13 +150,19 @@ class Records:
                     seen_by if seen_by is not None else was.seen_by if was is not None else None,
                 )
             )
-            bears = identifiers() if callable(identifiers) else identifiers
-            borne += [(scheme, value, *key) for scheme, value in dict.fromkeys(bears)]
+            found_by = _made(given)
+            borne += [
+                (scheme, value, *key) for scheme, value in dict.fromkeys(found_by.identifiers)
+            ]
+            if found_by.likeness is not None:
+                likenesses[key] = found_by.likeness()
         bulk.write(self._session, RecordRow, COLUMNS, new, key=KEY, likely_new=True)
         bulk.write(self._session, RecordRow, COLUMNS, overwritten, key=KEY)
         if changed:
             self._forget_identifiers(changed)
         bulk.write(self._session, RecordIdentifierRow, IDENTIFIER_COLUMNS, borne)
+        if likenesses:
+            LikenessIndex(self._session).put(likenesses)
         self._touch(touched, as_of, seen_by)
         self._release(list(latest))
         counts.content = content.hexdigest()[:32]
@@ -175,8 +182,14 @@ class Records:
             col(RecordRow.deleted_at).is_(None),
             col(RecordRow.as_of) <= as_of if unless_newer else sa.true(),
         )
-        done = self._session.connection().execute(gone.values(deleted_at=as_of, as_of=newer))
-        return done.rowcount
+        deleted = self._session.connection().execute(
+            gone.values(deleted_at=as_of, as_of=newer).returning(*KEY_COLUMNS)
+        )
+        found = [(row.connection, row.kind, row.id) for row in deleted]
+        customers = [key for key in found if key[1] in (Kind.CONTACT, Kind.ACCOUNT)]
+        if customers:
+            LikenessIndex(self._session).put(dict.fromkeys(customers))
+        return len(found)
 
     def mark_seen(self, refs: Iterable[Ref], *, seen_by: str) -> None:
         """Note that a full run has seen records that it could not read."""
@@ -346,6 +359,32 @@ class Records:
             found += [_stored(row) for row in self._session.exec(query)]
         return found
 
+    def customers_after(
+        self, last: tuple[str, str, str] | None, *, limit: int
+    ) -> list[Contact | Account]:
+        """The live contacts and accounts that follow, in the order of their keys."""
+        query = select(RecordRow).where(
+            col(RecordRow.kind).in_([Kind.CONTACT.value, Kind.ACCOUNT.value]),
+            col(RecordRow.deleted_at).is_(None),
+        )
+        if last is not None:
+            connection, kind, id_ = last
+            query = query.where(
+                sa.or_(
+                    col(RecordRow.connection) > connection,
+                    sa.and_(
+                        col(RecordRow.connection) == connection,
+                        sa.or_(
+                            col(RecordRow.kind) > kind,
+                            sa.and_(col(RecordRow.kind) == kind, col(RecordRow.id) > id_),
+                        ),
+                    ),
+                )
+            )
+        rows = self._session.exec(query.order_by(*KEY_COLUMNS).limit(limit))
+        found = [_stored(row).record for row in rows]
+        return [record for record in found if isinstance(record, Contact | Account)]
+
     def count(self) -> dict[tuple[str, str], int]:
         """How many live records of each kind each connection has."""
         query = (
@@ -487,6 +526,12 @@ def _unseen(
     )
     unseen = col(RecordRow.seen_by).is_distinct_from(seen_by)
     return (*_live(connection, kind), unseen, ~in_quarantine)
+
+
+def _made(given: Finding) -> FoundBy:
+    if callable(given):
+        return given()
+    return given if isinstance(given, FoundBy) else FoundBy(tuple(given))
 
 
 def key_of(ref: Ref) -> tuple[str, str, str]:

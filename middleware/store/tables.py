@@ -35,6 +35,12 @@ class Moment(sa.types.TypeDecorator[datetime]):
 Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
+Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A number that the database gives; SQLite gives only what it calls an integer."""
+
+_GIVEN = {"autoincrement": False}
+
+
 def moment(*, null: bool = False, index: bool = False) -> Any:
     return Field(default=None if null else ..., sa_type=Moment, nullable=null, index=index)
 
@@ -412,6 +418,44 @@ class RecordIdentifierRow(SQLModel, table=True):
     connection: str = Field(primary_key=True)
     kind: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
+
+
+class LikenessRow(SQLModel, table=True):
+    """What a contact or account looks like, as far as it is compared with somebody who writes."""
+
+    __tablename__ = "likeness"
+    __table_args__ = (sa.UniqueConstraint("connection", "kind", "id"),)
+
+    nid: int | None = Field(default=None, primary_key=True, sa_type=Number)
+    """The record's short name in the index."""
+    connection: str
+    kind: str
+    id: str
+    profile: str
+    """JSON of `middleware.resolution.profiles`."""
+    keys: bytes
+    """The keys that lead here, packed; what is taken away when the record changes."""
+    names: bytes
+    """The words of the name that are counted, packed."""
+
+
+class BlockingKeyRow(SQLModel, table=True):
+    """One of the hashed keys that lead to a record."""
+
+    __tablename__ = "blocking_key"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    key: int = Field(primary_key=True, sa_type=sa.BigInteger, sa_column_kwargs=_GIVEN)
+    nid: int = Field(primary_key=True, sa_type=sa.BigInteger, sa_column_kwargs=_GIVEN)
+
+
+class NameCountRow(SQLModel, table=True):
+    """How many records have a word in their name: how rare it is here."""
+
+    __tablename__ = "name_count"
+
+    key: int = Field(primary_key=True, sa_type=sa.BigInteger, sa_column_kwargs=_GIVEN)
+    n: int = Field(sa_type=sa.BigInteger)
 
 
 class QuarantineRow(SQLModel, table=True):

@@ -1,4 +1,4 @@
-"""Measures what docs/benchmarks.md claims: `python -m tests.bench.run [intake|context|…]`.
+"""Measures what docs/benchmarks.md claims: `python -m tests.bench.run [bench …]`.
 
 Everything is held against something bare that is measured beside it, in turn; the last line with
 `--json` is one object of figures. The exit status says whether the targets were met.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import databases
-from tests.bench import context, engine, intake, places, sync
+from tests.bench import context, engine, identity, intake, places, sync
 
 LEAST_INTAKE_RATIO = 0.5
 MOST_CONTEXT_RATIO = 2.0
@@ -40,12 +40,13 @@ def missed(figures: dict[str, Any]) -> list[str]:
     for database, measured in figures.get("sync", {}).items():
         if measured["ratio"] < LEAST_SYNC_RATIO:
             found.append(f"sync on {database}: {measured['ratio']} of the raw upsert")
+    found += identity.missed(figures.get("identity", {}))
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.bench.run", description=__doc__)
-    parser.add_argument("what", nargs="*", help="intake, context, engine, sync; default: all")
+    parser.add_argument("what", nargs="*", help="intake, context, …; default: all")
     parser.add_argument("--db", choices=[*databases.BOTH, "both"], default="both")
     parser.add_argument("--short", action="store_true", help="smaller, to see that it runs")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "context": partial(context.run, size=context.SHORT if asked.short else context.FULL),
         "engine": partial(engine.run, actions=50 if asked.short else 300),
         "sync": partial(sync.run, size=sync.SHORT if asked.short else sync.FULL),
+        "identity": partial(identity.run, size=identity.SHORT if asked.short else identity.FULL),
     }
     if unknown := set(asked.what) - set(benches):
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(benches)}")
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 place = folder / f"{what}-{kind}"
                 place.mkdir()
                 figures[what][kind] = benches[what](kind, place)
+    if "identity" in figures:
+        figures |= identity.summary(figures["identity"])
     figures["targets_missed"] = missed(figures)
     figures["seconds"] = round(time.monotonic() - began, 1)
     print(json.dumps(figures) if asked.json else json.dumps(figures, indent=2), flush=True)

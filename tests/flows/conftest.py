@@ -45,7 +45,7 @@ from middleware.domain.actions import CaseWanted, Wanted
 from middleware.domain.ids import new_id
 from middleware.flows.hub import Asker, Hub, InletOptions, Options
 from middleware.registry import Configured, Registry
-from middleware.resolution.identifiers import identifiers_of
+from middleware.resolution.profiles import found_by
 from middleware.store.database import Database, UnitOfWork
 from middleware.store.tables import ActionStepRow, ComplaintRow
 from middleware.understanding import Rules
@@ -157,7 +157,7 @@ class Stage:
 
     def store(self, *records: Record) -> None:
         with self.hub.database.begin() as uow:
-            uow.records.store([(r, identifiers_of(r)) for r in records], as_of=self.time.now)
+            uow.records.store([(r, found_by(r)) for r in records], as_of=self.time.now)
 
     def state(self, action_id: str) -> str:
         with self.hub.database.read() as uow:

@@ -532,7 +532,11 @@ def candidate_of(kept: dict[str, Any]) -> schemas.CandidateShown:
         person_id=kept["person_id"],
         refs=[text for ref in kept["refs"] if (text := queries.ref_text(ref))],
         score=kept["score"],
-        evidence=[schemas.EvidenceShown(**evidence) for evidence in kept["evidence"]],
+        probability=kept.get("probability"),
+        evidence=[
+            schemas.EvidenceShown(**{"compared": None, "rarity": None, **evidence})
+            for evidence in kept["evidence"]
+        ],
     )
 
 

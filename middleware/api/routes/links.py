@@ -269,7 +269,10 @@ def link_shown(row: queries.LinkRow) -> schemas.LinkShown:
         record=str(record) if record else None,
         basis=Basis(row.basis),
         confidence=row.confidence,
-        evidence=[schemas.LinkEvidenceShown(**evidence) for evidence in row.evidence],
+        evidence=[
+            schemas.LinkEvidenceShown(**{"compared": None, "rarity": None, **evidence})
+            for evidence in row.evidence
+        ],
         decided_by=row.decided_by,
         valid_from=row.valid_from,
         valid_to=row.valid_to,

@@ -42,6 +42,12 @@ MOST_OF_ANYTHING = 50
         example=examples.RESOLVED,
         request={
             "handle": {"network": "x", "handle": "kim_w", "order_numbers": ["SO-10001"]},
+            "profile": {
+                "network": "x",
+                "handle": "kim_w",
+                "name": "Kim Wexler",
+                "location": "Albuquerque",
+            },
             "email": {"emails": ["kim@example.com"], "deadline_ms": 1500},
         },
     ),
@@ -60,6 +66,9 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
         emails=tuple(clue.emails),
         phones=tuple(clue.phones),
         external_ids=clue.external_ids,
+        location=clue.location,
+        bio=clue.bio,
+        url=clue.url,
     )
     named = [
         Entity(

@@ -250,6 +250,10 @@ class EvidenceShown(Shown):
     detail: str
     weight: float
     basis: str
+    compared: str | None
+    """What was held against what, where `kind` does not say it."""
+    rarity: float | None
+    """How many records were to be expected to agree so by accident."""
 
 
 class CandidateShown(Shown):
@@ -258,6 +262,8 @@ class CandidateShown(Shown):
     person_id: str | None
     refs: list[RefShown]
     score: float
+    probability: float | None
+    """Where only likeness speaks for it: how often such a score was right."""
     evidence: list[EvidenceShown]
 
 

@@ -22,13 +22,19 @@ from middleware.domain.identity import Basis
 
 
 class ClueAsked(Asked):
-    """What is known about somebody. Exact parts count; a name alone finds nobody."""
+    """What is known about somebody. Exact parts count most; a name alone finds nobody."""
 
     network: Annotated[Short, Field(examples=["x"])] = "unknown"
     """Whose `native_id` and `handle` these are."""
     native_id: SourceId | None = None
     handle: Short | None = None
     name: Short | None = None
+    """The display name: with a handle it finds those who look alike."""
+    location: Short | None = None
+    """Where they say they are, as their profile has it."""
+    bio: Annotated[str, Field(max_length=2000)] | None = None
+    """What their profile says; its links and company are compared."""
+    url: Short | None = None
     emails: Annotated[list[Short], Field(max_length=10, default_factory=list)]
     phones: Annotated[list[Short], Field(max_length=10, default_factory=list)]
     external_ids: Annotated[dict[Short, Short], Field(max_length=10, default_factory=dict)]
@@ -125,6 +131,10 @@ class LinkEvidenceShown(Shown):
     detail: str
     weight: float
     basis: str
+    compared: str | None
+    """What was held against what, where `kind` does not say it."""
+    rarity: float | None
+    """How many records were to be expected to agree so by accident."""
 
 
 class LinkShown(Shown):

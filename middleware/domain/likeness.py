@@ -1,0 +1,58 @@
+"""What a stored record is found by: its identifiers, and what it looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from middleware.contract.canonical import Ref
+
+Identifier = tuple[str, str]
+"""A scheme and a normalised value."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What of a record is compared with somebody who writes, and the keys that lead to it."""
+
+    keys: tuple[int, ...]
+    """Blocking keys: signed 64-bit hashes, each of something that an author may show too."""
+    names: tuple[int, ...]
+    """Hashes of the words of the name that are counted, for how rare they are."""
+    profile: str
+    """JSON that `middleware.resolution.profiles` wrote and reads."""
+
+
+@dataclass(frozen=True)
+class FoundBy:
+    """What a record is stored with. Its likeness is worked out only for a record that changed."""
+
+    identifiers: tuple[Identifier, ...] = ()
+    likeness: Callable[[], Likeness | None] | None = None
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """A record that bears at least one of the keys asked for."""
+
+    ref: Ref
+    profile: str
+    keys: frozenset[int]
+    """Those of the keys asked for that it bears."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the index answered."""
+
+    population: int
+    """How many records the index holds, or held at most."""
+    bearers: tuple[Bearer, ...] = ()
+    counts: Mapping[int, int] = field(default_factory=dict)
+    """Of each key asked for: how many bear it, no more than its cap and one."""
+    names: Mapping[int, int] = field(default_factory=dict)
+    """Of each word asked for: how many records have it in their name."""
+
+
+Wanted = Sequence[tuple[int, int]]
+"""Keys, the most telling first, each with how many bearers make it useless."""

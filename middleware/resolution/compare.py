@@ -1,0 +1,246 @@
+"""Comparing somebody who writes with a contact: which level each comparison is at.
+
+A level says how far two things agree; what that is worth is in the model. Where agreeing is rarer
+or more common than the level's average, `chance` is the share of all records that would agree so
+by accident, counted in this very index (term-frequency adjustment; Winkler 2000, and Splink's
+`term_frequency_adjustments`). What depends on another is asked only where it adds something: that
+a handle spells a name says nothing about who of two namesakes it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rapidfuzz.distance import JaroWinkler
+
+from middleware.domain.likeness import Looked
+from middleware.resolution import names
+from middleware.resolution.places import Place
+from middleware.resolution.profiles import Asking, Profile, key, pair_key, word_key
+
+LONG_HANDLE, MIDDLE_HANDLE = 7, 5
+INITIALS = 12
+"""About so many of those with a first name are told apart by another word's initial."""
+
+MORE_WORDS = 50
+"""So many times rarer is it that a further word of the name agrees too."""
+
+WHOLE = frozenset(("same", "within", "joined"))
+"""Levels of the name at which namesakes are told apart by nothing in the name."""
+
+NAMED = frozenset((*WHOLE, "short", "misspelt"))
+"""Levels of the name that are more than a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a comparison came to."""
+
+    comparison: str
+    level: str
+    chance: float | None = None
+    """Share of all records that agree so by accident; None where the level's average stands."""
+    shown: str = ""
+    """What agreed, where the level does not say it; never more than the asker shows themselves."""
+
+
+@dataclass(frozen=True)
+class Rarity:
+    """How common things are among the records of the index."""
+
+    population: int
+    counts: Mapping[int, int] = field(default_factory=dict)
+    names: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, looked: Looked) -> Rarity:
+        return cls(max(looked.population, 1), looked.counts, looked.names)
+
+    def word(self, word: str) -> float:
+        """Share of the records with a word in their name; one more than counted, for caution."""
+        return (self.names.get(word_key(word), 0) + 1) / (self.population + 1)
+
+    def others(self, key_: int) -> float:
+        """Share of the other records that bear a key too."""
+        return max(self.counts.get(key_, 0) - 1, 0) / self.population
+
+
+def compare(asking: Asking, profile: Profile, rarity: Rarity) -> list[Agreement]:
+    """The level of each comparison that both sides have something for."""
+    found = []
+    whole = False
+    if asking.name and profile.names:
+        best = min((_name(asking.name, name, rarity) for name in profile.names), key=_rank_of_name)
+        found.append(best)
+        whole = best.level in WHOLE
+    if asking.handle and profile.names and not whole:
+        level = max((_in_name(asking.handle, name) for name in profile.names), key=_IN_NAME.index)
+        found.append(Agreement("handle_in_name", level))
+    other = _other_handle(asking, profile)
+    if other is not None:
+        found.append(Agreement("other_handle_of_namesake" if whole else "other_handle", other))
+    if asking.place is not None and profile.place is not None:
+        found.append(Agreement("place", _place(asking.place, profile.place)))
+    named = [(n, h) for n, h in asking.links if (n, h) in profile.handles]
+    if named:
+        found.append(Agreement("profile_link", "same", shown=named[0][0]))
+    elif asking.links and {n for n, _ in asking.links} & {n for n, _ in profile.handles}:
+        found.append(Agreement("profile_link", "different"))
+    sites = [site for site in asking.sites if site in profile.sites]
+    if sites:
+        chance = rarity.others(key("site", sites[0]))
+        found.append(Agreement("site", "same", chance=chance or None, shown=sites[0]))
+    if asking.bio and profile.company and f" {profile.company} " in asking.bio:
+        found.append(Agreement("company", "in_bio", shown=profile.company))
+    return found
+
+
+# --- the name --------------------------------------------------------------------------------
+
+_NAME = (
+    "same", "within", "joined", "short", "misspelt", "initial", "single", "family", "given", "none"
+)  # fmt: skip
+
+
+def _rank_of_name(one: Agreement) -> int:
+    return _NAME.index(one.level)
+
+
+def _name(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Agreement:
+    """How a shown name agrees with one on file, both in words; the order of words is no matter."""
+    first, last = filed[0], filed[-1]
+    if len(theirs) > 1 and len(filed) > 1:
+        if theirs == filed or sorted(theirs) == sorted(filed):
+            chance = _both(first, last, rarity) / MORE_WORDS ** min(len(filed) - 2, 2)
+            return Agreement("name", "same", chance)
+        if first in theirs and last in theirs and first != last:
+            return Agreement("name", "within", _both(first, last, rarity))
+        if theirs[0] in filed and theirs[-1] in filed and theirs[0] != theirs[-1]:
+            return Agreement("name", "within", _both(theirs[0], theirs[-1], rarity))
+        return _partly(theirs, filed, rarity)
+    if "".join(theirs) == "".join(filed) and len(theirs) + len(filed) > 2:
+        return Agreement("name", "joined", _both(theirs[0], theirs[-1], rarity))
+    shared = set(theirs) & set(filed)
+    if shared:
+        return Agreement("name", "single", min(rarity.word(word) for word in shared))
+    return Agreement("name", "none")
+
+
+def _partly(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Agreement:
+    first, last = theirs[0], theirs[-1]
+    for given, family in ((filed[0], filed[-1]), (filed[-1], filed[0])):
+        if last == family:
+            if names.formal(first) & names.formal(given):
+                return Agreement("name", "short", _both(first, last, rarity))
+            if (len(first) == 1 or len(given) == 1) and first[0] == given[0]:
+                return Agreement("name", "initial", rarity.word(last) / INITIALS)
+            if _alike(first, given):
+                return Agreement("name", "misspelt", _both(given, last, rarity))
+        elif first == given:
+            if (len(last) == 1 or len(family) == 1) and last[0] == family[0]:
+                return Agreement("name", "initial", rarity.word(first) / INITIALS)
+            if _alike(last, family):
+                return Agreement("name", "misspelt", _both(first, family, rarity))
+    if last in (filed[0], filed[-1]):
+        return Agreement("name", "family", rarity.word(last))
+    if first in (filed[0], filed[-1]):
+        return Agreement("name", "given", rarity.word(first))
+    return Agreement("name", "none")
+
+
+def _both(one: str, other: str, rarity: Rarity) -> float:
+    """Share of the records with both words: as counted, and as the two meet by accident."""
+    return rarity.word(one) * rarity.word(other) + rarity.others(pair_key(one, other))
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether a word is likely the other one misspelt."""
+    if min(len(one), len(other)) < 4:
+        return False
+    if names.skeleton(one) == names.skeleton(other) and abs(len(one) - len(other)) <= 2:
+        return True
+    return JaroWinkler.similarity(one, other) >= 0.92
+
+
+# --- the handle ------------------------------------------------------------------------------
+
+_IN_NAME = ("none", "given_in", "family_in", "both_in", "initial", "affixed", "whole")
+
+
+def _in_name(handle: str, name: tuple[str, ...]) -> str:
+    """How a handle derives from a name on file."""
+    bare = handle.rstrip("0123456789").lstrip("0123456789")
+    first, last = name[0], name[-1]
+    if len(name) == 1:
+        return "given_in" if len(first) >= 4 and first in bare else "none"
+    if bare in (first + last, last + first, "".join(name)):
+        return "whole"
+    if len(first) + len(last) >= 7 and (first + last in bare or last + first in bare):
+        return "affixed"
+    if len(last) >= 3 and bare in (first[0] + last, last + first[0]):
+        return "initial"
+    if len(first) >= 3 and bare in (first + last[0], last[0] + first):
+        return "initial"
+    if len(last) >= 4 and len(first) >= 3 and last in bare and first in bare:
+        return "both_in"
+    if len(last) >= 5 and last in bare:
+        return "family_in"
+    return "given_in" if len(first) >= 4 and first in bare else "none"
+
+
+_OTHER = (
+    "exact_long", "exact_long_of_name", "exact_middle", "exact_short", "letters", "contained",
+    "alike", "different",
+)  # fmt: skip
+
+
+def _other_handle(asking: Asking, profile: Profile) -> str | None:
+    """The best agreement of the handle with those on file on other networks; None without any."""
+    best: str | None = None
+    for network, filed in profile.handles:
+        if not asking.handle or network == asking.network:
+            continue
+        if network == "email" and filed != asking.handle:
+            continue  # a mailbox of another name is nothing unusual
+        level = _same_handle(asking.handle, filed, profile.names)
+        if best is None or _OTHER.index(level) < _OTHER.index(best):
+            best = level
+    return best
+
+
+def _same_handle(one: str, other: str, filed: tuple[tuple[str, ...], ...]) -> str:
+    if one == other:
+        if len(one) >= LONG_HANDLE:
+            derived = any(_in_name(one, n) in ("whole", "affixed", "initial") for n in filed)
+            return "exact_long_of_name" if derived else "exact_long"
+        return "exact_middle" if len(one) >= MIDDLE_HANDLE else "exact_short"
+    bare, other_bare = one.strip("0123456789"), other.strip("0123456789")
+    if bare == other_bare and len(bare) >= MIDDLE_HANDLE:
+        return "letters"
+    if min(len(one), len(other)) >= MIDDLE_HANDLE and (one in other or other in one):
+        return "contained"
+    return "alike" if JaroWinkler.similarity(one, other) >= 0.92 else "different"
+
+
+def _place(one: Place, other: Place) -> str:
+    if one.words & other.words:
+        return "same_town"
+    if one.countries and other.countries:
+        if not one.countries & other.countries:
+            return "other_country"
+        return "other_town" if one.words and other.words else "same_country"
+    return "different"
+
+
+LEVELS: Mapping[str, tuple[str, ...]] = {
+    "name": _NAME,
+    "handle_in_name": tuple(reversed(_IN_NAME)),
+    "other_handle": _OTHER,
+    "other_handle_of_namesake": _OTHER,
+    "place": ("same_town", "same_country", "other_town", "different", "other_country"),
+    "profile_link": ("same", "different"),
+    "site": ("same",),
+    "company": ("in_bio",),
+}
+"""Every comparison with its levels, from the best to the worst."""

@@ -1,0 +1,211 @@
+"""The model of likeness: one file that says what each level is worth, and what a score means.
+
+Fellegi and Sunter (1969): a level that the same person reaches with probability `m` and somebody
+else with probability `u` is worth log2(m/u) bits. With `by_rarity`, `u` follows the share of the
+records that agree by accident. The prior is odds: one of the N on file wrote it, or with
+the rest of the probability a stranger did. Scores compete in a softmax with the stranger at zero,
+and a table fitted by isotonic regression says how often such a probability was right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from middleware.contract.canonical import Frozen
+from middleware.resolution.compare import LEVELS, Agreement
+
+SHIPPED = Path(__file__).with_name("model.json")
+LEAST_CHANCE = 1e-9
+"""Nothing agrees by accident more rarely than this: beyond it, records are wrong more often."""
+MOST_BITS = 40.0
+
+
+class Rare(Frozen):
+    """How often somebody else is at a level, by the share of records that agree by accident.
+
+    `u` is factor x share^power. A power below one is for words that go together: given and family
+    names of one country meet more often than they would by accident.
+    """
+
+    factor: Annotated[float, Field(gt=0, le=1e9)]
+    power: Annotated[float, Field(gt=0, le=1)]
+
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ModelError(ValueError):
+    """The model file is wrong; the message says where, and what to do."""
+
+
+class Level(Frozen):
+    """What it means that two things agree so far."""
+
+    level: str
+    m: Probability
+    """How often the same person is at this level."""
+    u: Probability
+    """How often somebody else is."""
+    by_rarity: Rare | None = None
+    """Where set and the share of accidental agreement is known, this says what `u` is."""
+    fitted: bool = True
+    """False where nobody had labels for it and a person set it."""
+
+
+class Comparison(Frozen):
+    comparison: str
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known = LEVELS.get(self.comparison)
+        if known is None:
+            raise ValueError(f"there is no comparison {self.comparison!r}; there are {[*LEVELS]}")
+        given = [level.level for level in self.levels]
+        if sorted(given) != sorted(known):
+            raise ValueError(f"{self.comparison} needs the levels {[*known]}, each once")
+        return self
+
+
+class Prior(Frozen):
+    on_file: Probability
+    """How many of those who write are on file at all."""
+
+
+class Point(Frozen):
+    """A probability as the scores say, and how often it was right."""
+
+    said: Annotated[float, Field(ge=0, le=1)]
+    right: Annotated[float, Field(ge=0, le=1)]
+
+
+class Thresholds(Frozen):
+    link: Probability
+    """Calibrated probability from which a link may be made."""
+    review: Probability
+    """Calibrated probability from which a person is asked."""
+    margin: Annotated[float, Field(ge=0, le=64)]
+    """Bits that the best must be ahead of the next."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.review >= self.link:
+            raise ValueError("review begins below link")
+        return self
+
+
+class Fitted(Frozen):
+    """What it was fitted from."""
+
+    askers: Annotated[int, Field(ge=0)]
+    pairs: Annotated[int, Field(ge=0)]
+    population: Annotated[int, Field(ge=0)]
+    note: str
+
+
+class Model(Frozen):
+    format: Literal[1]
+    version: Annotated[str, Field(min_length=1)]
+    prior: Prior
+    comparisons: tuple[Comparison, ...]
+    calibration: Annotated[tuple[Point, ...], Field(min_length=2)]
+    thresholds: Thresholds
+    fitted: Fitted
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        given = [one.comparison for one in self.comparisons]
+        if sorted(given) != sorted(LEVELS):
+            raise ValueError(f"comparisons must be {sorted(LEVELS)}, each once")
+        for earlier, later in zip(self.calibration, self.calibration[1:], strict=False):
+            if later.said <= earlier.said or later.right < earlier.right:
+                raise ValueError("calibration rises: `said` always, `right` never falls")
+        return self
+
+    @cached_property
+    def _levels(self) -> dict[tuple[str, str], tuple[float, float, float]]:
+        """By comparison and level: its bits; with rarity, those at share 1 and the power."""
+        return {
+            (one.comparison, level.level): (
+                math.log2(level.m / level.u),
+                math.log2(level.m / level.by_rarity.factor) if level.by_rarity else 0.0,
+                level.by_rarity.power if level.by_rarity else 0.0,
+            )
+            for one in self.comparisons
+            for level in one.levels
+        }
+
+    def bits(self, agreement: Agreement) -> float:
+        """What an agreement is worth: +1 doubles the odds."""
+        bits, at_one, power = self._levels[agreement.comparison, agreement.level]
+        if power and agreement.chance is not None:
+            bits = at_one - power * math.log2(max(agreement.chance, LEAST_CHANCE))
+        return max(-MOST_BITS, min(MOST_BITS, bits))
+
+    def prior_bits(self, population: int) -> float:
+        """The log odds, before anything is compared, that it is this record and not a stranger."""
+        on_file = self.prior.on_file
+        return math.log2(on_file / (1 - on_file)) - math.log2(max(population, 1))
+
+    def calibrated(self, probability: float) -> float:
+        """How often such a probability was right."""
+        said = self._said
+        place = bisect_right(said, probability)
+        if place == 0:
+            return self.calibration[0].right
+        if place == len(said):
+            return self.calibration[-1].right
+        before, after = self.calibration[place - 1], self.calibration[place]
+        share = (probability - before.said) / (after.said - before.said)
+        return before.right + share * (after.right - before.right)
+
+    @cached_property
+    def _said(self) -> list[float]:
+        return [point.said for point in self.calibration]
+
+
+def posteriors(scores: Sequence[float]) -> list[float]:
+    """How likely each candidate is among all of them and a stranger, from log2 odds.
+
+    A softmax in which the stranger's score is zero.
+    """
+    top = max((*scores, 0.0))
+    weights = [2.0 ** (score - top) for score in scores]
+    total = sum(weights) + 2.0**-top
+    return [weight / total for weight in weights]
+
+
+def read_model(path: Path) -> Model:
+    """A model from its file. Raises ModelError with the place of every mistake."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ModelError(f"{path} is no JSON: {error}") from None
+    try:
+        return Model.model_validate(body)
+    except ValidationError as error:
+        mistakes = [
+            f"{'.'.join(str(part) for part in mistake['loc']) or 'model'}: {mistake['msg']}"
+            for mistake in error.errors(include_url=False, include_input=False)
+        ]
+        raise ModelError("\n".join([f"{path} is no model:", *mistakes])) from None
+
+
+def write_model(model: Model, path: Path) -> None:
+    path.write_text(json.dumps(model.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Model:
+    """The model that comes with the package."""
+    return read_model(SHIPPED)

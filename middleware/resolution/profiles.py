@@ -1,0 +1,357 @@
+"""What of a contact is compared with somebody who writes, and the keys that lead to it.
+
+Both sides of blocking are made here, so that they agree: what a record is stored under, and what
+an author is looked up by. A key is a family and a value, hashed to 64 bits; two values that share
+a hash meet once in 10^13 pairs and are told apart when they are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from itertools import pairwise
+
+from pydantic_core import from_json
+
+from middleware.contract.canonical import Account, Address, Contact, Record
+from middleware.domain.arrivals import Author
+from middleware.domain.likeness import FoundBy, Likeness
+from middleware.resolution import names, normalise
+from middleware.resolution.identifiers import identifiers_of
+from middleware.resolution.places import Place, place
+
+MOST_NAMES = 3
+MOST_HANDLES = 6
+LEAST_SPELLED = 5
+"""A handle of fewer letters leads to too many."""
+
+CAPS = {
+    "handle": 40,
+    "site": 20,
+    "postcode": 60,
+    "pair": 80,
+    "spelled": 60,
+    "town": 60,
+    "bones": 40,
+    "company": 20,
+}
+"""Bearers from which a key of the family is no use for finding anybody."""
+
+MOST_WANTED = 40
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A contact, or an account, as far as it is compared."""
+
+    names: tuple[tuple[str, ...], ...] = ()
+    """Each name's words, given name first."""
+    handles: tuple[tuple[str, str], ...] = ()
+    """Network, and letters and digits of the handle; a mailbox's name is one of network email."""
+    place: Place | None = None
+    sites: tuple[str, ...] = ()
+    """Domains that are theirs: of addresses that not anybody can have."""
+    company: str | None = None
+
+    def written(self) -> str:
+        """As it is stored."""
+        towns = sorted(self.place.words) if self.place else []
+        countries = sorted(self.place.countries) if self.place else []
+        body = [self.names, self.handles, towns, countries, self.sites, self.company]
+        return json.dumps(body, separators=(",", ":"))
+
+
+def read(text: str) -> Profile:
+    """What `Profile.written` wrote."""
+    names_, handles, towns, countries, sites, company = from_json(text)
+    return Profile(
+        names=tuple(map(tuple, names_)),
+        handles=tuple(map(tuple, handles)),
+        place=_place(tuple(towns), tuple(countries)),
+        sites=tuple(sites),
+        company=company,
+    )
+
+
+@lru_cache(maxsize=65536)
+def _place(towns: tuple[str, ...], countries: tuple[str, ...]) -> Place | None:
+    if not towns and not countries:
+        return None
+    return Place(words=frozenset(towns), countries=frozenset(countries))
+
+
+def key(family: str, *values: str) -> int:
+    """A blocking key: signed, 64 bits."""
+    text = "|".join((family, *values))
+    found: int = struct.unpack("<q", hashlib.blake2b(text.encode(), digest_size=8).digest())[0]
+    return found
+
+
+@lru_cache(maxsize=65536)
+def word_key(word: str) -> int:
+    return key("word", word)
+
+
+# --- what is on file -------------------------------------------------------------------------
+
+
+def found_by(record: Record) -> FoundBy:
+    """What a record is stored with."""
+    return FoundBy(
+        identifiers=identifiers_of(record),
+        likeness=partial(likeness_of, record) if isinstance(record, Contact | Account) else None,
+    )
+
+
+def likeness_of(record: Record) -> Likeness | None:
+    """The profile of a contact or account and its keys; None where nothing of it compares."""
+    match record:
+        case Contact():
+            profile = _of_contact(record)
+        case Account():
+            profile = _of_account(record)
+        case _:
+            return None
+    keys = dict.fromkeys(_keys(profile, record.address))
+    if not keys:
+        return None
+    words = {word for name in profile.names for word in (name[0], name[-1])}
+    return Likeness(
+        keys=tuple(keys),
+        names=tuple(sorted(word_key(word) for word in words)),
+        profile=profile.written(),
+    )
+
+
+def profile_of(record: Contact | Account) -> Profile:
+    """The same of a record at hand."""
+    return _of_contact(record) if isinstance(record, Contact) else _of_account(record)
+
+
+def _of_contact(record: Contact) -> Profile:
+    whole = " ".join(p for p in (record.given_name, record.family_name) if p)
+    handles = [
+        (normalise.network(h.network), spelled)
+        for h in record.handles
+        if h.handle and (name := normalise.handle(h.handle)) and (spelled := names.spelled(name))
+    ]
+    return Profile(
+        names=_names(whole, record.display_name),
+        handles=tuple(dict.fromkeys((*handles, *_mailboxes(record.emails))))[:MOST_HANDLES],
+        place=_address(record.address),
+        sites=_sites(record.emails),
+    )
+
+
+def _of_account(record: Account) -> Profile:
+    return Profile(
+        names=_names(record.name),
+        handles=_mailboxes(record.emails)[:MOST_HANDLES],
+        place=_address(record.address),
+        sites=_sites(record.emails),
+        company=names.company(record.name) if record.name else None,
+    )
+
+
+def _names(*texts: str | None) -> tuple[tuple[str, ...], ...]:
+    found = (names.tokens(text) for text in texts if text)
+    return tuple(dict.fromkeys(name for name in found if name))[:MOST_NAMES]
+
+
+def _mailboxes(emails: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    bases = (base.rpartition("@")[0] for e in emails if (base := normalise.email_alias(e)))
+    return tuple(("email", box) for base in bases if len(box := names.spelled(base)) >= 6)
+
+
+def _sites(emails: Iterable[str]) -> tuple[str, ...]:
+    hosts = (e.rpartition("@")[2] for text in emails if (e := normalise.email(text)))
+    found = (normalise.site(host) for host in hosts if host not in normalise.FREE_MAIL)
+    return tuple(dict.fromkeys(site for site in found if site))
+
+
+def _address(address: Address | None) -> Place | None:
+    if address is None:
+        return None
+    text = ", ".join(p for p in (address.city, address.region) if p)
+    return place(text, address.country)
+
+
+def _keys(profile: Profile, address: Address | None) -> Iterator[int]:
+    for name in profile.names:
+        yield from _name_keys(name, profile.place, address)
+    for _, handle in profile.handles:
+        if len(handle) >= LEAST_SPELLED - 1:
+            yield key("handle", handle)
+    for site in profile.sites:
+        yield key("site", site)
+    if profile.company:
+        yield key("company", profile.company)
+
+
+def _name_keys(
+    name: tuple[str, ...], where: Place | None, address: Address | None
+) -> Iterator[int]:
+    first, last = name[0], name[-1]
+    if len(name) == 1:
+        yield key("spelled", first)
+    else:
+        for given in names.formal(first):
+            yield pair_key(given, last)
+        if len(name) > 2:
+            yield pair_key(first, name[1])
+            yield pair_key(name[1], last)
+            yield key("spelled", "".join(name))
+        for spelled in (first + last, last + first, first[0] + last, first + last[0]):
+            yield key("spelled", spelled)
+        yield key("spelled", last + first[0])
+        yield key("bones", first, names.skeleton(last))
+        yield key("bones", last, names.skeleton(first))
+    postcode = normalise.postcode(address.postal_code) if address and address.postal_code else None
+    if postcode:
+        yield key("postcode", last, postcode)
+    for town in sorted(where.words) if where else ():
+        yield key("town", last, town)
+        if first != last:
+            yield key("town", first, town)
+
+
+def pair_key(one: str, other: str) -> int:
+    """The key of two words of a name, in any order."""
+    return key("pair", *sorted((one, other)))
+
+
+# --- who writes ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Somebody who writes, as far as they are compared."""
+
+    network: str
+    name: tuple[str, ...] = ()
+    handle: str = ""
+    """Its letters and digits."""
+    place: Place | None = None
+    links: tuple[tuple[str, str], ...] = ()
+    """Profiles on other networks that they name themselves: network, letters and digits."""
+    sites: tuple[str, ...] = ()
+    bio: str = ""
+    """Folded words with a blank around each."""
+    wanted: tuple[tuple[int, int], ...] = ()
+    """The keys to look up with their caps, the most telling first."""
+    words: tuple[int, ...] = ()
+    """The words of the name whose rarity matters."""
+    families: dict[int, str] = field(default_factory=dict)
+    """The family of each key."""
+
+
+def asking(author: Author) -> Asking:
+    """What an author looks like, and the keys that lead to who looks alike."""
+    network = normalise.network(author.network)
+    handle = normalise.handle(author.handle) if author.handle else None
+    name = names.tokens(author.display_name) if author.display_name else ()
+    if handle and "".join(name) == names.letters(handle) and len(name) == 1:
+        name = ()  # the handle again says nothing more
+    bio = " ".join(text for text in (author.bio, author.url) if text)
+    pointed = normalise.links(bio) if bio else ()
+    links = tuple((n, names.spelled(h)) for n, h in pointed if n not in ("web", network))
+    sites = tuple(dict.fromkeys(s for n, h in pointed if n == "web" and (s := normalise.site(h))))
+    where = place(author.location) if author.location else None
+    families: dict[int, str] = {}
+    for family, found in _wanted(author, handle, name, where, links, sites):
+        families.setdefault(found, family)
+    wanted = sorted(families.items(), key=lambda item: _ORDER[item[1]])[:MOST_WANTED]
+    return Asking(
+        network=network,
+        name=name,
+        handle=names.spelled(handle) if handle else "",
+        place=where,
+        links=links,
+        sites=sites,
+        bio=f" {' '.join(names.folded(author.bio).split())} " if author.bio else "",
+        wanted=tuple((found, CAPS[family]) for found, family in wanted),
+        words=tuple(word_key(word) for word in dict.fromkeys(name)),
+        families=families,
+    )
+
+
+_ORDER = {family: place_ for place_, family in enumerate(CAPS)}
+
+
+def _wanted(
+    author: Author,
+    handle: str | None,
+    name: tuple[str, ...],
+    where: Place | None,
+    links: tuple[tuple[str, str], ...],
+    sites: tuple[str, ...],
+) -> Iterator[tuple[str, int]]:
+    for _, theirs in links:
+        yield "handle", key("handle", theirs)
+    for site in sites:
+        yield "site", key("site", site)
+    if handle:
+        # As it is written where it is one: its capitals show where words begin.
+        plain = author.handle if author.handle and "/" not in author.handle else handle
+        yield from _by_handle(plain, name)
+    if name:
+        yield from _by_name(name, where)
+    if author.display_name and (company := names.company(author.display_name)):
+        yield "company", key("company", company)
+
+
+def _by_name(name: tuple[str, ...], where: Place | None) -> Iterator[tuple[str, int]]:
+    first, last = name[0], name[-1]
+    pairs = [
+        (a, b)
+        for i, a in enumerate(name[:4])
+        for b in (*name[i + 1 : 4], last)
+        if a and b and a != b
+    ]
+    for one, other in dict.fromkeys(pairs):
+        for given in sorted(names.formal(one)):
+            yield "pair", pair_key(given, other)
+    if len(name) > 1:
+        # Whoever writes the family name first has the given name last.
+        for given in sorted(names.formal(last) - {last}):
+            yield "pair", pair_key(given, first)
+        for spelled in ("".join(name), first[0] + last, first + last[0]):
+            yield "spelled", key("spelled", spelled)
+        for one, other in ((first, last), (last, first)):
+            yield "bones", key("bones", one, names.skeleton(other))
+    else:
+        yield "spelled", key("spelled", first)
+    if where:
+        for town in sorted(where.words)[:3]:
+            for word in dict.fromkeys((last, first)):
+                yield "town", key("town", word, town)
+
+
+def _by_handle(handle: str, name: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    whole = names.spelled(handle)
+    if len(whole) >= LEAST_SPELLED - 1:
+        yield "handle", key("handle", whole)
+    bare = names.letters(handle)
+    if bare != whole and len(bare) >= LEAST_SPELLED:
+        yield "handle", key("handle", bare)
+    for word in names.undecorated(bare) if bare else ():
+        if len(word) >= LEAST_SPELLED:
+            yield "spelled", key("spelled", word)
+    shown = [part for part in names.parts(handle) if part not in names.DECORATIONS][:4]
+    pairs = [*pairwise(shown)]
+    if len(shown) > 2:
+        pairs.append((shown[0], shown[-1]))
+    # What stays of the handle beside a word of the name may be the rest of the name.
+    for word in dict.fromkeys((name[0], name[-1])) if name else ():
+        for spelled in names.undecorated(bare) if len(word) >= 3 and bare else ():
+            rest = spelled.replace(word, "", 1)
+            if len(rest) >= 3 and rest not in names.DECORATIONS:
+                pairs.append((word, rest))
+    for one, other in dict.fromkeys(pairs):
+        yield "pair", pair_key(one, other)
+        if name and one in name:
+            yield "bones", key("bones", one, names.skeleton(other))
