@@ -292,10 +292,10 @@ class Records:
                 sa.or_(
                     col(RecordRow.connection) > connection,
                     sa.and_(
-                        RecordRow.connection == connection,
+                        col(RecordRow.connection) == connection,
                         sa.or_(
                             col(RecordRow.kind) > kind,
-                            sa.and_(RecordRow.kind == kind, col(RecordRow.id) > id_),
+                            sa.and_(col(RecordRow.kind) == kind, col(RecordRow.id) > id_),
                         ),
                     ),
                 )
