@@ -26,6 +26,7 @@ from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
 from middleware.flows import correct, deliver, lookup, plan, reviews
+from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
 from middleware.resolution import normalise
@@ -496,7 +497,12 @@ def _person_of(
         )
     reviews.link_records(uow, person.id, candidate, now, by="hub", under=decision.version)
     if link is not None:
-        uow.reviews.settle(link.identity_id or "", at=now)
+        identity_id = complaint.identity_id
+        assert identity_id is not None, "a link of an author has an identity"
+        # What the same account wrote before is theirs, too.
+        complaint.person_id = person.id
+        links.attach(hub, uow, identity_id, person.id, link.id, now)
+        uow.reviews.settle(identity_id, at=now)
         reviews.audit_in(hub, uow, complaint, author, link, decision, severity, now=now)
         deliver.tell(
             hub,

@@ -509,3 +509,18 @@ def test_who_a_complaint_without_an_account_is_from_is_kept(known: Stage) -> Non
     arrive(known, event("Hello?", id="m-2", author=nameless))
     assert the_complaint(known).person_id == person
     assert the_complaint(known).order_ref == str(known.order.ref)
+
+
+def test_what_the_same_account_wrote_before_is_theirs_once_it_is_linked(known: Stage) -> None:
+    """And an unlinking that is taken back restores the same for all of it."""
+    arrive(known, event("Where is it?", author={"handle": "nobody"}))
+    assert the_complaint(known).person_id is None
+    arrive(known, event("Again", id="m-2", conversation="c-2", author=EMAIL))
+    was = picture(known)
+    (person,) = {c.person_id for c in complaints(known)}
+    assert person is not None
+    link = links_of(known, person)[complaints(known)[0].identity_id or ""]
+    unlink(known, link)
+    assert {c.person_id for c in complaints(known)} == {None}
+    links.restore_link(known.hub, link.id, reason="my mistake", asker=AGENT)
+    assert picture(known) == was
