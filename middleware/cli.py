@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from middleware import __version__
 from middleware.app import Application, SchemaBehindError, handlers, set_up_logging
 from middleware.beginning import begin
-from middleware.commands import actions, policy
+from middleware.commands import actions, policy, resolve
 from middleware.commands.console import (
     ConfigOption,
     JsonOption,
@@ -73,6 +73,7 @@ syncs = group("sync", "Syncs.")
 maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
 app.add_typer(policy.commands, name="policy")
+app.add_typer(resolve.commands, name="resolve")
 
 
 def main() -> None:

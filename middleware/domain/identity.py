@@ -37,6 +37,9 @@ class EvidenceKind(StrEnum):
     NAME = "name"
     HANDLE_CHANGED_OWNER = "handle_changed_owner"
     ORDER_OF_SOMEBODY_ELSE = "order_of_somebody_else"
+    ADDRESS = "address"
+    PRIOR = "prior"
+    """How likely any two are one customer before they are compared; nearly always against."""
     SHARED = "shared"
     """A key that several persons bear."""
 

@@ -52,6 +52,7 @@ QUEUES = {
     "correct": Queue(16),
     "deliver": Queue(8, polls=2),
     "sync": Queue(2, polls=4),
+    "resolve": Queue(1, polls=4),
     "reconcile": Queue(1, polls=4),
 }
 

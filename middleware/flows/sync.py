@@ -59,8 +59,12 @@ class _Stopping(Exception):
     """This worker is to stop."""
 
 
-def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]:
+def owe(
+    hub: Hub, job: str, *, tick: str, requested_by: str, options: dict[str, Any] | None = None
+) -> tuple[str, bool]:
     """Owe the run of a job that is due at `tick`; answers its id and whether it is new.
+
+    `options` are of this run alone, for its flow to read.
 
     The tick is part of the run's name, so that any number of nodes owe it once. Of two
     runs that overlap, the one that moves the cursor goes on; the other ends as `overtaken`.
@@ -80,11 +84,12 @@ def owe(hub: Hub, job: str, *, tick: str, requested_by: str) -> tuple[str, bool]
             state="queued",
             requested_by=requested_by,
             counts={},
+            windows={"options": options} if options else None,
             queued_at=now,
         )
         uow.jobs.add_run(run)
         row.last_tick = max(row.last_tick or "", tick)
-        hub.engine.enqueue(uow, "sync", run.id, name=f"sync:{job}:{tick}")
+        hub.engine.enqueue(uow, row.flow, run.id, name=f"{row.flow}:{job}:{tick}")
         uow.audit.write(
             at=now, actor=requested_by, action="run.queue", subject=run.id, job=job, tick=tick
         )

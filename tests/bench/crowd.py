@@ -91,10 +91,16 @@ class Crowd:
         self._given = _Skewed([*GIVEN, *invented(1500, (2, 3))], 0.9)
         self._family = _Skewed([f.replace("_", " ") for f in FAMILY] + invented(12000, (2, 3)), 0.8)
         self._cities = _Skewed(invented(2000, (2, 3)), 0.8)
-        self._streets = [f"{r.choice(self._family.names)} {t}" for t in
-            ("street", "road", "avenue", "lane") for _ in range(3000)]
-        self._firms = [f"{r.choice(self._family.names)}{t}".replace(" ", "") for t in
-            ("foods", "labs", "media", "bank", "tools") for _ in range(max(20, customers // 60))]
+        self._streets = [
+            f"{r.choice(self._family.names)} {t}"
+            for t in ("street", "road", "avenue", "lane")
+            for _ in range(3000)
+        ]
+        self._firms = [
+            f"{r.choice(self._family.names)}{t}".replace(" ", "")
+            for t in ("foods", "labs", "media", "bank", "tools")
+            for _ in range(max(20, customers // 60))
+        ]
 
     def records(self) -> Iterator[tuple[Contact | Account, int]]:
         """So many records, each with the number of the customer it is of."""

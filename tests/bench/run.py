@@ -1,4 +1,4 @@
-"""Measures what docs/benchmarks.md claims: `python -m tests.bench.run [intake|context|engine]`.
+"""Measures what docs/benchmarks.md claims: `python -m tests.bench.run [intake|context|engine|batch]`.
 
 Everything is held against something bare that is measured beside it, in turn; the last line with
 `--json` is one object of figures. The exit status says whether the targets were met.
@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tests import databases
-from tests.bench import context, engine, intake, places
+from tests.bench import batch, context, engine, intake, places
 
 LEAST_INTAKE_RATIO = 0.5
 MOST_CONTEXT_RATIO = 2.0
 MOST_STEP_RATIO = 5.0
+MOST_BATCH_RATIO = 1.2
+MOST_INCREMENT = 0.1
+MOST_BATCH_MIB = 4096
+LEAST_MEASURED = 200_000
+"""Below so many records what a batch costs is mostly what Splink costs to start."""
 
 
 def missed(figures: dict[str, Any]) -> list[str]:
@@ -36,15 +41,31 @@ def missed(figures: dict[str, Any]) -> list[str]:
     for database, measured in figures.get("engine", {}).items():
         if measured["ratio"] > MOST_STEP_RATIO:
             found.append(f"engine on {database}: a step costs {measured['ratio']} inserts")
+    for size, measured in figures.get("batch", {}).get("sizes", {}).items():
+        if int(size) < LEAST_MEASURED:
+            continue
+        for what in ("wall_ratio", "cpu_ratio"):
+            if measured[what] > MOST_BATCH_RATIO:
+                found.append(f"batch of {size}: {what} {measured[what]} of plain Splink")
+        if measured["increment"]["share_of_full"] > MOST_INCREMENT:
+            found.append(f"batch of {size}: an increment costs too much of a full run")
+        if measured["increment"]["groups_that_differ"]:
+            found.append(f"batch of {size}: an increment ends in other groups than a full run")
+        if measured["ours"]["peak_mib"] > MOST_BATCH_MIB:
+            found.append(f"batch of {size}: {measured['ours']['peak_mib']} MiB")
+    for name, measured in figures.get("batch", {}).get("sets", {}).items():
+        if measured["ours"]["f1"] < measured["splink_0.95"]["f1"]:
+            found.append(f"batch of {name}: F1 {measured['ours']['f1']}")
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.bench.run", description=__doc__)
-    parser.add_argument("what", nargs="*", help="intake, context, engine; default: all")
+    parser.add_argument("what", nargs="*", help="intake, context, engine, batch; default: all")
     parser.add_argument("--db", choices=[*databases.BOTH, "both"], default="both")
     parser.add_argument("--short", action="store_true", help="smaller, to see that it runs")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    parser.add_argument("--records", type=int, nargs="+", help="sizes of the batch, from small")
     asked = parser.parse_args(arguments)
     kinds = databases.BOTH if asked.db == "both" else (asked.db,)
     benches = {
@@ -52,14 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "context": partial(context.run, size=context.SHORT if asked.short else context.FULL),
         "engine": partial(engine.run, actions=50 if asked.short else 300),
     }
-    if unknown := set(asked.what) - set(benches):
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(benches)}")
+    alone = {
+        "batch": partial(batch.run, asked.records or (batch.SHORT if asked.short else batch.FULL))
+    }
+    if unknown := set(asked.what) - {*benches, *alone}:
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join([*benches, *alone])}")
     began = time.monotonic()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="amends-bench-") as name:
         folder = Path(name)
         figures["machine"] = places.machine(folder)
-        for what in asked.what or benches:
+        for what in asked.what or [*benches, *alone]:
+            if what in alone:
+                figures[what] = alone[what]()
+                continue
             figures[what] = {}
             for kind in kinds:
                 place = folder / f"{what}-{kind}"

@@ -14,7 +14,10 @@ from importlib.util import find_spec
 
 from middleware.domain.problems import NotOfferedError
 
-NEEDED = {"batch": ("splink", "duckdb", "rapidfuzz", "anyascii", "nicknames"), "spark": ("pyspark",)}
+NEEDED = {
+    "batch": ("splink", "duckdb", "rapidfuzz", "anyascii", "nicknames"),
+    "spark": ("pyspark",),
+}
 
 
 def require(extra: str = "batch") -> None:

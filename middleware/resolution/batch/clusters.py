@@ -157,7 +157,9 @@ class _Growing:
         if len(mine) + len(theirs) > self._guards.most:
             return Why.TOO_LARGE
         few, many = sorted((mine, theirs), key=len)
-        if self._foes and any(not self._foes[one].isdisjoint(many) for one in few if one in self._foes):
+        if self._foes and any(
+            not self._foes[one].isdisjoint(many) for one in few if one in self._foes
+        ):
             return Why.SAID_APART
         left, right = self._borne(mine), self._borne(theirs)
         if left.sources & right.sources:

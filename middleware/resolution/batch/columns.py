@@ -20,10 +20,10 @@ from middleware.resolution.identifiers import CUSTOMER_NUMBER
 VERSION = "1"
 """Changes when the same record gets other columns: what was made by another one is made anew."""
 
-TEXTS = ("given", "family", "name", "email", "mailbox", "phone", "street", "city", "postcode")
+TEXTS = ("given", "family", "name", "email", "phone", "street", "city", "postcode")
 LISTS = ("nicks", "emails", "phones", "handles", "ids")
-FIRST_OF = {"email": "emails", "mailbox": "emails", "phone": "phones"}
-"""Texts that are the first value of a list (of an address, what is before the `@`)."""
+FIRST_OF = {"email": "emails", "phone": "phones"}
+"""Texts that are the first value of a list."""
 MOST_BEARERS = 50
 """A value that more records bear, such as a department's address, says nothing about one."""
 
@@ -92,15 +92,6 @@ def unique_ids(record: Contact | Account, schemes: Sequence[str]) -> list[tuple[
         if (scheme := system.strip().casefold()) in wanted
         and (value := normalise.external_id(text)) is not None
     )
-
-
-def first_of(column: str, values: Sequence[str] | None) -> str | None:
-    """What one of `FIRST_OF` is, of the list that it is the first of."""
-    if not values:
-        return None
-    return values[0].split("@", 1)[0] if column == "mailbox" else values[0]
-
-
 
 
 def _name_of(contact: Contact) -> tuple[str | None, str | None]:

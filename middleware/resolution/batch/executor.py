@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from splink.internals.database_api import DatabaseAPISubClass
     from splink.internals.splink_dataframe import SplinkDataFrame
 
+    from middleware.resolution.batch.workspace import Workspace
+
 LEAST_M = 1e-3
 """What m is where training never met a level among pairs of one customer."""
 LEAST_U = 1e-7
@@ -163,7 +165,7 @@ def _level(level: Level, label: str, sql: Sql, *, trained: bool) -> dict[str, An
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Splink tells its progress to everybody; ours is in the run."""
     logger = logging.getLogger("splink")
     before = logger.level
@@ -183,7 +185,7 @@ def linker(
     from splink import Linker, SettingsCreator
 
     said = settings(model, api.sql_dialect.sql_dialect_str, records=records, trained=trained)
-    with _quiet():
+    with quiet():
         return Linker(api.register(table), SettingsCreator(**said))
 
 
@@ -205,23 +207,8 @@ def train(
     `LEAST_M` and `LEAST_U`, in the model itself, so that every executor uses the same.
     """
     made = linker(api, table, model, records=records, trained=False)
-    sql = Sql(api.sql_dialect.sql_dialect_str)
-    from splink.internals.blocking_rule_library import CustomRule
-
-    def rule(block: Block) -> Any:
-        said = sql.block(block)
-        return CustomRule(said["blocking_rule"], said["sql_dialect"])
-
-    with _quiet():
-        made.training.estimate_probability_two_random_records_match(
-            [rule(block) for block in model.training.sure], recall=model.training.sure_share
-        )
-        made.training.estimate_u_using_random_sampling(max_pairs=MOST_PAIRS + 1, seed=seed)
-        for block in model.training.hold:
-            made.training.estimate_parameters_using_expectation_maximisation(
-                rule(block), estimate_without_term_frequencies=True
-            )
-        saved = made.misc.save_model_to_json(None)
+    estimate(made, model, api.sql_dialect.sql_dialect_str, seed=seed)
+    saved = made.misc.save_model_to_json(None)
     probability = saved["probability_two_random_records_match"]
     comparisons = [
         _learned(comparison, said["comparison_levels"][1:], exact_u)
@@ -235,6 +222,27 @@ def train(
             "calibration": (),
         }
     )
+
+
+def estimate(made: Linker, model: Model, dialect: str, *, seed: int) -> None:
+    """Have Splink estimate what the model's training says: the prior, u, and m."""
+    from splink.internals.blocking_rule_library import CustomRule
+
+    sql = Sql(dialect)
+
+    def rule(block: Block) -> Any:
+        said = sql.block(block)
+        return CustomRule(said["blocking_rule"], said["sql_dialect"])
+
+    with quiet():
+        made.training.estimate_probability_two_random_records_match(
+            [rule(block) for block in model.training.sure], recall=model.training.sure_share
+        )
+        made.training.estimate_u_using_random_sampling(max_pairs=MOST_PAIRS + 1, seed=seed)
+        for block in model.training.hold:
+            made.training.estimate_parameters_using_expectation_maximisation(
+                rule(block), estimate_without_term_frequencies=True
+            )
 
 
 def _learned(
@@ -272,9 +280,29 @@ def predict(
     that the model is used in. The answer has `unique_id_l`, `unique_id_r` and `match_weight`.
     """
     made = linker(api, table, model, records=records)
-    with _quiet():
+    with quiet():
         for column, lookup in frequencies.items():
             made.table_management.register_term_frequency_lookup(api.register(lookup), column)
         # `>` in Splink: a weight that is the least counts too.
         above = math.nextafter(least, -math.inf)
         return made.inference.predict(threshold_match_weight=above, warning_mode="never")
+
+
+def weigh(space: Workspace, *, least: float) -> None:
+    """Have Splink weigh all blocked pairs of a workspace, on DuckDB, and take in what it finds."""
+    api = space.api()
+    found = predict(
+        api,
+        "input",
+        space.model,
+        records=space.framed,
+        frequencies=space.frequencies,
+        least=least,
+    )
+    space.take_edges(found.physical_name)
+    api.delete_tables_created_by_splink_from_db()
+
+
+def learn(space: Workspace) -> Model:
+    """The workspace's model, trained on the records of its frame."""
+    return train(space.api(), "input", space.model, records=space.framed, exact_u=space.exact_u())

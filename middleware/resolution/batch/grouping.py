@@ -82,21 +82,28 @@ def regroup(space: Workspace, rules: Rules) -> None:
 
 def looked_at(space: Workspace, *, at_once: int) -> Iterator[Looked]:
     """All groups whose links are to be looked at, some at a time."""
-    last = -1
-    while True:
+    space.do("""CREATE OR REPLACE TEMP TABLE look AS
+        SELECT row_number() OVER (ORDER BY first) AS place, numbers, refs FROM (
+            SELECT min(r.ref) AS first, list(r.unique_id) AS numbers, list(r.ref ORDER BY r.ref) AS refs
+            FROM record r LEFT JOIN member m ON m.unique_id = r.unique_id
+            WHERE r.unique_id IN (FROM dirty)
+                OR m.number IN (SELECT number FROM member SEMI JOIN dirty USING (unique_id))
+            GROUP BY coalesce(m.number, r.unique_id))""")
+    for start in range(1, space.one("SELECT count(*) FROM look") + 1, at_once):
         rows = space.all(
-            """SELECT of, list(unique_id), list(ref ORDER BY ref) FROM (
-                SELECT coalesce(m.number, r.unique_id) AS of, r.unique_id, ref
-                FROM (FROM record SEMI JOIN dirty USING (unique_id)) r
-                LEFT JOIN member m ON m.unique_id = r.unique_id)
-            WHERE of > $last GROUP BY of ORDER BY of LIMIT $most""",
-            last=last,
-            most=at_once,
+            """SELECT numbers, refs FROM look WHERE place >= $start AND place < $end
+            ORDER BY place""",
+            start=start,
+            end=start + at_once,
         )
-        if not rows:
-            return
-        yield Looked([one for row in rows for one in row[1]], [tuple(row[2]) for row in rows])
-        last = rows[-1][0]
+        yield Looked([one for row in rows for one in row[0]], [tuple(row[1]) for row in rows])
+
+
+def groups_of(space: Workspace, refs: Iterable[str]) -> dict[str, object]:
+    """What names each of these records' group; a record that is alone has none."""
+    query = """SELECT ref, number FROM record JOIN member USING (unique_id)
+        WHERE ref IN (SELECT unnest($refs::VARCHAR[]))"""
+    return dict(space.all(query, refs=list(refs)))
 
 
 def settled(space: Workspace, numbers: Sequence[int]) -> None:

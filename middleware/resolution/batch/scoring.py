@@ -126,8 +126,8 @@ def _compiled(predicate: Predicate) -> Holds:
         case Predicate(within=near) if near:
             return _edits(near, lambda x, y: abs(x - y))
         case Predicate(begins=str(name)):
-            return lambda a, b: _both(a, b, name) and (
-                a[name].startswith(b[name]) or b[name].startswith(a[name])
+            return lambda a, b: (
+                _both(a, b, name) and (a[name].startswith(b[name]) or b[name].startswith(a[name]))
             )
         case Predicate(all=parts) if parts:
             every = [_compiled(part) for part in parts]

@@ -106,12 +106,25 @@ class Workspace:
 
     # --- records ------------------------------------------------------------------------------
 
-    def contents(self, first: str, last: str | None) -> dict[str, str]:
-        """The content hashes of records by reference: those after `first`, up to `last`."""
-        if last is None:
-            return dict(self.all("SELECT ref, content FROM record WHERE ref > $f", f=first))
-        query = "SELECT ref, content FROM record WHERE ref > $f AND ref <= $l"
-        return dict(self.all(query, f=first, l=last))
+    def look_through(self) -> None:
+        """Begin to compare all records with what the store holds; see `stale` and `not_seen`."""
+        self.do("CREATE OR REPLACE TEMP TABLE seen (ref VARCHAR)")
+
+    def stale(self, page: Sequence[tuple[str, str]]) -> list[str]:
+        """Which of these records, by reference and content, are new here or have changed."""
+        refs, contents = [ref for ref, _ in page], [content for _, content in page]
+        self.do("INSERT INTO seen SELECT unnest($r::VARCHAR[])", r=refs)
+        rows = self.all(
+            """SELECT p.ref FROM (SELECT unnest($r::VARCHAR[]) AS ref,
+                unnest($c::VARCHAR[]) AS content) p ANTI JOIN record USING (ref, content)""",
+            r=refs,
+            c=contents,
+        )
+        return [row[0] for row in rows]
+
+    def not_seen(self) -> list[str]:
+        """The records that no page had."""
+        return [row[0] for row in self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")]
 
     def put(self, entries: Sequence[Entry], gone: Iterable[str] = ()) -> None:
         """Take in new and changed records, and let go of those that are gone."""
@@ -136,7 +149,9 @@ class Workspace:
                     a.content, a.uids, {", ".join(STORED)}
                 FROM arriving a LEFT JOIN known k ON a.ref = k.ref WHERE a.content IS NOT NULL""")
             self.do("INSERT INTO record FROM numbered")
-            self.do("INSERT INTO changed SELECT unique_id FROM numbered ANTI JOIN known USING (ref)")
+            self.do(
+                "INSERT INTO changed SELECT unique_id FROM numbered ANTI JOIN known USING (ref)"
+            )
 
     @property
     def count(self) -> int:
@@ -176,6 +191,12 @@ class Workspace:
             self.say("records", str(self.count))
             self.say("scored", "")
 
+    def refresh(self) -> None:
+        """Take the changed records into the frame that there is; all pairs are to be found anew."""
+        with self.transaction():
+            self._take_changed()
+            self.say("scored", "")
+
     @property
     def frequencies(self) -> dict[str, str]:
         """The tables of how frequent values are, by column."""
@@ -193,13 +214,14 @@ class Workspace:
             for column in self.model.rare_columns
         }
 
-    def scorer(self, *, of_changed: bool = False) -> Scorer:
-        """The model in this frame, for pairs of which one changed, or for any."""
+    def scorer(self, among: Iterable[int]) -> Scorer:
+        """The model in this frame, for pairs that one of these records is part of."""
+        numbers = list(among)
         shares = {}
         for column in self.model.rare_columns:
-            among = f"SEMI JOIN (SELECT {column} FROM input SEMI JOIN fresh USING (unique_id)) USING ({column})"
-            query = f"SELECT {column}, tf_{column} FROM tf_{column} {among if of_changed else ''}"
-            shares[column] = dict(self.all(query))
+            query = f"""SELECT {column}, tf_{column} FROM tf_{column} SEMI JOIN (SELECT {column}
+                FROM input WHERE unique_id IN (SELECT unnest($numbers))) USING ({column})"""
+            shares[column] = dict(self.all(query, numbers=numbers))
         return Scorer(self.model, records=self.framed, frequencies=shares)
 
     # --- pairs --------------------------------------------------------------------------------
@@ -230,20 +252,25 @@ class Workspace:
         Keeps those of at least so many bits; answers how many pairs were compared.
         """
         with self.transaction():
-            self.do("CREATE OR REPLACE TEMP TABLE fresh AS SELECT DISTINCT unique_id FROM changed")
-            for side, other in (("l", "r"), ("r", "l")):
-                self.do(f"INSERT INTO touched SELECT {other} FROM edge WHERE {side} IN (FROM fresh)")
-            self.do("INSERT INTO touched FROM fresh")
-            self.do("DELETE FROM edge WHERE l IN (FROM fresh) OR r IN (FROM fresh)")
-            self.do("DELETE FROM input WHERE unique_id IN (FROM fresh)")
-            self.do(f"INSERT INTO input {self._select('(FROM record SEMI JOIN fresh USING (unique_id))')}")
+            self._take_changed()
             blocked = " UNION ".join(self._blocked(block) for block in self.model.blocks)
             self.do(f"CREATE OR REPLACE TEMP TABLE candidate AS {blocked}")
             self._score_candidates(least)
             self._take_found()
             self.do("INSERT INTO touched SELECT unnest([l, r]) FROM found")
-            self.do("DELETE FROM changed")
         return int(self.one("SELECT count(*) FROM candidate"))
+
+    def _take_changed(self) -> None:
+        """Make `fresh` of the changed records: as they are now, and without pairs."""
+        self.do("CREATE OR REPLACE TEMP TABLE fresh AS SELECT DISTINCT unique_id FROM changed")
+        for side, other in (("l", "r"), ("r", "l")):
+            self.do(f"INSERT INTO touched SELECT {other} FROM edge WHERE {side} IN (FROM fresh)")
+        self.do("INSERT INTO touched FROM fresh")
+        self.do("DELETE FROM edge WHERE l IN (FROM fresh) OR r IN (FROM fresh)")
+        self.do("DELETE FROM input WHERE unique_id IN (FROM fresh)")
+        now = self._select("(FROM record SEMI JOIN fresh USING (unique_id))")
+        self.do(f"INSERT INTO input {now}")
+        self.do("DELETE FROM changed")
 
     def rows(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
         """The columns of records by their numbers, as pairs are compared by."""
@@ -256,7 +283,7 @@ class Workspace:
     def _score_candidates(self, least: float) -> None:
         """Fill `found` with those of `candidate` that weigh enough."""
         self.do("CREATE OR REPLACE TEMP TABLE found (l BIGINT, r BIGINT, weight DOUBLE)")
-        scorer = self.scorer(of_changed=True)
+        scorer = self.scorer(row[0] for row in self.all("FROM fresh"))
         pairs = self.all("FROM candidate ORDER BY l, r")
         for start in range(0, len(pairs), AT_ONCE):
             part = pairs[start : start + AT_ONCE]
@@ -314,8 +341,10 @@ class Workspace:
             if column not in stopped:
                 parts.append(f"s.{column}")
                 continue
-            parts.append(f"CASE WHEN b_{column}.unique_id IS NULL THEN s.{column} "
-                f"ELSE b_{column}.kept END AS {column}")
+            parts.append(
+                f"CASE WHEN b_{column}.unique_id IS NULL THEN s.{column} "
+                f"ELSE b_{column}.kept END AS {column}"
+            )
             joins.append(f"""LEFT JOIN (
                 SELECT unique_id, list(e.value ORDER BY place) FILTER (WHERE t.value IS NULL) AS kept
                 FROM (SELECT unique_id, unnest({column}) AS value,
@@ -324,12 +353,8 @@ class Workspace:
                 GROUP BY unique_id HAVING count(t.value) > 0
             ) b_{column} ON b_{column}.unique_id = s.unique_id""")
         lists = f"SELECT s.* EXCLUDE ({', '.join(LISTS)}), {', '.join(parts)} FROM {source} s {' '.join(joins)}"
-        first = [
-            f"split_part({of}[1], '@', 1) AS {name}" if name == "mailbox" else f"{of}[1] AS {name}"
-            for name, of in FIRST_OF.items()
-        ]
-        plain = [name for name in STORED]
-        return f"SELECT unique_id, {', '.join([*plain, *first])} FROM ({lists})"
+        first = [f"{of}[1] AS {name}" for name, of in FIRST_OF.items()]
+        return f"SELECT unique_id, {', '.join([*STORED, *first])} FROM ({lists})"
 
     # --- the file -----------------------------------------------------------------------------
 
