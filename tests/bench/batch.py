@@ -293,7 +293,8 @@ def _groups(space: Workspace) -> list[list[str]]:
     return [
         row[0]
         for row in space.all(
-            "SELECT list(ref ORDER BY ref) FROM record JOIN member USING (unique_id) GROUP BY number"
+            """SELECT list(ref ORDER BY ref) FROM record JOIN member USING (unique_id)
+            GROUP BY number"""
         )
     ]
 

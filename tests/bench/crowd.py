@@ -9,6 +9,7 @@ that a hundred contacts bear. Nobody in it exists.
 from __future__ import annotations
 
 import random
+import re
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,24 +22,34 @@ MEAN_RECORDS = 1.43
 """Records of a customer, on average."""
 SYSTEMS = ("crm", "erp", "shop")
 
-GIVEN = """james mary robert patricia john jennifer michael linda david elizabeth william barbara
-richard susan joseph jessica thomas sarah christopher karen charles lisa daniel nancy matthew betty
+GIVEN = re.findall(
+    r"\w+",
+    """
+james mary robert patricia john jennifer michael linda david elizabeth william barbara richard
+susan joseph jessica thomas sarah christopher karen charles lisa daniel nancy matthew betty
 anthony margaret mark sandra donald ashley steven kimberly paul emily andrew donna joshua michelle
 kenneth carol kevin amanda brian dorothy george melissa timothy deborah ronald stephanie edward
-rebecca jason sharon jeffrey laura ryan cynthia jacob kathleen gary amy nicholas angela eric shirley
-jonathan anna stephen brenda larry pamela justin emma scott nicole brandon helen benjamin samantha
-samuel katherine gregory christine alexander debra frank rachel patrick carolyn raymond janet jack
-catherine dennis maria jerry heather tyler diane aaron ruth jose julie adam olivia nathan joyce
-henry virginia zachary victoria douglas kelly peter lauren kyle christina noah joan ethan evelyn
-juergen anke stefan ulrike matthias sabine pierre claire luc camille giulia marco sofia lars ingrid
-piotr agnieszka jan katarzyna carlos lucia javier carmen miguel pilar mehmet ayse ali fatima wei li
-hiroshi yuki raj priya anil sunita""".split()
-FAMILY = """smith johnson williams brown jones garcia miller davis rodriguez martinez hernandez
-lopez gonzalez wilson anderson thomas taylor moore jackson martin lee perez thompson white harris
-sanchez clark ramirez lewis robinson walker young allen king wright scott torres nguyen hill flores
-green adams nelson baker hall rivera campbell mitchell carter roberts mueller schmidt schneider
-fischer weber meyer wagner becker schulz hoffmann dubois moreau laurent rossi russo ferrari nowak
-kowalski jansen de_vries larsson hansen yilmaz kaya sharma patel wang zhang tanaka""".split()
+rebecca jason sharon jeffrey laura ryan cynthia jacob kathleen gary amy nicholas angela eric
+shirley jonathan anna stephen brenda larry pamela justin emma scott nicole brandon helen benjamin
+samantha samuel katherine gregory christine alexander debra frank rachel patrick carolyn raymond
+janet jack catherine dennis maria jerry heather tyler diane aaron ruth jose julie adam olivia
+nathan joyce henry virginia zachary victoria douglas kelly peter lauren kyle christina noah joan
+ethan evelyn juergen anke stefan ulrike matthias sabine pierre claire luc camille giulia marco
+sofia lars ingrid piotr agnieszka jan katarzyna carlos lucia javier carmen miguel pilar mehmet
+ayse ali fatima wei li hiroshi yuki raj priya anil sunita
+""",
+)
+FAMILY = re.findall(
+    r"\w+",
+    """
+smith johnson williams brown jones garcia miller davis rodriguez martinez hernandez lopez gonzalez
+wilson anderson thomas taylor moore jackson martin lee perez thompson white harris sanchez clark
+ramirez lewis robinson walker young allen king wright scott torres nguyen hill flores green adams
+nelson baker hall rivera campbell mitchell carter roberts mueller schmidt schneider fischer weber
+meyer wagner becker schulz hoffmann dubois moreau laurent rossi russo ferrari nowak kowalski
+jansen de_vries larsson hansen yilmaz kaya sharma patel wang zhang tanaka
+""",
+)
 SHORT = {
     "robert": "bob", "william": "bill", "james": "jim", "john": "jack", "michael": "mike",
     "elizabeth": "liz", "katherine": "kate", "thomas": "tom", "richard": "rick",
@@ -49,8 +60,13 @@ SHORT = {
     "charles": "charlie", "andrew": "andy", "kenneth": "ken", "gregory": "greg",
     "victoria": "vicky", "kimberly": "kim", "jessica": "jess", "stephanie": "steph",
 }  # fmt: skip
-SYLLABLES = """ber ton vil feld port ford burg ham mont clair wood lake brook haven bury dale rid mar
-san nor sud ost west al ka li mo ra te gra ken zel dor win hol bra sto fen cor pel tra hu""".split()
+SYLLABLES = re.findall(
+    r"\w+",
+    """
+ber ton vil feld port ford burg ham mont clair wood lake brook haven bury dale rid mar san nor sud
+ost west al ka li mo ra te gra ken zel dor win hol bra sto fen cor pel tra hu
+""",
+)
 FREE = ("gmail.com", "outlook.com", "yahoo.com", "icloud.com", "gmx.de", "proton.me")
 
 

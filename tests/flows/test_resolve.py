@@ -33,8 +33,7 @@ def desk(stage: Stage, tmp_path: Path) -> Stage:
             {"people": {"flow": "resolve", "arguments": {}, "schedule": {"every": 60}}},
             at=stage.time.now,
         )
-    made = stage.with_options(resolve=ResolveOptions(workspace=tmp_path))
-    return made
+    return stage.with_options(resolve=ResolveOptions(workspace=tmp_path))
 
 
 def run(stage: Stage, tick: str = "t1", **options: object) -> RunRow:
@@ -173,7 +172,8 @@ def test_what_is_put_together_keeps_the_oldest_person_and_what_is_split_the_larg
     older, newer = sorted(str(person_of(desk, r)) for r in (one[0], two[0]))
     assert older != newer
     # A record that knows both addresses puts them together.
-    both = kim(5, emails=(*one[0].emails, *other["emails"]), phones=(*one[0].phones, *other["phones"]))
+    emails, phones = (*one[0].emails, *two[0].emails), (*one[0].phones, *two[0].phones)
+    both = kim(5, emails=emails, phones=phones)
     desk.store(both)
     row = run(desk, "t2")
     assert row.counts["planned"]["moved"] == 2
