@@ -87,7 +87,7 @@ class _TooMuch(Exception):
 
 
 def run(hub: Hub, run_id: str) -> None:
-    """Carry a queued run to its end: `done`, `failed`, `stopped` or `overtaken`, with the reason."""
+    """Carry a queued run to its end: `done`, `failed`, `stopped` or `overtaken`, and why."""
     now = hub.clock()
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
@@ -336,10 +336,12 @@ class _Run:
         reasons = {}
         for ref, (other, weight) in best.items():
             left, right = rows[numbers[ref]], rows[numbers[other]]
-            evidence = [_prior(scorer.prior_bits)]
-            for part in scorer.parts(left, right):
-                if part.level is not None and part.bits:
-                    evidence.append(_evidence(part.comparison, part.bits, other))
+            evidence = [
+                _evidence(part.comparison, part.bits, other)
+                for part in scorer.parts(left, right)
+                if part.level is not None and part.bits
+            ]
+            evidence.insert(0, _prior(scorer.prior_bits))
             reasons[ref] = Reason(tuple(evidence), self.model.probability(weight))
         return reasons
 

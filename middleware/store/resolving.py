@@ -1,4 +1,4 @@
-"""What a run of resolution reads of the hub's tables, in pages, and holds while it changes links."""
+"""What a run of resolution reads of the hub's tables, and holds while it changes links."""
 
 from __future__ import annotations
 

@@ -64,7 +64,13 @@ class Sql:
 
     def condition(self, predicate: Predicate) -> str:
         """The predicate over a pair's columns, `x_l` and `x_r`."""
-        left, right = (lambda c: self.column(c, "l")), (lambda c: self.column(c, "r"))
+
+        def left(name: str) -> str:
+            return self.column(name, "l")
+
+        def right(name: str) -> str:
+            return self.column(name, "r")
+
         match predicate:
             case Predicate(equal=columns) if columns:
                 return " AND ".join(f"{left(c)} = {right(c)}" for c in columns)
@@ -300,7 +306,7 @@ def weigh(space: Workspace, *, least: float) -> None:
         least=least,
     )
     space.take_edges(found.physical_name)
-    api.delete_tables_created_by_splink_from_db()
+    api.delete_tables_created_by_splink_from_db()  # type: ignore[no-untyped-call]
 
 
 def learn(space: Workspace) -> Model:

@@ -7,7 +7,7 @@ are few; they alone are gone through pair by pair (`clusters`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from middleware.resolution.batch.clusters import Guards, Member, Pair, grouped
 from middleware.resolution.batch.workspace import BETWEEN, Workspace
@@ -26,7 +26,7 @@ class Rules:
 
     least: float
     """Bits."""
-    guards: Guards = Guards()
+    guards: Guards = field(default_factory=Guards)
     """`apart` in it is not used: see `take_rules`."""
     free: tuple[str, ...] = ()
     """Sources, as `connection:kind`, that hold nobody twice."""
@@ -84,7 +84,8 @@ def looked_at(space: Workspace, *, at_once: int) -> Iterator[Looked]:
     """All groups whose links are to be looked at, some at a time."""
     space.do("""CREATE OR REPLACE TEMP TABLE look AS
         SELECT row_number() OVER (ORDER BY first) AS place, numbers, refs FROM (
-            SELECT min(r.ref) AS first, list(r.unique_id) AS numbers, list(r.ref ORDER BY r.ref) AS refs
+            SELECT min(r.ref) AS first, list(r.unique_id) AS numbers,
+                list(r.ref ORDER BY r.ref) AS refs
             FROM record r LEFT JOIN member m ON m.unique_id = r.unique_id
             WHERE r.unique_id IN (FROM dirty)
                 OR m.number IN (SELECT number FROM member SEMI JOIN dirty USING (unique_id))
@@ -120,7 +121,8 @@ def figures(space: Workspace, rules: Rules) -> dict[str, dict[str, int]]:
     """Pairs by how likely they are, groups, and pairs that each guard refused."""
     likely, unlike, doubtful = space.all(
         """SELECT count(*) FILTER (WHERE weight >= $least AND joins),
-            count(*) FILTER (WHERE weight >= $least AND NOT joins), count(*) FILTER (WHERE weight < $least)
+            count(*) FILTER (WHERE weight >= $least AND NOT joins),
+            count(*) FILTER (WHERE weight < $least)
         FROM edge""",
         least=rules.least,
     )[0]
@@ -136,7 +138,7 @@ def figures(space: Workspace, rules: Rules) -> dict[str, dict[str, int]]:
 
 
 def refused(space: Workspace, *, most: int) -> list[tuple[str, str, str]]:
-    """Pairs that a guard refused, so many of each: why, and both references; the likeliest first."""
+    """Pairs that a guard refused, so many of each, the likeliest first: why, and both refs."""
     return space.all(
         """SELECT f.why, a.ref, b.ref FROM refused f JOIN record a ON a.unique_id = f.l
             JOIN record b ON b.unique_id = f.r

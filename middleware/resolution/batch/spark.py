@@ -69,7 +69,7 @@ def weigh(space: Workspace, at: Session, *, least: float) -> None:
 
     for table in ("input", *space.frequencies.values()):
         space.do(f"COPY {table} TO '{at.folder / table}.parquet' (FORMAT parquet)")
-    api = SparkAPI(
+    api = SparkAPI(  # type: ignore[no-untyped-call]
         spark_session=at.spark,
         break_lineage_method="parquet",
         num_partitions_on_repartition=at.partitions,

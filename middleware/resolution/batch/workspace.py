@@ -346,13 +346,15 @@ class Workspace:
                 f"ELSE b_{column}.kept END AS {column}"
             )
             joins.append(f"""LEFT JOIN (
-                SELECT unique_id, list(e.value ORDER BY place) FILTER (WHERE t.value IS NULL) AS kept
+                SELECT unique_id,
+                    list(e.value ORDER BY place) FILTER (WHERE t.value IS NULL) AS kept
                 FROM (SELECT unique_id, unnest({column}) AS value,
                     generate_subscripts({column}, 1) AS place FROM {source}) e
                 LEFT JOIN "stop" t ON t.of_column = '{column}' AND t.value = e.value
                 GROUP BY unique_id HAVING count(t.value) > 0
             ) b_{column} ON b_{column}.unique_id = s.unique_id""")
-        lists = f"SELECT s.* EXCLUDE ({', '.join(LISTS)}), {', '.join(parts)} FROM {source} s {' '.join(joins)}"
+        lists = f"""SELECT s.* EXCLUDE ({", ".join(LISTS)}), {", ".join(parts)}
+            FROM {source} s {" ".join(joins)}"""
         first = [f"{of}[1] AS {name}" for name, of in FIRST_OF.items()]
         return f"SELECT unique_id, {', '.join([*STORED, *first])} FROM ({lists})"
 
@@ -412,7 +414,8 @@ class Workspace:
             columns = ", ".join(f"{name} {kind}" for name, kind in STORED.items())
             for table in (
                 "said (name VARCHAR, value VARCHAR)",
-                f"record (unique_id BIGINT, ref VARCHAR, content VARCHAR, uids VARCHAR[], {columns})",
+                f"""record (unique_id BIGINT, ref VARCHAR, content VARCHAR, uids VARCHAR[],
+                    {columns})""",
                 "changed (unique_id BIGINT)",
                 '"stop" (of_column VARCHAR, value VARCHAR)',
                 "edge (l BIGINT, r BIGINT, weight DOUBLE, joins BOOLEAN)",
