@@ -337,6 +337,10 @@ def run_sync(
     """Run a sync now and show what it sees, until it ends."""
     with opened(config) as application:
         hub = application.hub
+        with application.database.read() as uow:
+            declared = uow.jobs.get(job)
+        if declared is not None and declared.flow != "sync":
+            fail(f"{job} is a job of the flow {declared.flow}; run it with `amends resolve run`")
         try:
             application.hub.engine.work(handlers(hub))
         except WorkerRunningError:

@@ -106,10 +106,12 @@ class RunShown(Shown):
     job: str
     tick: str
     state: str
-    """queued, running, done, failed, overtaken (another run went on with what was left)."""
+    """queued, running, done, failed, overtaken (another run went on with what was left), stopped
+    (a resolution that would have changed too much)."""
     requested_by: str
     counts: dict[str, dict[str, int]]
-    """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
+    """Of a sync, per kind: pages, seen, new, changed, unchanged, deleted, quarantined. Of a
+    resolution: step, records, weigh, pairs, groups, refused, planned, links."""
     error: dict[str, Any] | None
     queued_at: Moment
     started_at: Moment | None
