@@ -347,7 +347,7 @@ class _Run:
 
     def _names(self, assigned: Sequence[Assigned]) -> dict[str, str]:
         """What the records of new persons call them."""
-        refs = [Ref.parse(ref) for one in assigned if one.person is None for ref in one.refs]
+        refs = [Ref.parse(ref) for one in assigned if one.person is None for ref in one.refs[:5]]
         with self.hub.database.read() as uow:
             found = {str(stored.record.ref): stored.record for stored in uow.records.get_all(refs)}
         return {ref: name for ref, record in found.items() if (name := _name(record))}

@@ -17,7 +17,7 @@ from middleware.store.tables import LinkRow, PersonRow, RecordRow
 
 LINK_KEY = (col(LinkRow.connection), col(LinkRow.kind), col(LinkRow.record_id))
 AT_ONCE = 2_000
-"""Links that are read at once."""
+"""Links that are read at once, and keys that one statement names."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,21 @@ def contents(
 
 def links_of(uow: UnitOfWork, refs: Iterable[Ref]) -> list[RecordLink]:
     """The valid links of these records, oldest first."""
-    return _links(uow, one_of(LINK_KEY, [key_of(ref) for ref in refs]))
+    keys = [key_of(ref) for ref in refs]
+    parts = (keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE))
+    found = [link for part in parts for link in _links(uow, one_of(LINK_KEY, part))]
+    return sorted(found, key=lambda link: link.id)
 
 
 def links_of_persons(uow: UnitOfWork, persons: Iterable[str]) -> list[RecordLink]:
     """The valid links that these persons, and those merged into them, have to records."""
-    wanted = list(persons)
-    merged = sa.select(col(PersonRow.id)).where(col(PersonRow.redirect_to).in_(wanted))
-    return _links(
-        uow, sa.or_(col(LinkRow.person_id).in_(wanted), col(LinkRow.person_id).in_(merged))
-    )
+    wanted, found = list(persons), []
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
+        merged = sa.select(col(PersonRow.id)).where(col(PersonRow.redirect_to).in_(part))
+        of_them = sa.or_(col(LinkRow.person_id).in_(part), col(LinkRow.person_id).in_(merged))
+        found += _links(uow, of_them)
+    return found
 
 
 def held_by_others(uow: UnitOfWork, *, run: str) -> Iterator[tuple[Ref, str]]:
