@@ -19,10 +19,10 @@ from middleware.domain.breaker import Thresholds
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.policy_file import PolicyUnreadableError, read_policy
 from middleware.domain.turns import Rate
-from middleware.flows import carry, correct, deliver, policies, receive, reconcile, sync
+from middleware.flows import carry, correct, deliver, policies, receive, reconcile, resolve, sync
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Limits
-from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options
+from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options, ResolveOptions
 from middleware.flows.intake import Intake
 from middleware.jobs.clock import Clock
 from middleware.registry import Configured, Registry
@@ -35,7 +35,9 @@ from middleware.settings import (
     ScheduleSettings,
     Settings,
     SettingsError,
-    resolve,
+)
+from middleware.settings import (
+    resolve as resolve_secret,
 )
 from middleware.store import schema
 from middleware.store.database import Database
@@ -174,6 +176,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "correct": partial(carry.run, hub),
         "correct.story": partial(correct.tell_story, hub),
         "sync": partial(sync.run, hub),
+        "resolve": partial(resolve.run, hub),
         "deliver": partial(deliver.run, hub),
         "reconcile": partial(reconcile.run, hub),
     }
@@ -198,7 +201,9 @@ def connection_of(settings: Settings, name: str, declared: ConnectionSettings) -
     return Connection(
         name=name,
         settings=declared.settings,
-        secrets={k: resolve(ref, folder=settings.folder) for k, ref in declared.secrets.items()},
+        secrets={
+            k: resolve_secret(ref, folder=settings.folder) for k, ref in declared.secrets.items()
+        },
         mappings=MappingSet.load(folder) if folder.is_dir() else MappingSet.empty(),
         folder=settings.folder,
     )
@@ -224,7 +229,7 @@ def shipped_mappings() -> Path:
 
 def options_of(settings: Settings) -> Options:
     def secret(reference: str) -> SecretStr:
-        return resolve(reference, folder=settings.folder)
+        return resolve_secret(reference, folder=settings.folder)
 
     inlets = {}
     for name, connection in settings.connections.items():
@@ -267,6 +272,7 @@ def options_of(settings: Settings) -> Options:
         cases_to=settings.actions.cases_to,
         orders_from=tuple(settings.actions.orders_from),
         phone_regions=tuple(settings.phone_regions),
+        resolve=resolve_options_of(settings),
         note_when_enriched=settings.actions.note_when_enriched,
         secret_key=secret(settings.secret_key) if settings.secret_key else None,
         public_url=settings.public_url.rstrip("/") if settings.public_url else None,
@@ -283,6 +289,23 @@ def likeness_of(settings: Settings) -> Model:
         return read_model(settings.folder / settings.links.model)
     except ModelError as error:
         raise SettingsError(f"links.model: {error}") from None
+
+
+def resolve_options_of(settings: Settings) -> ResolveOptions:
+    chosen = settings.resolve
+    return ResolveOptions(
+        workspace=settings.folder / chosen.workspace,
+        model=settings.folder / chosen.model if chosen.model else None,
+        threshold=chosen.threshold,
+        review_from=chosen.review_from,
+        unique_ids=(*settings.links.unique_ids, *chosen.unique_ids),
+        most_in_group=chosen.most_in_group,
+        most_changes=chosen.most_changes,
+        most_changed_share=chosen.most_changed_share,
+        memory=chosen.memory,
+        engine=chosen.engine,
+        spark=chosen.spark,
+    )
 
 
 def limits_of(declared: LimitSettings) -> Limits:
@@ -354,7 +377,9 @@ def _declared_jobs(settings: Settings) -> dict[str, dict[str, Any]]:
                 "connection": job.connection,
                 "kinds": [str(kind) for kind in job.kinds],
                 **_unusual(job),
-            },
+            }
+            if job.flow == "sync"
+            else {},
             "schedule": _stored_schedule(job.schedule) if job.schedule is not None else None,
             "after": list(job.after) or None,
             "full": _stored_schedule(

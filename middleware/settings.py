@@ -177,10 +177,10 @@ class ScheduleSettings(Section):
 
 
 class JobSettings(Section):
-    """A scheduled sync of one connection."""
+    """A scheduled sync of one connection, or a resolution of all records."""
 
-    flow: Literal["sync"] = "sync"
-    connection: str
+    flow: Literal["sync", "resolve"] = "sync"
+    connection: str | None = None
     kinds: list[Kind] = []
     not_synced: list[Kind] = []
     """Kinds of the connection that are left out on purpose, so that no alarm names them."""
@@ -203,6 +203,29 @@ class JobSettings(Section):
             raise ValueError("nothing would run it: it needs a `schedule`, or jobs to run `after`")
         if isinstance(self.full, timedelta) and self.full < timedelta(hours=1):
             raise ValueError("everything is read anew every hour at most")
+        return self
+
+
+class ResolveSettings(Section):
+    """How records are resolved against records; see docs/resolution.md."""
+
+    workspace: Path = Path(".amends")
+    model: Path | None = None
+    threshold: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
+    review_from: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    unique_ids: list[str] = ["customer_number"]
+    """Systems in `external_ids` in which a customer has one number, besides `links.unique_ids`."""
+    most_in_group: Annotated[int, Field(ge=2, le=1000)] = 50
+    most_changes: Annotated[int, Field(ge=0)] = 1000
+    most_changed_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*(MB|GB)$")] = "2GB"
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    spark: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ResolveSettings:
+        if self.review_from > self.threshold:
+            raise ValueError("review_from is not more than threshold")
         return self
 
 
@@ -288,6 +311,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     actions: ActionSettings = ActionSettings()
     links: LinkSettings = LinkSettings()
+    resolve: ResolveSettings = ResolveSettings()
 
     folder: Path = Path()
     """What relative paths are relative to: the folder of the file these were read from."""
@@ -306,6 +330,15 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _names_exist(self) -> Settings:
         for name, job in self.jobs.items():
+            if job.flow == "resolve":
+                if job.connection is not None or job.kinds:
+                    raise ValueError(
+                        f"jobs.{name}: a resolution is of all connections; leave out connection"
+                        " and kinds"
+                    )
+                continue
+            if job.connection is None:
+                raise ValueError(f"jobs.{name}.connection: name the connection to sync")
             if job.connection not in self.connections:
                 raise ValueError(
                     f"jobs.{name}.connection: there is no connection {job.connection!r}"

@@ -48,6 +48,7 @@ class EvidenceKind(StrEnum):
     """How likely it was before anything was compared: one of so many on file, or a stranger."""
     HANDLE_CHANGED_OWNER = "handle_changed_owner"
     ORDER_OF_SOMEBODY_ELSE = "order_of_somebody_else"
+    ADDRESS = "address"
     SHARED = "shared"
     """A key that several persons bear."""
     CANNOT_LINK = "cannot_link"

@@ -53,6 +53,7 @@ QUEUES = {
     "correct": Queue(16, polls=0.4),
     "deliver": Queue(8, polls=2),
     "sync": Queue(2, polls=4),
+    "resolve": Queue(1, polls=4),
     "reconcile": Queue(1, polls=4),
 }
 

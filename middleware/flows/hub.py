@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from middleware.flows.gate import Gate, Limits
 from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
+from middleware.resolution.identifiers import CUSTOMER_NUMBER
 from middleware.resolution.model import Model, shipped
 from middleware.store.database import Database
 from middleware.understanding import Understands
@@ -49,6 +51,33 @@ class EndpointOptions:
 
 
 @dataclass(frozen=True)
+class ResolveOptions:
+    """How records are resolved against records."""
+
+    workspace: Path = Path(".amends")
+    """The folder of the file that a resolution works in."""
+    model: Path | None = None
+    """A model file; None means the one that comes with the hub."""
+    threshold: float = 0.99
+    """From this probability on a pair joins two records."""
+    review_from: float = 0.5
+    """From this probability on a pair is kept, for people to look at."""
+    unique_ids: tuple[str, ...] = (CUSTOMER_NUMBER, *UNIQUE_IDS)
+    """Systems in `external_ids` in which a customer has one number."""
+    most_in_group: int = 50
+    most_changes: int = 1000
+    """A run that would change more links stops, unless `most_changed_share` of a run's links is
+    more."""
+    most_changed_share: float = 0.05
+    memory: str = "2GB"
+    """What the workspace takes of memory before it spills to disk."""
+    engine: str = "duckdb"
+    """duckdb, or spark for what does not fit a machine."""
+    spark: Mapping[str, str] = field(default_factory=dict)
+    """Spark's own configuration, such as `spark.master`."""
+
+
+@dataclass(frozen=True)
 class Options:
     """What the operator decides."""
 
@@ -77,6 +106,7 @@ class Options:
     """Whether the conversation gets a note with what was found out."""
     limits: Mapping[str, Limits] = field(default_factory=dict)
     """What may be asked of each connection at once and over time; `Limits()` for the others."""
+    resolve: ResolveOptions = field(default_factory=ResolveOptions)
     secret_key: SecretStr | None = None
     """What the hub seals its tokens with; None means a key that the database keeps."""
     public_url: str | None = None

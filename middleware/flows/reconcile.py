@@ -90,11 +90,13 @@ def _owe_runs(hub: Hub, now: datetime, tick: str) -> None:
     """Runs whose flow ended without saying so."""
     with hub.database.read() as uow:
         silent = [r for r in uow.jobs.running() if now - r.queued_at > hub.options.call_margin]
+        flows = {row.name: row.flow for row in uow.jobs.all()}
     for row in silent:
-        name = f"sync:{row.job}:{row.tick}"
+        flow = flows.get(row.job, "sync")
+        name = f"{flow}:{row.job}:{row.tick}"
         if not hub.engine.pending(name):
             with hub.database.begin() as uow:
-                hub.engine.enqueue(uow, "sync", row.id, name=f"{name}:{tick}")
+                hub.engine.enqueue(uow, flow, row.id, name=f"{name}:{tick}")
 
 
 def _look_up_unknown(hub: Hub, now: datetime) -> None:

@@ -57,6 +57,12 @@ SINS = [
     ("Vendor libraries live in adapters", "middleware/contract/sin.py", "import requests"),
     ("Vendor libraries live in adapters", "middleware/store/sin.py", "import simple_salesforce"),
     ("Models live in understanding", "middleware/flows/sin.py", "import transformers"),
+    ("Engines of batch resolution live in its room", "middleware/flows/sin.py", "import duckdb"),
+    (
+        "Engines of batch resolution live in its room",
+        "middleware/resolution/sin.py",
+        "from splink import Linker",
+    ),
     ("The durable engine lives in one place", "middleware/store/sin.py", "from dbos import DBOS"),
     ("The inside is plain Python and pydantic", "middleware/domain/sin.py", "import fastapi"),
     ("The inside is plain Python and pydantic", "middleware/contract/sin.py", "import httpx2"),

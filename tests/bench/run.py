@@ -17,12 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from tests import databases
-from tests.bench import context, engine, identity, intake, places, sync
+from tests.bench import batch, context, engine, identity, intake, places, sync
 
 LEAST_INTAKE_RATIO = 0.5
 MOST_CONTEXT_RATIO = 2.0
 MOST_STEP_RATIO = 5.0
 LEAST_SYNC_RATIO = 0.5
+MOST_BATCH_RATIO = 1.2
+MOST_INCREMENT = 0.1
+MOST_BATCH_MIB = 4096
+LEAST_MEASURED = 200_000
+"""Below so many records what a batch costs is mostly what Splink costs to start."""
 
 
 def missed(figures: dict[str, Any]) -> list[str]:
@@ -41,6 +46,23 @@ def missed(figures: dict[str, Any]) -> list[str]:
         if measured["ratio"] < LEAST_SYNC_RATIO:
             found.append(f"sync on {database}: {measured['ratio']} of the raw upsert")
     found += identity.missed(figures.get("identity", {}))
+    for size, measured in figures.get("batch", {}).get("sizes", {}).items():
+        if int(size) < LEAST_MEASURED:
+            continue
+        found += [
+            f"batch of {size}: {what} {measured[what]} of plain Splink"
+            for what in ("wall_ratio", "cpu_ratio")
+            if measured[what] > MOST_BATCH_RATIO
+        ]
+        if measured["increment"]["share_of_full"] > MOST_INCREMENT:
+            found.append(f"batch of {size}: an increment costs too much of a full run")
+        if measured["increment"]["groups_that_differ"]:
+            found.append(f"batch of {size}: an increment ends in other groups than a full run")
+        if measured["ours"]["peak_mib"] > MOST_BATCH_MIB:
+            found.append(f"batch of {size}: {measured['ours']['peak_mib']} MiB")
+    for name, measured in figures.get("batch", {}).get("sets", {}).items():
+        if measured["ours"]["f1"] < measured["splink_0.95"]["f1"]:
+            found.append(f"batch of {name}: F1 {measured['ours']['f1']}")
     return found
 
 
@@ -50,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--db", choices=[*databases.BOTH, "both"], default="both")
     parser.add_argument("--short", action="store_true", help="smaller, to see that it runs")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    parser.add_argument("--records", type=int, nargs="+", help="sizes of the batch, from small")
     asked = parser.parse_args(arguments)
     kinds = databases.BOTH if asked.db == "both" else (asked.db,)
     benches = {
@@ -59,14 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sync": partial(sync.run, size=sync.SHORT if asked.short else sync.FULL),
         "identity": partial(identity.run, size=identity.SHORT if asked.short else identity.FULL),
     }
-    if unknown := set(asked.what) - set(benches):
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(benches)}")
+    alone = {
+        "batch": partial(batch.run, asked.records or (batch.SHORT if asked.short else batch.FULL))
+    }
+    if unknown := set(asked.what) - {*benches, *alone}:
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join([*benches, *alone])}")
     began = time.monotonic()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="amends-bench-") as name:
         folder = Path(name)
         figures["machine"] = places.machine(folder)
-        for what in asked.what or benches:
+        for what in asked.what or [*benches, *alone]:
+            if what in alone:
+                figures[what] = alone[what]()
+                continue
             figures[what] = {}
             for kind in kinds:
                 place = folder / f"{what}-{kind}"

@@ -110,14 +110,15 @@ class RunShown(Shown):
     """changes, full (everything, then what was not seen is marked as deleted), or backfill."""
     state: str
     """held (it waits for other jobs), queued, running, done, failed, overtaken (another run went
-    on with what was left)."""
+    on with what was left), stopped (a resolution that would have changed too much)."""
     wanted: dict[str, Any] | None
     """What it was narrowed to: kinds, most_deleted, since and until."""
     waits_for: dict[str, str]
     """Of a held run: the jobs that it waits for, or `schedule`, and why."""
     requested_by: str
     counts: dict[str, dict[str, int]]
-    """Per kind: pages, seen, new, changed, unchanged, deleted, quarantined."""
+    """Of a sync, per kind: pages, seen, new, changed, unchanged, deleted, quarantined. Of a
+    resolution: step, records, weigh, pairs, groups, refused, planned, links."""
     error: dict[str, Any] | None
     queued_at: Moment
     started_at: Moment | None

@@ -1,0 +1,149 @@
+"""What a run of resolution changes: links of records to persons, and nothing else.
+
+All of a run's writing is here. A link is ended, never overwritten; one that somebody else decided
+is never touched; and whatever changed since the run planned it is left for the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from middleware.contract.canonical import Ref
+from middleware.domain.identity import Basis, Evidence
+from middleware.domain.ids import new_id
+from middleware.flows import deliver
+from middleware.flows.hub import Hub
+from middleware.resolution.batch.persons import Assigned, Change, Do
+from middleware.store import queries, resolving
+from middleware.store.database import UnitOfWork
+from middleware.store.tables import LinkRow
+
+RUN = "resolve"
+"""Who decided a link that a run made."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a record belongs to its group: the surest pair that it is part of."""
+
+    evidence: tuple[Evidence, ...]
+    confidence: float
+
+
+@dataclass
+class Done:
+    """What came of a chunk of changes."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    late: list[str] = field(default_factory=list)
+    """Records that were changed by somebody else meanwhile, and were left alone."""
+
+    def add(self, what: str, count: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + count
+
+
+def apply(
+    hub: Hub,
+    run_id: str,
+    assigned: Sequence[Assigned],
+    reasons: Mapping[str, Reason],
+    names: Mapping[str, str],
+) -> Done:
+    """Carry out the changes of some groups in one transaction.
+
+    `reasons` and `names` are by record: why it belongs there, and what a new person is called.
+    Doing it twice changes nothing the second time.
+    """
+    done = Done()
+    with hub.database.begin() as uow:
+        for one in assigned:
+            refs = [Ref.parse(ref) for ref in one.refs]
+            live = resolving.hold(uow, refs)
+            now = {str(link.ref): link for link in resolving.links_of(uow, refs)}
+            if len(live) < len(refs) or not all(_as_planned(c, now) for c in one.changes):
+                done.add("late")
+                done.late += one.refs
+                continue
+            person_id = one.person
+            if person_id is None and any(change.do is not Do.END for change in one.changes):
+                name = next((names[ref] for ref in one.refs if ref in names), None)
+                person_id = uow.people.add_person(display_name=name, at=hub.clock()).id
+                done.add("persons")
+            for change in one.changes:
+                to = person_id if change.do is not Do.END else None
+                if to is not None and uow.ledger.bars(to, {change.ref}):
+                    # Said since the run planned it.
+                    done.add("said_apart")
+                    done.late.append(change.ref)
+                    continue
+                if change.held is not None:
+                    _end(hub, uow, change, run_id)
+                if change.do is not Do.END:
+                    assert person_id is not None, "a record is linked to somebody"
+                    _make(hub, uow, person_id, change, reasons[change.ref])
+                done.add(change.do)
+            for other in one.merged:
+                _redirect(uow, other, person_id)
+    return done
+
+
+def _as_planned(change: Change, now: Mapping[str, resolving.RecordLink]) -> bool:
+    link = now.get(change.ref)
+    return (link.id if link else None) == (change.held.link if change.held else None)
+
+
+def _make(hub: Hub, uow: UnitOfWork, person_id: str, change: Change, reason: Reason) -> None:
+    ref = Ref.parse(change.ref)
+    uow.people.add_link(
+        LinkRow(
+            id=new_id("lnk"),
+            person_id=person_id,
+            connection=ref.connection,
+            kind=ref.kind.value,
+            record_id=ref.id,
+            basis=Basis.CRM_RECORD.value,
+            confidence=reason.confidence,
+            evidence=[one.model_dump(mode="json") for one in reason.evidence],
+            decided_by=RUN,
+            valid_from=hub.clock(),
+        )
+    )
+
+
+def _end(hub: Hub, uow: UnitOfWork, change: Change, run_id: str) -> None:
+    """End a run's own link. Nobody took anything apart: `revoked_by` stays empty, so that the two
+    may be linked again without somebody having to say so."""
+    assert change.held is not None, "what is ended was there"
+    row = uow.people.link(change.held.link, lock=True)
+    if row is None or row.valid_to is not None:
+        return
+    now = hub.clock()
+    strength = queries.done_on_strength_of(uow, row)
+    row.valid_to, row.revoked_reason = now, f"{run_id}: {change.do}"
+    row.version += 1
+    for complaint_id in strength.complaints:
+        # Its orders may not be this person's after all.
+        name = f"receive.enrich:{complaint_id}:{row.id}:{now.timestamp():.0f}"
+        hub.engine.enqueue(uow, "receive.enrich", complaint_id, name=name)
+    data = {"person_id": row.person_id, "identity_id": None, "link_id": row.id}
+    deliver.tell(hub, uow, "identity.unlinked", subject=row.person_id, data=data, at=now)
+    uow.audit.write(
+        at=now,
+        actor=RUN,
+        action=f"link.{change.do}",
+        subject=row.id,
+        run=run_id,
+        person=row.person_id,
+        complaints=list(strength.complaints),
+        actions=list(strength.actions),
+    )
+
+
+def _redirect(uow: UnitOfWork, person_id: str, into: str | None) -> None:
+    """A person whose every link went to another one is found there from now on."""
+    if into is None or not resolving.unlinked(uow, person_id):
+        return
+    row = uow.people.person(person_id)
+    if row is not None and row.id == person_id:
+        row.redirect_to = into

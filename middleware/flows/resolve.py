@@ -1,0 +1,559 @@
+"""Resolution of all records of all connections: which contacts and accounts are one customer.
+
+read what changed ▸ weigh pairs ▸ make groups ▸ plan ▸ change links ▸ report. Each part leaves in
+the workspace what is still to be done, so that a run that dies or is stopped is carried on by the
+next worker, and one without a workspace begins by reading everything.
+
+A full run looks at all pairs, through Splink; an incremental one at those of new and changed
+records, in process, with the same model in the same frame. Nothing but `relink` writes, and only
+if the changes are not more than allowed: else the run ends as `stopped`, with the report of what
+it would have done.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from middleware.contract.canonical import Account, Contact, Kind, Ref
+from middleware.domain import ledger
+from middleware.domain.identity import Basis, Evidence, EvidenceKind
+from middleware.domain.ids import new_id
+from middleware.domain.problems import NotOfferedError
+from middleware.flows import deliver, rounds
+from middleware.flows.hub import Hub
+from middleware.resolution import batch
+from middleware.store import resolving
+from middleware.store.database import UnitOfWork
+from middleware.store.tables import RunRow
+
+if TYPE_CHECKING:
+    from middleware.flows.relink import Reason
+    from middleware.resolution.batch.grouping import Rules
+    from middleware.resolution.batch.model import Model
+    from middleware.resolution.batch.persons import Assigned
+    from middleware.resolution.batch.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+KINDS = (Kind.CONTACT, Kind.ACCOUNT)
+"""The kinds of record that are somebody."""
+
+PAGE = 5_000
+"""Records that are read at once."""
+GROUPS = 1_000
+"""Groups that are planned at once."""
+AT_ONCE = 100
+"""Groups that are changed in one transaction; agents' writes wait for it on SQLite."""
+EXAMPLES = 20
+"""Of each kind of change so many are named in the report."""
+GROWN = 1.5
+"""A frame is made anew when there are so many times more or fewer records than it was made of."""
+MOST_CHANGED = 0.05
+"""A larger share of changed records is weighed by Splink, all pairs anew."""
+LEAST_TO_LEARN = 1_000
+"""Fewer records than these teach nothing."""
+TOLD_EVERY_S = 2.0
+"""Progress is written so often."""
+
+STEPS = ("read", "weigh", "group", "plan", "link")
+
+EVIDENCE = {
+    "given": EvidenceKind.NAME,
+    "family": EvidenceKind.NAME,
+    "email": EvidenceKind.EMAIL,
+    "phone": EvidenceKind.PHONE,
+    "handle": EvidenceKind.HANDLE,
+    "ids": EvidenceKind.EXTERNAL_ID,
+}
+"""What a comparison of the model is evidence of; the others are an address's."""
+
+
+class _CarriedOn(Exception):
+    """Another worker carries on with this very run, or has ended it."""
+
+
+class _Stopping(Exception):
+    """This worker is to stop."""
+
+
+class _TooMuch(Exception):
+    """The run would change more than is allowed."""
+
+    def __init__(self, changes: int, allowed: int) -> None:
+        super().__init__(changes, allowed)
+        self.changes, self.allowed = changes, allowed
+
+
+def run(hub: Hub, run_id: str) -> None:
+    """Carry a queued run to its end: `done`, `failed`, `stopped` or `overtaken`, and why."""
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        if row is None or row.state not in ("queued", "running"):
+            return
+        other = next((r for r in _underway(uow.jobs.running(), hub, uow) if r.id < run_id), None)
+        row.state = "running"
+        row.started_at = row.started_at or now
+        counts: dict[str, Any] = dict(row.counts)
+        full, wanted = row.mode == "full", dict(row.wanted or {})
+    if other is not None:
+        _finish(hub, run_id, "overtaken", {"message": f"{other.id} is under way", "by": other.id})
+        return
+    state, error = "done", None
+    made: _Run | None = None
+    try:
+        batch.require()
+        made = _Run(hub, run_id, counts, full=full, allowed=wanted.get("allow"))
+        made.carry_out()
+    except _CarriedOn:
+        log.info("run is carried on elsewhere", extra={"run": run_id})
+        return
+    except _Stopping:
+        _owe_rest(hub, run_id)
+        return
+    except _TooMuch as found:
+        state = "stopped"
+        error = {
+            "message": f"{found.changes} links would change, {found.allowed} may; look at the"
+            f" report, and run it with --allow-changes {found.changes} if that is right",
+            "changes": found.changes,
+            "allowed": found.allowed,
+        }
+    except NotOfferedError as failed:
+        state, error = "failed", {"message": failed.detail}
+    except Exception as failed:
+        mended = _mendable(failed)
+        if mended is None:
+            log.exception("resolution failed", extra={"run": run_id})
+            mended = f"the run failed with {type(failed).__name__}; see the log"
+        state, error = "failed", {"message": mended}
+    _finish(hub, run_id, state, error, counts=made.counts if made else None)
+
+
+def _underway(running: Sequence[RunRow], hub: Hub, uow: Any) -> Iterator[RunRow]:
+    """Runs of resolution that have begun and are not over."""
+    for row in running:
+        job = uow.jobs.get(row.job)
+        if row.state == "running" and job is not None and job.flow == "resolve":
+            yield row
+
+
+def _mendable(error: Exception) -> str | None:
+    """What an operator can do something about, in words; None for what is our own mistake."""
+    from middleware.resolution.batch.model import ModelUnreadableError
+    from middleware.resolution.batch.workspace import WorkspaceBusyError
+
+    known = isinstance(error, ModelUnreadableError | WorkspaceBusyError)
+    return str(error) if known else None
+
+
+class _Run:
+    """One run, from what was changed to what is linked."""
+
+    def __init__(
+        self, hub: Hub, run_id: str, counts: dict[str, Any], *, full: bool, allowed: int | None
+    ) -> None:
+        from middleware.resolution.batch.clusters import Guards
+        from middleware.resolution.batch.grouping import Rules
+
+        self.hub, self.run_id, self.counts = hub, run_id, counts
+        chosen = hub.options.resolve
+        self.full = full and not counts.get("weigh")
+        self.allowed = allowed
+        self.model = model_of(hub)
+        if not self.model.trained:
+            raise NotOfferedError(f"the model {self.model.name!r} is not trained")
+        self.least = self.model.weight_of(chosen.review_from)
+        self.rules: Rules = Rules(
+            least=round(self.model.weight_of(chosen.threshold), 6),
+            guards=Guards(most=chosen.most_in_group),
+            free=tuple(f"{name}:{kind}" for name in hub.options.duplicate_free for kind in KINDS),
+        )
+        self._told = 0.0
+        self.examples: list[dict[str, Any]] = []
+
+    def carry_out(self) -> None:
+        from middleware.resolution.batch.columns import VERSION
+        from middleware.resolution.batch.workspace import Workspace
+
+        chosen = self.hub.options.resolve
+        stamp = f"{VERSION}/{sorted(self.hub.options.phone_regions)}/{sorted(chosen.unique_ids)}"
+        space = Workspace(
+            chosen.workspace / "resolve.duckdb", self.model, stamp=stamp, memory=chosen.memory
+        )
+        try:
+            self._read(space)
+            self._weigh(space)
+            self._group(space)
+            self._plan(space)
+            self._link(space)
+        finally:
+            space.close()
+
+    # --- the parts ----------------------------------------------------------------------------
+
+    def _read(self, space: Workspace) -> None:
+        """Bring the workspace up to what the store holds now."""
+        read = bring_up(self.hub, space, tell=lambda seen, total: self._step("read", seen, total))
+        before = self.counts.get("records", {})
+        self.counts["records"] = {
+            "seen": read["seen"],
+            "changed": read["changed"] + before.get("changed", 0),
+            "deleted": read["deleted"] + before.get("deleted", 0),
+        }
+
+    def _weigh(self, space: Workspace) -> None:
+        """Weigh pairs: all of them, or those of the changed records."""
+        changed, count = space.changed, space.count
+        fits = space.framed / GROWN <= count <= space.framed * GROWN
+        many = changed > max(PAGE, MOST_CHANGED * count)
+        anew = count > 0 and (self.full or not space.scored or not fits or many)
+        self._step("weigh", 0, count if anew else changed)
+        if anew:
+            with _engine(self.hub, space) as engine:
+                if fits:
+                    space.refresh()
+                else:
+                    space.frame()
+                engine(self.least)
+        compared = 0 if anew else space.score_changed(least=self.least)
+        self.counts["weigh"] = {"full": int(anew), "compared": compared}
+
+    def _group(self, space: Workspace) -> None:
+        """Make the touched groups anew, by what is known of who is who and who is not."""
+        from middleware.flows.relink import RUN
+        from middleware.resolution.batch.grouping import figures, regroup, take_rules
+
+        self._step("group", 0, space.count)
+        with self.hub.database.read() as uow:
+            take_rules(
+                space,
+                ((str(one), str(other)) for one, other in cannot_links(uow)),
+                ((str(r), person) for r, person in resolving.held_by_others(uow, run=RUN)),
+            )
+        regroup(space, self.rules)
+        self.counts |= figures(space, self.rules)
+
+    def _plan(self, space: Workspace) -> None:
+        """Count what would change, and stop if that is too much."""
+        from middleware.flows.relink import RUN
+        from middleware.resolution.batch.grouping import looked_at, refused, settled
+
+        counted: dict[str, int] = {"made": 0, "moved": 0, "ended": 0}
+        for number, looked in enumerate(looked_at(space, at_once=GROUPS)):
+            self._step("plan", number * GROUPS, self.counts["groups"]["groups"])
+            assigned = self._assigned(space, looked.groups)
+            for one in assigned:
+                for change in one.changes:
+                    counted[change.do] += 1
+                    if sum(e["change"] == change.do for e in self.examples) < EXAMPLES:
+                        self.examples.append(_example(one, change.do, change.ref))
+            busy = {one.refs[0] for one in assigned}
+            at_rest = [ref for group in looked.groups if group[0] not in busy for ref in group]
+            settled(space, list(space.numbers(at_rest).values()))
+        self.counts["planned"] = counted
+        held_back = [{"why": why, "records": [a, b]} for why, a, b in refused(space, most=5)]
+        chosen = self.hub.options.resolve
+        with self.hub.database.begin() as uow:
+            linked = resolving.counted(uow, run=RUN)
+            uow.audit.write(
+                at=self.hub.clock(),
+                actor=RUN,
+                action="run.report",
+                subject=self.run_id,
+                model=self.model.fingerprint,
+                counts={k: v for k, v in self.counts.items() if k != "step"},
+                changes=self.examples,
+                refused=held_back,
+            )
+        changes = sum(counted.values())
+        allowed = self.allowed
+        if allowed is None:
+            allowed = max(chosen.most_changes, int(chosen.most_changed_share * linked))
+        if changes > allowed:
+            raise _TooMuch(changes, allowed)
+
+    def _link(self, space: Workspace) -> None:
+        """Change the links, some groups at a time."""
+        from middleware.flows.relink import apply
+        from middleware.resolution.batch.grouping import looked_at, settled, touch
+
+        done: dict[str, int] = dict(self.counts.get("links", {}))
+        total = sum(self.counts["planned"].values())
+        for looked in looked_at(space, at_once=GROUPS):
+            assigned = self._assigned(space, looked.groups)
+            reasons, names = self._reasons(space, assigned), self._names(assigned)
+            for start in range(0, len(assigned), AT_ONCE):
+                self._step("link", sum(done.get(k, 0) for k in ("made", "moved", "ended")), total)
+                part = assigned[start : start + AT_ONCE]
+                came = apply(self.hub, self.run_id, part, reasons, names)
+                if came.late:
+                    touch(space, list(space.numbers(came.late).values()))
+                for what, count in came.counts.items():
+                    done[what] = done.get(what, 0) + count
+                self.counts["links"] = done
+            settled(space, looked.numbers)
+        self.counts["links"] = done
+        self._step("link", total, total, now=True)
+
+    # --- what they need -----------------------------------------------------------------------
+
+    def _assigned(self, space: Workspace, groups: Sequence[tuple[str, ...]]) -> list[Assigned]:
+        from middleware.flows.relink import RUN
+        from middleware.resolution.batch.grouping import groups_of
+        from middleware.resolution.batch.persons import Held, assign
+
+        refs = [Ref.parse(ref) for group in groups for ref in group]
+        with self.hub.database.read() as uow:
+            links = resolving.links_of(uow, refs)
+            all_links = resolving.links_of_persons(uow, {link.person_id for link in links})
+        held = {
+            str(link.ref): Held(link.id, link.person_id, link.decided_by == RUN)
+            for link in reversed(links)
+        }
+        records_of: dict[str, list[str]] = {}
+        for link in all_links:
+            records_of.setdefault(link.person_id, []).append(str(link.ref))
+        home = groups_of(space, {ref for records in records_of.values() for ref in records})
+        for group in groups:
+            home |= dict.fromkeys(group, group)
+        return assign(groups, held, records_of, lambda ref: home.get(ref, (ref,)))
+
+    def _reasons(self, space: Workspace, assigned: Sequence[Assigned]) -> dict[str, Reason]:
+        """Why each record that is to be linked belongs to its group."""
+        from middleware.flows.relink import Reason
+        from middleware.resolution.batch.grouping import best_pairs
+
+        refs = [ref for one in assigned if len(one.refs) > 1 for ref in one.refs]
+        if not refs:
+            return {}
+        best = best_pairs(space, refs)
+        numbers = space.numbers({*best, *(other for other, _ in best.values())})
+        rows = space.rows(numbers.values())
+        scorer = space.scorer(among=numbers.values())
+        reasons = {}
+        for ref, (other, weight) in best.items():
+            left, right = rows[numbers[ref]], rows[numbers[other]]
+            evidence = [
+                _evidence(part.comparison, part.bits, other)
+                for part in scorer.parts(left, right)
+                if part.level is not None and part.bits
+            ]
+            evidence.insert(0, _prior(scorer.prior_bits))
+            reasons[ref] = Reason(tuple(evidence), self.model.probability(weight))
+        return reasons
+
+    def _names(self, assigned: Sequence[Assigned]) -> dict[str, str]:
+        """What the records of new persons call them."""
+        refs = [Ref.parse(ref) for one in assigned if one.person is None for ref in one.refs[:5]]
+        with self.hub.database.read() as uow:
+            found = {str(stored.record.ref): stored.record for stored in uow.records.get_all(refs)}
+        return {ref: name for ref, record in found.items() if (name := _name(record))}
+
+    def _step(self, step: str, done: int, total: int, *, now: bool = False) -> None:
+        """Say how far the run is, and find out whether it is to go on."""
+        if self.hub.engine.stopping:
+            raise _Stopping
+        began = self.counts.get("step", {}).get("number") != STEPS.index(step) + 1
+        if not began and not now and time.monotonic() - self._told < TOLD_EVERY_S:
+            return
+        self._told = time.monotonic()
+        number = STEPS.index(step) + 1
+        self.counts["step"] = {"number": number, "of": len(STEPS), "done": done, "total": total}
+        with self.hub.database.begin() as uow:
+            row = uow.jobs.run(self.run_id)
+            if row is None or row.state != "running":
+                raise _CarriedOn
+            row.counts = dict(self.counts)
+
+
+def bring_up(hub: Hub, space: Workspace, *, tell: Callable[[int, int], None]) -> dict[str, int]:
+    """Take what is new or has changed in the store into a workspace, some pages at a time.
+
+    What it has of each record is compared by the hash of what the record says, so that nothing is
+    missed, whenever it was committed. Answers how many were seen, changed and deleted.
+    """
+    from middleware.resolution.batch.columns import columns_of, unique_ids
+    from middleware.resolution.batch.workspace import Entry
+
+    options = hub.options
+    seen = changed = 0
+    after: Ref | None = None
+    space.look_through()
+    with hub.database.read() as uow:
+        total = sum(n for (_, kind), n in uow.records.count().items() if Kind(kind) in KINDS)
+    while True:
+        tell(seen, total)
+        with hub.database.read() as uow:
+            page = resolving.contents(uow, KINDS, after=after, limit=PAGE)
+            by_ref = {str(ref): (ref, content) for ref, content in page}
+            stale = space.stale([(ref, content) for ref, (_, content) in by_ref.items()])
+            records = [stored.record for stored in uow.records.get_all(by_ref[s][0] for s in stale)]
+        entries = [
+            Entry(
+                ref=str(record.ref),
+                content=by_ref[str(record.ref)][1],
+                columns=columns_of(record, regions=options.phone_regions),
+                ids=unique_ids(record, options.resolve.unique_ids),
+            )
+            for record in records
+            if isinstance(record, Contact | Account)
+        ]
+        if entries:
+            space.put(entries)
+        seen, changed = seen + len(page), changed + len(entries)
+        if len(page) < PAGE:
+            break
+        after = page[-1][0]
+    gone = space.not_seen()
+    if gone:
+        space.put([], gone)
+    return {"seen": seen, "changed": changed, "deleted": len(gone)}
+
+
+def train(hub: Hub, *, tell: Callable[[int, int], None] = lambda _seen, _total: None) -> Model:
+    """The model in use with its numbers learned anew from the store's records, without a label.
+
+    Nothing is changed; put the answer into a file and name it in the settings to use it. Raises
+    NotOfferedError where there is too little to learn from.
+    """
+    batch.require()
+    from middleware.resolution.batch import executor
+    from middleware.resolution.batch.workspace import Workspace
+
+    chosen = hub.options.resolve
+    space = Workspace(None, model_of(hub), memory=chosen.memory)
+    try:
+        bring_up(hub, space, tell=tell)
+        if space.count < LEAST_TO_LEARN:
+            raise NotOfferedError(
+                f"{space.count} records are too few to learn from; there must be"
+                f" {LEAST_TO_LEARN}. The model that comes with the hub needs none"
+            )
+        space.frame()
+        return executor.learn(space)
+    finally:
+        space.close()
+
+
+def model_of(hub: Hub) -> Model:
+    """The model that the settings name, or the one that comes with the hub."""
+    from middleware.resolution.batch.model import load, shipped
+
+    chosen = hub.options.resolve.model
+    return load(chosen) if chosen else shipped()
+
+
+@contextmanager
+def _engine(hub: Hub, space: Workspace) -> Iterator[Any]:
+    """What weighs all pairs of a workspace: Splink on DuckDB, or on Spark where that is chosen."""
+    from middleware.resolution.batch import executor
+
+    if hub.options.resolve.engine == "spark":
+        batch.require("spark")
+        from middleware.resolution.batch import spark
+
+        with spark.session(hub.options.resolve.spark) as session:
+            yield lambda least: spark.weigh(space, session, least=least)
+    else:
+        yield lambda least: executor.weigh(space, least=least)
+
+
+def cannot_links(uow: UnitOfWork) -> Iterator[tuple[Ref, Ref]]:
+    """Pairs of records that are never one customer, by what people said of them and of whose they
+    are."""
+    for pair in uow.ledger.all_apart():
+        yield from product(*(_records_of(uow, thing) for thing in pair))
+
+
+def _records_of(uow: UnitOfWork, thing: ledger.Thing) -> list[Ref]:
+    """The records that a word about a thing is about: itself, or those of the person it is of."""
+    one = ledger.record(thing)
+    if one is not None:
+        return [one]
+    persons = [thing]
+    if not ledger.is_person(thing):
+        persons = [link.person_id for link in uow.people.links_of_identity(thing)]
+    theirs = (other for person in persons for other in uow.ledger.things_of(person))
+    return [ref for ref in map(ledger.record, theirs) if ref is not None]
+
+
+def report(hub: Hub, run_id: str) -> dict[str, Any] | None:
+    """What a run did or would have done, and why: figures, and examples by reference."""
+    with hub.database.read() as uow:
+        told = [one for one in uow.audit.about(run_id) if one.action == "run.report"]
+    return dict(told[-1].detail) if told else None
+
+
+def _example(one: Assigned, do: str, ref: str) -> dict[str, Any]:
+    others = [other for other in one.refs if other != ref]
+    held = next(c.held for c in one.changes if c.ref == ref)
+    return {
+        "change": str(do),
+        "record": ref,
+        "person": one.person,
+        "was": held.person if held else None,
+        "with": others[:3],
+    }
+
+
+def _prior(bits: float) -> Evidence:
+    return Evidence(
+        kind=EvidenceKind.PRIOR,
+        detail="any two records, before they are compared",
+        weight=bits,
+        basis=Basis.CRM_RECORD,
+    )
+
+
+def _evidence(comparison: str, bits: float, other: str) -> Evidence:
+    verb = "agrees with" if bits > 0 else "differs from"
+    return Evidence(
+        kind=EVIDENCE.get(comparison, EvidenceKind.ADDRESS),
+        detail=f"{comparison} {verb} that of {other}",
+        weight=max(-64.0, min(64.0, bits)),
+        basis=Basis.CRM_RECORD,
+    )
+
+
+def _name(record: Any) -> str | None:
+    if isinstance(record, Account):
+        return record.name
+    if isinstance(record, Contact):
+        whole = " ".join(p for p in (record.given_name, record.family_name) if p)
+        return record.display_name or whole or None
+    return None
+
+
+def _owe_rest(hub: Hub, run_id: str) -> None:
+    """Owe what is left of a run, for the next worker."""
+    with hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        if row is not None and row.state == "running":
+            name = f"resolve:{row.job}:{row.tick}:{new_id('rest')}"
+            hub.engine.enqueue(uow, "resolve", run_id, name=name)
+
+
+def _finish(
+    hub: Hub,
+    run_id: str,
+    state: str,
+    error: dict[str, Any] | None,
+    *,
+    counts: dict[str, Any] | None = None,
+) -> None:
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        if row is None or row.state != "running":
+            return
+        row.state, row.error, row.finished_at = state, error, now
+        row.counts = counts or row.counts
+        told = {"id": run_id, "job": row.job, "state": state, "counts": row.counts}
+        deliver.tell(hub, uow, "sync.run.finished", subject=run_id, data=told, at=now)
+        rounds.ended(hub, uow, row, now=now)

@@ -1,0 +1,433 @@
+"""The file that a resolution works in: a DuckDB database beside the hub's own.
+
+It holds the records' columns, the likely pairs among them and the groups those make. All of it can
+be made anew from the hub's store; it is kept so that the next run looks at what changed only. What
+is in it is as personal as the store, and is to be kept as the store is kept.
+
+A *frame* is what pairs are weighed in: the number of records, how frequent their values are, and
+which values too many bear. A full run makes it, and it stays until the next one, so that an
+incremental run weighs a pair as that full run would have, and links do not waver.
+
+Each step is one transaction, and leaves behind what is still to be done (`changed` records,
+`touched` groups, `dirty` links), so that a run that dies goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from middleware.resolution.batch.columns import FIRST_OF, LISTS, MOST_BEARERS, TEXTS
+from middleware.resolution.batch.executor import Sql
+from middleware.resolution.batch.model import Block, Model
+from middleware.resolution.batch.scoring import Scorer
+
+if TYPE_CHECKING:
+    from splink import DuckDBAPI
+
+ROUND = 6
+"""Weights are kept to so many digits: what any two executors agree on."""
+AT_ONCE = 50_000
+"""Candidates that are held in memory at once while they are scored."""
+BETWEEN = "\x1f"
+"""Stands between scheme and value of a number."""
+
+STORED = {name: "VARCHAR" for name in TEXTS if name not in FIRST_OF} | dict.fromkeys(
+    LISTS, "VARCHAR[]"
+)
+
+
+class WorkspaceBusyError(Exception):
+    """Another process has the workspace open; wait for its run to end."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record with its columns, as `put` takes it."""
+
+    ref: str
+    content: str
+    """The hash of what it says, by which a change is seen."""
+    columns: Mapping[str, Any]
+    ids: Sequence[tuple[str, str]] = ()
+    """Numbers of which a customer has one: scheme and value."""
+
+
+class Workspace:
+    """One open workspace, for one model. For one thread; `close` it."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        model: Model,
+        *,
+        stamp: str = "",
+        memory: str = "2GB",
+        threads: int | None = None,
+    ) -> None:
+        """Open the file, or make it; None means one in memory.
+
+        What another model or `stamp` made is thrown away. `memory` is what DuckDB may take before
+        it spills to files beside the workspace. Raises WorkspaceBusyError.
+        """
+        unknown = set(model.columns) - {*TEXTS, *LISTS}
+        if unknown:
+            raise ValueError(
+                f"the model {model.name!r} compares {', '.join(sorted(unknown))}, which records do"
+                f" not have; there are {', '.join((*TEXTS, *LISTS))}"
+            )
+        self.model = model
+        config: dict[str, Any] = {"memory_limit": memory, "preserve_insertion_order": False}
+        if threads:
+            config["threads"] = threads
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._connection = duckdb.connect(str(path or ":memory:"), config=config)
+        except duckdb.IOException as error:
+            raise WorkspaceBusyError(f"{path} can't be opened: {error}") from None
+        self._prepare(f"{model.fingerprint}/{stamp}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def api(self) -> DuckDBAPI:
+        """The workspace as Splink works on it."""
+        from splink import DuckDBAPI
+
+        return DuckDBAPI(connection=self._connection)
+
+    # --- records ------------------------------------------------------------------------------
+
+    def look_through(self) -> None:
+        """Begin to compare all records with what the store holds; see `stale` and `not_seen`."""
+        self.do("CREATE OR REPLACE TEMP TABLE seen (ref VARCHAR)")
+
+    def stale(self, page: Sequence[tuple[str, str]]) -> list[str]:
+        """Which of these records, by reference and content, are new here or have changed."""
+        refs, contents = [ref for ref, _ in page], [content for _, content in page]
+        self.do("INSERT INTO seen SELECT unnest($r::VARCHAR[])", r=refs)
+        rows = self.all(
+            """SELECT p.ref FROM (SELECT unnest($r::VARCHAR[]) AS ref,
+                unnest($c::VARCHAR[]) AS content) p ANTI JOIN record USING (ref, content)""",
+            r=refs,
+            c=contents,
+        )
+        return [row[0] for row in rows]
+
+    def not_seen(self) -> list[str]:
+        """The records that no page had."""
+        return [row[0] for row in self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")]
+
+    def put(self, entries: Sequence[Entry], gone: Iterable[str] = ()) -> None:
+        """Take in new and changed records, and let go of those that are gone."""
+        rows: list[dict[str, Any]] = [
+            {
+                "ref": entry.ref,
+                "content": entry.content,
+                "uids": [f"{scheme}{BETWEEN}{value}" for scheme, value in entry.ids],
+                **{name: entry.columns[name] for name in STORED},
+            }
+            for entry in entries
+        ]
+        types = {"ref": "VARCHAR", "content": "VARCHAR", "uids": "VARCHAR[]"} | STORED
+        with self.transaction():
+            self.fill("arriving", [*rows, *({"ref": ref} for ref in gone)], types)
+            self.do("""CREATE OR REPLACE TEMP TABLE known AS
+                SELECT r.unique_id, r.ref FROM record r SEMI JOIN arriving USING (ref)""")
+            self.do("INSERT INTO changed SELECT unique_id FROM known")
+            self.do("DELETE FROM record WHERE unique_id IN (SELECT unique_id FROM known)")
+            self.do(f"""CREATE OR REPLACE TEMP TABLE numbered AS
+                SELECT coalesce(k.unique_id, nextval('record_number')) AS unique_id, a.ref,
+                    a.content, a.uids, {", ".join(STORED)}
+                FROM arriving a LEFT JOIN known k ON a.ref = k.ref WHERE a.content IS NOT NULL""")
+            self.do("INSERT INTO record FROM numbered")
+            self.do(
+                "INSERT INTO changed SELECT unique_id FROM numbered ANTI JOIN known USING (ref)"
+            )
+
+    @property
+    def count(self) -> int:
+        return int(self.one("SELECT count(*) FROM record"))
+
+    @property
+    def changed(self) -> int:
+        """How many records' pairs are to be looked for anew."""
+        return int(self.one("SELECT count(DISTINCT unique_id) FROM changed"))
+
+    @property
+    def framed(self) -> int:
+        """Of how many records the frame was made; 0 while there is none."""
+        return int(self.said("records") or 0)
+
+    def numbers(self, refs: Iterable[str]) -> dict[str, int]:
+        """The records' numbers in the workspace, by reference."""
+        query = "SELECT ref, unique_id FROM record WHERE ref IN (SELECT unnest($refs))"
+        return dict(self.all(query, refs=list(refs)))
+
+    # --- the frame ----------------------------------------------------------------------------
+
+    def frame(self) -> None:
+        """Make the frame anew, of all the records; `scored` is False until their pairs are in."""
+        with self.transaction():
+            self.do('DELETE FROM "stop"')
+            for column in LISTS:
+                self.do(f"""INSERT INTO "stop" SELECT '{column}', value FROM
+                    (SELECT unnest({column}) AS value FROM record)
+                    GROUP BY value HAVING count(*) > {MOST_BEARERS}""")
+            self.do(f"CREATE OR REPLACE TABLE input AS {self._select('record')}")
+            for column in self.model.rare_columns:
+                self.do(f"""CREATE OR REPLACE TABLE tf_{column} AS
+                    SELECT {column}, count(*)::DOUBLE / sum(count(*)) OVER () AS tf_{column}
+                    FROM input WHERE {column} IS NOT NULL GROUP BY {column}""")
+            self.do("DELETE FROM changed")
+            self.say("records", str(self.count))
+            self.say("scored", "")
+
+    def refresh(self) -> None:
+        """Take the changed records into the frame that there is; all pairs are to be found anew."""
+        with self.transaction():
+            self._take_changed()
+            self.say("scored", "")
+
+    @property
+    def frequencies(self) -> dict[str, str]:
+        """The tables of how frequent values are, by column."""
+        return {column: f"tf_{column}" for column in self.model.rare_columns}
+
+    def exact_u(self) -> dict[str, float]:
+        """How often two random records have the same value, by column, counted exactly."""
+        return {
+            column: float(
+                self.one(f"""SELECT sum(n * (n - 1)) / nullif(sum(n) * (sum(n) - 1), 0) FROM
+                    (SELECT count(*)::DOUBLE AS n FROM input WHERE {column} IS NOT NULL
+                    GROUP BY {column})""")
+                or 0
+            )
+            for column in self.model.rare_columns
+        }
+
+    def scorer(self, among: Iterable[int]) -> Scorer:
+        """The model in this frame, for pairs that one of these records is part of."""
+        numbers = list(among)
+        shares = {}
+        for column in self.model.rare_columns:
+            query = f"""SELECT {column}, tf_{column} FROM tf_{column} SEMI JOIN (SELECT {column}
+                FROM input WHERE unique_id IN (SELECT unnest($numbers))) USING ({column})"""
+            shares[column] = dict(self.all(query, numbers=numbers))
+        return Scorer(self.model, records=self.framed, frequencies=shares)
+
+    # --- pairs --------------------------------------------------------------------------------
+
+    @property
+    def scored(self) -> bool:
+        """Whether the frame's pairs are in."""
+        return self.said("scored") == "yes"
+
+    def take_edges(self, pairs: str) -> None:
+        """Take in what scored all blocked pairs: a table of unique_id_l, unique_id_r, match_weight.
+
+        All groups are to be made anew.
+        """
+        with self.transaction():
+            self.do("DELETE FROM edge")
+            self.do(f"""CREATE OR REPLACE TEMP TABLE found AS SELECT unique_id_l AS l,
+                unique_id_r AS r, round(match_weight, {ROUND}) AS weight FROM {pairs}""")
+            self._take_found()
+            # Those that are gone since leave their groups.
+            self.do("INSERT INTO touched SELECT unique_id FROM record")
+            self.do("INSERT INTO touched SELECT unique_id FROM member")
+            self.say("scored", "yes")
+
+    def score_changed(self, *, least: float) -> int:
+        """Find the changed records' pairs in process, in the frame that there is.
+
+        Keeps those of at least so many bits; answers how many pairs were compared.
+        """
+        with self.transaction():
+            self._take_changed()
+            blocked = " UNION ".join(self._blocked(block) for block in self.model.blocks)
+            self.do(f"CREATE OR REPLACE TEMP TABLE candidate AS {blocked}")
+            self._score_candidates(least)
+            self._take_found()
+            self.do("INSERT INTO touched SELECT unnest([l, r]) FROM found")
+        return int(self.one("SELECT count(*) FROM candidate"))
+
+    def _take_changed(self) -> None:
+        """Make `fresh` of the changed records: as they are now, and without pairs."""
+        self.do("CREATE OR REPLACE TEMP TABLE fresh AS SELECT DISTINCT unique_id FROM changed")
+        for side, other in (("l", "r"), ("r", "l")):
+            self.do(f"INSERT INTO touched SELECT {other} FROM edge WHERE {side} IN (FROM fresh)")
+        self.do("INSERT INTO touched FROM fresh")
+        self.do("DELETE FROM edge WHERE l IN (FROM fresh) OR r IN (FROM fresh)")
+        self.do("DELETE FROM input WHERE unique_id IN (FROM fresh)")
+        now = self._select("(FROM record SEMI JOIN fresh USING (unique_id))")
+        self.do(f"INSERT INTO input {now}")
+        self.do("DELETE FROM changed")
+
+    def rows(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The columns of records by their numbers, as pairs are compared by."""
+        cursor = self._connection.execute(
+            "FROM input WHERE unique_id IN (SELECT unnest($numbers))", {"numbers": list(numbers)}
+        )
+        names = [column[0] for column in cursor.description or ()]
+        return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+
+    def _score_candidates(self, least: float) -> None:
+        """Fill `found` with those of `candidate` that weigh enough."""
+        self.do("CREATE OR REPLACE TEMP TABLE found (l BIGINT, r BIGINT, weight DOUBLE)")
+        scorer = self.scorer(row[0] for row in self.all("FROM fresh"))
+        pairs = self.all("FROM candidate ORDER BY l, r")
+        for start in range(0, len(pairs), AT_ONCE):
+            part = pairs[start : start + AT_ONCE]
+            rows = self.rows({number for pair in part for number in pair})
+            weighed = (
+                (left, right, scorer.weight(rows[left], rows[right])) for left, right in part
+            )
+            kept = [(left, right, round(w, ROUND)) for left, right, w in weighed if w >= least]
+            if kept:
+                lefts, rights, weights = zip(*kept, strict=True)
+                self.do(
+                    "INSERT INTO found SELECT unnest($l), unnest($r), unnest($w)",
+                    l=list(lefts),
+                    r=list(rights),
+                    w=list(weights),
+                )
+
+    def _take_found(self) -> None:
+        """Make edges of `found`, with whether the model lets them join."""
+        joins = Sql("duckdb").condition(self.model.joins) if self.model.joins else "true"
+        sides = [f'{side}."{name}" AS "{name}_{side}"' for name in self._joining for side in "lr"]
+        self.do(f"""INSERT INTO edge SELECT e_l, e_r, weight, coalesce({joins}, false) FROM (
+            SELECT f.l AS e_l, f.r AS e_r, f.weight {"".join(f", {one}" for one in sides)}
+            FROM found f JOIN input l ON l.unique_id = f.l JOIN input r ON r.unique_id = f.r)""")
+
+    @property
+    def _joining(self) -> list[str]:
+        return sorted(set(self.model.joins.columns())) if self.model.joins else []
+
+    def _blocked(self, block: Block) -> str:
+        """The pairs of a fresh record and any other whose block is the same."""
+
+        def keyed(source: str) -> str:
+            keys = [
+                f"unnest({one.column})"
+                if one.each
+                else f"substr({one.column}, 1, {one.letters})"
+                if one.letters
+                else one.column
+                for one in block
+            ]
+            named = ", ".join(f"{key} AS k{number}" for number, key in enumerate(keys))
+            return f"(SELECT unique_id, {named} FROM {source})"
+
+        using = ", ".join(f"k{number}" for number in range(len(block)))
+        return f"""SELECT least(a.unique_id, b.unique_id) AS l, greatest(a.unique_id, b.unique_id)
+            AS r FROM {keyed("input SEMI JOIN fresh USING (unique_id)")} a JOIN {keyed("input")} b
+            USING ({using}) WHERE a.unique_id <> b.unique_id"""
+
+    def _select(self, source: str) -> str:
+        """The columns that pairs are compared by, without values that too many bear."""
+        parts, joins = [], []
+        stopped = {row[0] for row in self.all('SELECT DISTINCT of_column FROM "stop"')}
+        for column in LISTS:
+            if column not in stopped:
+                parts.append(f"s.{column}")
+                continue
+            parts.append(
+                f"CASE WHEN b_{column}.unique_id IS NULL THEN s.{column} "
+                f"ELSE b_{column}.kept END AS {column}"
+            )
+            joins.append(f"""LEFT JOIN (
+                SELECT unique_id,
+                    list(e.value ORDER BY place) FILTER (WHERE t.value IS NULL) AS kept
+                FROM (SELECT unique_id, unnest({column}) AS value,
+                    generate_subscripts({column}, 1) AS place FROM {source}) e
+                LEFT JOIN "stop" t ON t.of_column = '{column}' AND t.value = e.value
+                GROUP BY unique_id HAVING count(t.value) > 0
+            ) b_{column} ON b_{column}.unique_id = s.unique_id""")
+        lists = f"""SELECT s.* EXCLUDE ({", ".join(LISTS)}), {", ".join(parts)}
+            FROM {source} s {" ".join(joins)}"""
+        first = [f"{of}[1] AS {name}" for name, of in FIRST_OF.items()]
+        return f"SELECT unique_id, {', '.join([*STORED, *first])} FROM ({lists})"
+
+    # --- the file -----------------------------------------------------------------------------
+
+    def do(self, statement: str, **given: Any) -> None:
+        self._connection.execute(statement, given or None).fetchall()
+
+    def all(self, query: str, **given: Any) -> list[Any]:
+        # DuckDB refuses other work on a connection while an answer is unread.
+        return self._connection.execute(query, given or None).fetchall()
+
+    def one(self, query: str, **given: Any) -> Any:
+        return self.all(query, **given)[0][0]
+
+    def fill(self, table: str, rows: Iterable[Mapping[str, Any]], types: Mapping[str, str]) -> None:
+        """Make a temporary table of these rows; what a row lacks is null."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row) + "\n")
+            file.flush()
+            columns = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
+            self.do(
+                f"CREATE OR REPLACE TEMP TABLE {table} AS FROM read_json($file, "
+                f"format='newline_delimited', columns={{{columns}}})",
+                file=file.name,
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.do("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self.do("COMMIT")
+
+    def said(self, name: str) -> str | None:
+        """What was noted under a name."""
+        rows = self.all("SELECT value FROM said WHERE name = $n", n=name)
+        return rows[0][0] if rows else None
+
+    def say(self, name: str, value: str) -> None:
+        """Note something under a name, in place of what was."""
+        self.do("DELETE FROM said WHERE name = $n", n=name)
+        self.do("INSERT INTO said VALUES ($n, $v)", n=name, v=value)
+
+    def _prepare(self, stamp: str) -> None:
+        self.do("CREATE TABLE IF NOT EXISTS said (name VARCHAR, value VARCHAR)")
+        if self.said("stamp") == stamp:
+            return
+        with self.transaction():
+            for (name,) in self.all("SELECT table_name FROM duckdb_tables() WHERE NOT temporary"):
+                self.do(f'DROP TABLE "{name}"')
+            self.do("CREATE OR REPLACE SEQUENCE record_number")
+            columns = ", ".join(f"{name} {kind}" for name, kind in STORED.items())
+            for table in (
+                "said (name VARCHAR, value VARCHAR)",
+                f"""record (unique_id BIGINT, ref VARCHAR, content VARCHAR, uids VARCHAR[],
+                    {columns})""",
+                "changed (unique_id BIGINT)",
+                '"stop" (of_column VARCHAR, value VARCHAR)',
+                "edge (l BIGINT, r BIGINT, weight DOUBLE, joins BOOLEAN)",
+                "touched (unique_id BIGINT)",
+                "member (unique_id BIGINT, number BIGINT)",
+                "refused (l BIGINT, r BIGINT, weight DOUBLE, why VARCHAR)",
+                "dirty (unique_id BIGINT)",
+                "apart (one VARCHAR, other VARCHAR)",
+                "held (one VARCHAR, other VARCHAR)",
+            ):
+                self.do(f"CREATE TABLE {table}")
+            self.do(f"CREATE TABLE input AS {self._select('record')}")
+            for column in self.model.rare_columns:
+                self.do(f"CREATE TABLE tf_{column} ({column} VARCHAR, tf_{column} DOUBLE)")
+            self.say("stamp", stamp)

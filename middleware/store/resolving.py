@@ -1,0 +1,152 @@
+"""What a run of resolution reads of the hub's tables, and holds while it changes links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from middleware.contract.canonical import Kind, Ref
+from middleware.store.database import UnitOfWork
+from middleware.store.records import KEY_COLUMNS, key_of, one_of
+from middleware.store.tables import LinkRow, PersonRow, RecordRow
+
+LINK_KEY = (col(LinkRow.connection), col(LinkRow.kind), col(LinkRow.record_id))
+AT_ONCE = 2_000
+"""Links that are read at once, and keys that one statement names."""
+
+
+@dataclass(frozen=True)
+class RecordLink:
+    """A valid link between a person, after following a merge, and a record."""
+
+    id: str
+    person_id: str
+    ref: Ref
+    decided_by: str
+
+
+def contents(
+    uow: UnitOfWork, kinds: Sequence[Kind], *, after: Ref | None, limit: int
+) -> list[tuple[Ref, str]]:
+    """Live records of these kinds with the hash of what they say, by reference."""
+    query = sa.select(*KEY_COLUMNS, col(RecordRow.content_hash)).where(
+        col(RecordRow.kind).in_([kind.value for kind in kinds]),
+        col(RecordRow.deleted_at).is_(None),
+    )
+    if after is not None:
+        key = key_of(after)
+        query = query.where(
+            sa.or_(
+                KEY_COLUMNS[0] > key[0],
+                sa.and_(KEY_COLUMNS[0] == key[0], KEY_COLUMNS[1] > key[1]),
+                sa.and_(
+                    KEY_COLUMNS[0] == key[0], KEY_COLUMNS[1] == key[1], KEY_COLUMNS[2] > key[2]
+                ),
+            ),
+            # Said once more, so that the index is entered where the page begins.
+            KEY_COLUMNS[0] >= key[0],
+        )
+    rows = uow.session.connection().execute(query.order_by(*KEY_COLUMNS).limit(limit))
+    return [(_ref(row), row.content_hash) for row in rows]
+
+
+def links_of(uow: UnitOfWork, refs: Iterable[Ref]) -> list[RecordLink]:
+    """The valid links of these records, oldest first."""
+    keys = [key_of(ref) for ref in refs]
+    parts = (keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE))
+    found = [link for part in parts for link in _links(uow, one_of(LINK_KEY, part, _dialect(uow)))]
+    return sorted(found, key=lambda link: link.id)
+
+
+def links_of_persons(uow: UnitOfWork, persons: Iterable[str]) -> list[RecordLink]:
+    """The valid links that these persons, and those merged into them, have to records."""
+    wanted, found = list(persons), []
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
+        merged = sa.select(col(PersonRow.id)).where(col(PersonRow.redirect_to).in_(part))
+        of_them = sa.or_(col(LinkRow.person_id).in_(part), col(LinkRow.person_id).in_(merged))
+        found += _links(uow, of_them)
+    return found
+
+
+def held_by_others(uow: UnitOfWork, *, run: str) -> Iterator[tuple[Ref, str]]:
+    """Records of persons on whom something else than a run's own links (`run`) hangs."""
+    other: Any = aliased(LinkRow)
+    hangs = sa.exists().where(
+        other.person_id == col(LinkRow.person_id),
+        other.valid_to.is_(None),
+        other.decided_by != run,
+    )
+    last = ""
+    while True:
+        found = _links(uow, hangs, col(LinkRow.id) > last, limit=AT_ONCE)
+        yield from ((link.ref, link.person_id) for link in found)
+        if len(found) < AT_ONCE:
+            return
+        last = found[-1].id
+
+
+def hold(uow: UnitOfWork, refs: Iterable[Ref]) -> set[Ref]:
+    """Hold these records until the transaction ends; answers those that are live."""
+    query = (
+        sa.select(*KEY_COLUMNS)
+        .where(
+            one_of(KEY_COLUMNS, [key_of(r) for r in refs], _dialect(uow)),
+            col(RecordRow.deleted_at).is_(None),
+        )
+        .order_by(*KEY_COLUMNS)
+        .with_for_update()
+    )
+    return {_ref(row) for row in uow.session.connection().execute(query)}
+
+
+def counted(uow: UnitOfWork, *, run: str) -> int:
+    """How many valid links runs have made."""
+    query = sa.select(sa.func.count()).where(
+        col(LinkRow.decided_by) == run, col(LinkRow.valid_to).is_(None)
+    )
+    return int(uow.session.connection().execute(query).scalar_one())
+
+
+def unlinked(uow: UnitOfWork, person_id: str) -> bool:
+    """Whether no valid link leads to a person."""
+    query = sa.select(col(LinkRow.id)).where(
+        col(LinkRow.person_id) == person_id, col(LinkRow.valid_to).is_(None)
+    )
+    return uow.session.connection().execute(query.limit(1)).first() is None
+
+
+def _dialect(uow: UnitOfWork) -> str:
+    return uow.session.get_bind().dialect.name
+
+
+def _links(
+    uow: UnitOfWork, *conditions: sa.ColumnElement[bool], limit: int | None = None
+) -> list[RecordLink]:
+    query: Any = (
+        sa.select(
+            col(LinkRow.id).label("link"),
+            sa.func.coalesce(col(PersonRow.redirect_to), col(PersonRow.id)).label("person"),
+            col(LinkRow.connection),
+            col(LinkRow.kind),
+            col(LinkRow.record_id).label("id"),
+            col(LinkRow.decided_by),
+        )
+        .join(PersonRow, col(PersonRow.id) == col(LinkRow.person_id))
+        .where(col(LinkRow.valid_to).is_(None), col(LinkRow.record_id).is_not(None), *conditions)
+        .order_by(col(LinkRow.id))
+        .limit(limit)
+    )
+    return [
+        RecordLink(row.link, row.person, _ref(row), row.decided_by)
+        for row in uow.session.connection().execute(query)
+    ]
+
+
+def _ref(row: Any) -> Ref:
+    return Ref.model_construct(connection=row.connection, kind=Kind(row.kind), id=row.id)

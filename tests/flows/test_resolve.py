@@ -1,0 +1,402 @@
+"""Resolution of all records: what a run links, leaves alone, stops at, and carries on with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlmodel import col, select
+
+from middleware.contract.canonical import Account, Address, Contact, Ref
+from middleware.flows import link, relink, resolve, sync
+from middleware.flows.hub import Asker, ResolveOptions
+from middleware.flows.link import LinkAsked
+from middleware.resolution import batch
+from middleware.store.tables import LinkRow, PersonRow, RunRow
+from tests.bench.records import Crowd
+from tests.flows.conftest import Stage
+
+Somebody = Contact | Account
+
+
+sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What does not depend on the database is tried on one."""
+
+
+@pytest.fixture
+def desk(stage: Stage, tmp_path: Path) -> Stage:
+    with stage.hub.database.begin() as uow:
+        uow.jobs.declare(
+            {"people": {"flow": "resolve", "arguments": {}, "schedule": {"every": 60}}},
+            at=stage.time.now,
+        )
+    return stage.with_options(resolve=ResolveOptions(workspace=tmp_path))
+
+
+def run(stage: Stage, tick: str = "t1", *, full: bool = False, allow: int | None = None) -> RunRow:
+    mode, wanted = "full" if full else "changes", {"allow": allow} if allow is not None else None
+    run_id, _ = sync.owe(
+        stage.hub, "people", tick=tick, requested_by="test", mode=mode, wanted=wanted
+    )
+    stage.run_due()
+    with stage.hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    assert row is not None
+    return row
+
+
+def parts(stage: Stage) -> set[frozenset[str]]:
+    """Which records are one person; those that are alone are left out."""
+    found: dict[str, set[str]] = defaultdict(set)
+    with stage.hub.database.read() as uow:
+        query = select(LinkRow).where(col(LinkRow.valid_to).is_(None))
+        for row in uow.session.exec(query):
+            person = uow.people.person(row.person_id)
+            assert person is not None
+            if row.record_id is not None:
+                found[person.id].add(f"{row.connection}:{row.kind}:{row.record_id}")
+    return {frozenset(records) for records in found.values() if len(records) > 1}
+
+
+def person_of(stage: Stage, record: Somebody) -> str | None:
+    with stage.hub.database.read() as uow:
+        rows = uow.people.links_of_records([record.ref])
+    return rows[0].person_id if rows else None
+
+
+def crowd(size: int, seed: int = 3) -> list[Somebody]:
+    return [record for record, _ in Crowd(size, seed).records()]
+
+
+def kim(number: int, *, system: str = "crm", **changes: object) -> Contact:
+    """One customer of whom several systems know."""
+    base = Contact(
+        ref=Ref.parse(f"{system}:contact:{number}"),
+        given_name="Kim",
+        family_name="Bergstrand",
+        emails=("kim.bergstrand@example.com",),
+        phones=("+4915112345678",),
+        address=Address(street="12 Lake Road", city="Borkum", postal_code="26757"),
+    )
+    return base.model_copy(update=changes)
+
+
+ASKER = Asker(principal="key_agent")
+
+
+def test_records_of_one_customer_get_one_person(desk: Stage) -> None:
+    desk.store(*crowd(300), kim(1), kim(2, system="shop"))
+    row = run(desk)
+    assert (row.state, row.error) == ("done", None)
+    assert frozenset({"crm:contact:1", "shop:contact:2"}) in parts(desk)
+    assert row.counts["links"]["made"] == row.counts["planned"]["made"] > 50
+    assert row.counts["step"] == {
+        "number": 5,
+        "of": 5,
+        "done": row.counts["links"]["made"],
+        "total": row.counts["links"]["made"],
+    }
+    assert "sync.run.finished" in desk.events()
+    with desk.hub.database.read() as uow:
+        (made,) = uow.people.links_of_records([kim(1).ref])
+        person = uow.people.person(made.person_id)
+    assert person is not None
+    assert person.display_name == "Kim Bergstrand"
+    assert made.decided_by == relink.RUN
+    assert made.confidence > 0.99
+    assert {"name", "email", "phone", "address", "prior"} == {e["kind"] for e in made.evidence}
+    # The bits are the whole of the weight: what the confidence is made of.
+    assert 1 / (1 + 2 ** -sum(e["weight"] for e in made.evidence)) == pytest.approx(
+        made.confidence, abs=1e-6
+    )
+
+
+def test_a_second_run_changes_nothing(desk: Stage) -> None:
+    desk.store(*crowd(300))
+    run(desk)
+    before = parts(desk)
+    for tick, full in (("t2", False), ("t3", True)):
+        row = run(desk, tick, full=full)
+        assert row.state == "done"
+        assert row.counts["planned"] == {"made": 0, "moved": 0, "ended": 0}
+        assert row.counts["weigh"]["full"] == int(full)
+    assert parts(desk) == before
+
+
+@sqlite
+@pytest.mark.parametrize("seed", [1, 2])
+def test_incremental_runs_end_in_the_links_of_a_full_one(
+    desk: Stage, seed: int, tmp_path: Path
+) -> None:
+    """New, changed and deleted records against the rest: a full run afterwards changes nothing.
+
+    One with an empty workspace counts anew how many records and how frequent values are, so that
+    it may think otherwise of pairs that are at the threshold, and of them only.
+    """
+    source = Crowd(420, seed)
+    everybody = [record for record, _ in source.records()]
+    first, later = everybody[:360], everybody[360:]
+    desk.store(*first)
+    run(desk)
+    run(desk, "frame", full=True)
+    desk.time.pass_(minutes=1)
+    for number, chunk in enumerate((later[:30], later[30:])):
+        changed = [source.changed(record) for record in first[number * 12 : number * 12 + 12]]
+        desk.store(*chunk, *changed)
+        with desk.hub.database.begin() as uow:
+            gone = [record.ref for record in first[200 + number * 5 : 205 + number * 5]]
+            uow.records.delete(gone, as_of=desk.time.now)
+        row = run(desk, f"part {number}")
+        assert row.state == "done"
+        assert row.counts["weigh"]["full"] == 0
+        assert row.counts["records"]["deleted"] == 5
+        desk.time.pass_(minutes=1)
+    incremental = parts(desk)
+    row = run(desk, "full", full=True)
+    assert row.counts["planned"] == {"made": 0, "moved": 0, "ended": 0}
+    fresh = desk.with_options(resolve=ResolveOptions(workspace=tmp_path / "fresh"))
+    row = run(fresh, "fresh")
+    assert row.counts["weigh"]["full"] == 1
+    assert sum(row.counts["planned"].values()) <= 3
+    assert len(parts(desk) ^ incremental) <= 3
+
+
+@sqlite
+def test_what_is_put_together_keeps_the_oldest_person_and_what_is_split_the_largest_part(
+    desk: Stage,
+) -> None:
+    other = {"emails": ("k@elsewhere.example",), "phones": ("+4915198765432",), "address": None}
+    one, two = [kim(1), kim(2, system="shop")], [kim(3, **other), kim(4, system="shop", **other)]
+    desk.store(*crowd(200), *one, *two)
+    run(desk)
+    older, newer = sorted(str(person_of(desk, r)) for r in (one[0], two[0]))
+    assert older != newer
+    # A record that knows both addresses puts them together.
+    emails, phones = (*one[0].emails, *two[0].emails), (*one[0].phones, *two[0].phones)
+    both = kim(5, emails=emails, phones=phones)
+    desk.store(both)
+    row = run(desk, "t2")
+    assert row.counts["planned"]["moved"] == 2
+    assert {person_of(desk, r) for r in (*one, *two, both)} == {older}
+    with desk.hub.database.read() as uow:
+        gone = uow.session.get(PersonRow, newer)
+    assert gone is not None
+    assert gone.redirect_to == older
+    # It was wrong, and is put right at its source.
+    desk.time.pass_(minutes=1)
+    desk.store(both.model_copy(update={"emails": one[0].emails, "phones": one[0].phones}))
+    row = run(desk, "t3")
+    assert {person_of(desk, r) for r in (*one, both)} == {older}
+    apart = {person_of(desk, r) for r in two}
+    assert len(apart) == 1
+    assert apart.isdisjoint({older, newer})
+
+
+@sqlite
+def test_two_persons_whom_somebody_else_knows_are_not_put_together(desk: Stage) -> None:
+    desk.store(*crowd(200), kim(1), kim(2, system="shop"))
+    for record in (kim(1), kim(2, system="shop")):
+        link.put_link(
+            desk.hub,
+            LinkAsked(person_id=None, reason="they said so", record=record.ref, display_name="Kim"),
+            ASKER,
+        )
+    before = {person_of(desk, kim(1)), person_of(desk, kim(2, system="shop"))}
+    row = run(desk)
+    assert row.counts["refused"]["other_person"] == 1
+    assert {person_of(desk, kim(1)), person_of(desk, kim(2, system="shop"))} == before
+    found = resolve.report(desk.hub, row.id)
+    assert found is not None
+    assert found["refused"] == [
+        {"why": "other_person", "records": ["crm:contact:1", "shop:contact:2"]}
+    ]
+
+
+def test_what_somebody_took_apart_stays_apart(desk: Stage) -> None:
+    desk.store(*crowd(200), kim(1), kim(2, system="shop"))
+    run(desk)
+    with desk.hub.database.read() as uow:
+        (made,) = uow.people.links_of_records([kim(1).ref])
+    link.revoke_link(desk.hub, made.id, version=None, reason="a namesake", asker=ASKER)
+    for tick, full in (("t2", False), ("t3", True)):
+        row = run(desk, tick, full=full)
+        assert row.counts["planned"]["made"] == 0
+        assert row.counts["refused"]["said_apart"] == 1
+        assert person_of(desk, kim(1)) is None
+    again = LinkAsked(
+        person_id=made.person_id, reason="it is", record=kim(1).ref, although_revoked=True
+    )
+    link.put_link(desk.hub, again, ASKER)
+    assert "said_apart" not in run(desk, "t4").counts["refused"]
+
+
+@sqlite
+def test_a_source_without_duplicates_is_believed(desk: Stage) -> None:
+    desk = desk.with_options(duplicate_free=("crm",))
+    desk.store(*crowd(200), kim(1), kim(2), kim(3, system="shop"))
+    row = run(desk)
+    assert row.counts["refused"]["one_per_source"] >= 1
+    assert person_of(desk, kim(1)) != person_of(desk, kim(2))
+
+
+@sqlite
+def test_a_run_that_would_change_too_much_stops_and_says_what(desk: Stage) -> None:
+    desk = desk.with_options(resolve=replace(desk.hub.options.resolve, most_changes=3))
+    desk.store(*crowd(200), kim(1), kim(2, system="shop"))
+    row = run(desk)
+    changes = row.counts["planned"]["made"]
+    assert (row.state, row.error and row.error["changes"]) == ("stopped", changes)
+    assert parts(desk) == set()
+    found = resolve.report(desk.hub, row.id)
+    assert found is not None
+    assert len(found["changes"]) == min(changes, resolve.EXAMPLES)
+    assert {one["change"] for one in found["changes"]} == {"made"}
+    told = str(found)
+    assert "ergstrand" not in told
+    assert "@" not in told
+    assert run(desk, "t2", allow=changes - 1).state == "stopped"
+    allowed = run(desk, "t3", allow=changes)
+    assert (allowed.state, allowed.counts["links"]["made"]) == ("done", changes)
+
+
+@sqlite
+@pytest.mark.parametrize("dies_in", ["_weigh", "_group", "_plan", "_link"])
+def test_a_run_that_dies_is_carried_on(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch, dies_in: str
+) -> None:
+    desk.store(*crowd(200))
+    run_id, _ = sync.owe(desk.hub, "people", tick="t", requested_by="test")
+
+    def die(*_: object) -> None:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(resolve._Run, dies_in, die)
+        desk.run_due()
+    desk.handlers["resolve"](run_id)
+    _ended_like_another(desk, run_id)
+
+
+@sqlite
+@pytest.mark.parametrize("dies_at", [1, 3])
+def test_a_run_that_dies_between_changes_is_carried_on(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
+    desk.store(*crowd(200))
+    monkeypatch.setattr(resolve, "AT_ONCE", 7)
+    run_id, _ = sync.owe(desk.hub, "people", tick="t", requested_by="test")
+    original, chunks = relink.apply, 0
+
+    def die(*given: object) -> object:
+        nonlocal chunks
+        chunks += 1
+        done = original(*given)  # type: ignore[arg-type]
+        if chunks == dies_at:
+            raise SystemExit("killed")
+        return done
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(relink, "apply", die)
+        desk.run_due()
+    linked = len(parts(desk))
+    assert linked > 0
+    desk.handlers["resolve"](run_id)
+    assert len(parts(desk)) > linked
+    _ended_like_another(desk, run_id)
+
+
+def _ended_like_another(stage: Stage, run_id: str) -> None:
+    with stage.hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    assert row is not None
+    assert (row.state, row.error) == ("done", None)
+    assert len(parts(stage)) > 20
+    after = run(stage, "after", full=True)
+    assert after.counts["planned"] == {"made": 0, "moved": 0, "ended": 0}
+
+
+@sqlite
+def test_a_worker_that_stops_owes_the_rest(desk: Stage) -> None:
+    desk.store(*crowd(200))
+    run_id, _ = sync.owe(desk.hub, "people", tick="t", requested_by="test")
+    desk.engine.stopping = True
+    desk.handlers["resolve"](*desk.engine.owed.pop().arguments)
+    desk.engine.stopping = False
+    (owed,) = desk.engine.owed
+    assert (owed.flow, owed.arguments) == ("resolve", (run_id,))
+    desk.run_due()
+    _ended_like_another(desk, run_id)
+
+
+def test_what_somebody_changes_meanwhile_is_left_for_the_next_run(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.store(*crowd(200), kim(1), kim(2, system="shop"))
+    original = relink.apply
+
+    def meanwhile(*given: object) -> object:
+        monkeypatch.setattr(relink, "apply", original)
+        asked = LinkAsked(
+            person_id=None, reason="they said so", record=kim(1).ref, display_name="Kim"
+        )
+        link.put_link(desk.hub, asked, ASKER)
+        return original(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(relink, "apply", meanwhile)
+    row = run(desk)
+    assert row.counts["links"]["late"] == 1
+    assert person_of(desk, kim(2, system="shop")) is None
+    assert run(desk, "t2").counts["links"]["made"] == 1
+    assert person_of(desk, kim(2, system="shop")) == person_of(desk, kim(1))
+
+
+@sqlite
+def test_one_run_at_a_time(desk: Stage) -> None:
+    first, _ = sync.owe(desk.hub, "people", tick="t1", requested_by="test")
+    desk.engine.owed.clear()
+    with desk.hub.database.begin() as uow:
+        row = uow.jobs.run(first)
+        assert row is not None
+        row.state = "running"
+    second = run(desk, "t2")
+    assert (second.state, second.error and second.error["by"]) == ("overtaken", first)
+
+
+@sqlite
+def test_without_the_extra_the_run_says_what_to_install(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(batch.NEEDED, "batch", ("no_such_library",))
+    row = run(desk)
+    assert row.state == "failed"
+    assert row.error is not None
+    assert "pip install 'amends[batch]'" in row.error["message"]
+
+
+@sqlite
+def test_a_model_that_can_not_be_read_ends_the_run_with_the_place(
+    desk: Stage, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "model.json"
+    wrong.write_text('{"name": "mine", "comparisons": []}')
+    desk = desk.with_options(resolve=replace(desk.hub.options.resolve, model=wrong))
+    row = run(desk)
+    assert row.state == "failed"
+    assert row.error is not None
+    assert "comparisons" in row.error["message"]
+
+
+@sqlite
+def test_training_learns_from_the_store(desk: Stage) -> None:
+    desk.store(*crowd(1500))
+    told: list[Sequence[int]] = []
+    model = resolve.train(desk.hub, tell=lambda *given: told.append(given))
+    assert model.trained
+    assert model.trained_on == 1500
+    assert told[0] == (0, 1500)
+    family = next(c for c in model.comparisons if c.name == "family")
+    bits = [level.bits for level in family.levels]
+    assert bits[0] > 5 > 0 > bits[-1]
