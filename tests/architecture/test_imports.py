@@ -57,6 +57,11 @@ SINS = [
     ("Vendor libraries live in adapters", "middleware/contract/sin.py", "import requests"),
     ("Vendor libraries live in adapters", "middleware/store/sin.py", "import simple_salesforce"),
     ("Models live in understanding", "middleware/flows/sin.py", "import transformers"),
+    (
+        "Comparing names and places lives in resolution",
+        "middleware/flows/sin.py",
+        "import anyascii",
+    ),
     ("Engines of batch resolution live in its room", "middleware/flows/sin.py", "import duckdb"),
     (
         "Engines of batch resolution live in its room",
