@@ -120,6 +120,8 @@ _RULES: Json = {
     "margin": 6.0,
     "review_from": 5.0,
     "inferred": False,
+    "inferred_networks": [],
+    "likeness": "2026-11-22.1",
     "version": VERSION,
 }
 

@@ -173,6 +173,7 @@ def run_sync(
         fail("--most-deleted and --kind go with --full")
     with opened(config) as application:
         hub = application.hub
+        _is_sync(application, job)
         if full:
             wanted: dict[str, Any] = {"kinds": [k.value for k in kind]} if kind else {}
             if most_deleted is not None:
@@ -182,6 +183,15 @@ def run_sync(
             tick = hub.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             run_id, _ = sync.owe(hub, job, tick=tick, requested_by="cli")
         _until_it_ends(application, job, run_id, as_json=as_json)
+
+
+def _is_sync(application: Application, job: str) -> None:
+    """Stop here if the job is of another flow, and say what runs it."""
+    with application.database.read() as uow:
+        declared = uow.jobs.get(job)
+    if declared is not None and declared.flow != "sync":
+        flow = declared.flow
+        fail(f"{job} is a job of the flow {flow}; run it with `amends {flow} run`")
 
 
 @syncs.command("backfill")

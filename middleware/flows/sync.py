@@ -94,6 +94,8 @@ def owe(
         row = uow.jobs.get(job, lock=True)
         if row is None:
             raise NotFoundError(f"there is no job {job!r}")
+        if mode == "backfill" and row.flow != "sync":
+            raise NotOfferedError(f"the job {job!r} syncs nothing that could be backfilled")
         known = uow.jobs.run_of_tick(job, tick)
         if known is not None:
             return known.id, False

@@ -418,6 +418,24 @@ def picture(
     return found
 
 
+def as_it_was(uow: UnitOfWork, seen: Picture, as_of: datetime) -> None:
+    """Leave only what was there at a moment: what those who were this person then had written."""
+    theirs = [row.id for row in seen.identities]
+    seen.complaints = [
+        row
+        for identity_id in theirs
+        for row in uow.complaints.of_identity(identity_id)
+        if row.opened_at <= as_of
+    ]
+    ids = [row.id for row in seen.complaints]
+    seen.actions = [
+        row
+        for complaint_id in ids
+        for row in uow.actions.page(before=None, limit=50, complaint_id=complaint_id)
+        if row.created_at <= as_of
+    ]
+
+
 def claims(uow: UnitOfWork, subjects: Sequence[str], *, now: datetime) -> list[ClaimRow]:
     """The claims on these things that have not run out."""
     if not subjects:

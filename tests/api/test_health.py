@@ -53,7 +53,7 @@ def test_a_failing_connection_degrades_and_stops_nothing(api: Api) -> None:
         uow.connections.note_health("erp", {"ok": False, "at": "", "took_ms": 1, "findings": []})
     status, shown = ready(api)
     assert (status, shown.status) == (200, "degraded")
-    assert shown.parts[-1].detail == "1 failing"
+    assert next(p for p in shown.parts if p.name == "connections").detail == "1 failing"
 
 
 def test_a_database_that_is_behind(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,27 @@ from typing import Any
 
 from middleware.api.schemas.ledger import ReviewBacktestShown, ReviewShown
 from middleware.api.webhooks import EVENTS
+from middleware.contract.canonical import Handle
 from tests.api.conftest import Api, both_databases
 from tests.api.test_problems import shape
 
 
 def ask(api: Api, n: int = 1, text: str = "My lamp arrived broken", **author: Any) -> str:
     """A complaint by somebody whose handle alone is on file; answers its id."""
+    contact = api.stage.contact
+    handle = "kimberg"
+    if n > 1:
+        # Two accounts with one handle would be another question.
+        handle = f"kimberg{'abcdefgh'[n]}"
+        ref = contact.ref.model_copy(update={"id": f"C{n}"})
+        bears = (Handle(network="x", handle=handle),)
+        changes = {"ref": ref, "handles": bears, "emails": (), "phones": (), "account": None}
+        api.stage.store(contact.model_copy(update=changes))
     return api.send_in(
-        text, id=f"m-{n}", conversation=f"c-{n}", author={"native_id": str(n), **author}
+        text,
+        id=f"m-{n}",
+        conversation=f"c-{n}",
+        author={"native_id": str(n), "handle": handle, **author},
     )
 
 
@@ -58,7 +71,7 @@ def test_an_answer_writes_link_and_label_together(api: Api) -> None:
     with api.stage.hub.database.read() as uow:
         labels = uow.ledger.labels()
     assert {(row.verdict, row.implied) for row in labels} == {("same", False)}
-    assert all(row.evidence == {"handle": 10.0} for row in labels)
+    assert all(row.evidence["handle"] == 10.0 for row in labels)
     assert queue(api) == []
     twice = shape(say(api, after, "none"))
     assert twice["code"] == "conflict"
@@ -180,7 +193,8 @@ def test_a_link_by_an_agent_settles_the_question(api: Api) -> None:
 
 
 def test_a_backtest_shows_what_other_thresholds_would_link_and_unlink(api: Api) -> None:
-    api.send_in(author={"emails": ["kim@example.com"]}, id="m-0", conversation="c-0")
+    known = {"emails": ["kim@example.com"], "native_id": "0", "handle": "kim"}
+    api.send_in(author=known, id="m-0", conversation="c-0")
     ask(api, 1)
     (review,) = queue(api)
     say(api, review, "none", reason="another country")

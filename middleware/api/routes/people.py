@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -24,7 +23,6 @@ from middleware.domain.understanding import Entity, EntityType
 from middleware.flows import golden, lookup
 from middleware.flows.keys import Scope
 from middleware.store import queries
-from middleware.store.database import UnitOfWork
 from middleware.store.queries import thing_of
 
 router = APIRouter(route_class=Route, tags=["people"])
@@ -139,7 +137,7 @@ def get_person(
         customers = lookup.customers(uow, links)
         seen = picture.of(uow, person, links, customers, now=hub.clock())
         if as_of is not None:
-            _then(uow, seen, as_of)
+            queries.as_it_was(uow, seen, as_of)
     linked = {thing_of(link) for link in links}
     counted = golden.view(
         hub,
@@ -179,24 +177,6 @@ def get_person(
         ],
     }
     return answer(request, shown, tagged=True)
-
-
-def _then(uow: UnitOfWork, seen: queries.Picture, as_of: datetime) -> None:
-    """Leave only what was there at a moment: what those who were this person then had written."""
-    theirs = [row.id for row in seen.identities]
-    seen.complaints = [
-        row
-        for identity_id in theirs
-        for row in uow.complaints.of_identity(identity_id)
-        if row.opened_at <= as_of
-    ]
-    ids = [row.id for row in seen.complaints]
-    seen.actions = [
-        row
-        for complaint_id in ids
-        for row in uow.actions.page(before=None, limit=50, complaint_id=complaint_id)
-        if row.created_at <= as_of
-    ]
 
 
 def chosen_shown(one: Chosen) -> schemas.GoldenShown:

@@ -199,6 +199,11 @@ class RulesShown(Shown):
     margin: float
     review_from: float
     inferred: bool
+    """Whether likeness alone may link, on any network."""
+    inferred_networks: list[str]
+    """The networks where it may."""
+    likeness: str
+    """The version of the model of likeness."""
     version: str
 
 
