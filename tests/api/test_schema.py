@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from middleware.api import exported
 from middleware.api.door import Door
-from middleware.contract.canonical import Kind
+from middleware.contract.canonical import Handle, Kind
 from middleware.contract.capabilities import Quarantined
 from tests.api.conftest import Api
 
@@ -85,7 +85,11 @@ def real(api: Api) -> dict[str, str]:
         f"/v1/people/{nobody['person_id']}/merge",
         {"other_id": twin["person_id"], "reason": "the same"},
     ).json()
-    api.send_in("Where is my lamp?", id="m-9", conversation="c-9", author={"native_id": "9"})
+    contact = api.stage.contact
+    ref, bears = contact.ref.model_copy(update={"id": "C9"}), (Handle(network="x", handle="lenaf"),)
+    api.stage.store(contact.model_copy(update={"ref": ref, "handles": bears, "emails": ()}))
+    author = {"native_id": "9", "handle": "lenaf"}
+    api.send_in("Where is my lamp?", id="m-9", conversation="c-9", author=author)
     (review,) = api.get("/v1/reviews?kind=review").json()["data"]
     return {
         "cannot_link_id": apart["id"],

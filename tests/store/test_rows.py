@@ -258,8 +258,6 @@ def test_links_are_read_as_of_a_date(database: Database) -> None:
         assert len(uow.people.links_of_person(person.id, as_of=T0 + timedelta(days=1))) == 1
         assert uow.people.links_of_person(person.id, as_of=T0 + timedelta(days=2)) == []
         assert len(uow.people.links_of_person(person.id, ended=True)) == 1
-        assert uow.people.revoked_between(person.id, identity_id=identity.id)
-        assert not uow.people.revoked_between(person.id, identity_id="other")
 
 
 def test_a_connection_that_is_no_longer_declared_is_marked_deleted(database: Database) -> None:
