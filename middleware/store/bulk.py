@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
 from middleware.store.tables import Moment
+from middleware.store.together import raised
 
 Row = tuple[Any, ...]
 
@@ -51,18 +52,7 @@ def write(
             cursor.executemany(_insert(table, columns, key), converted)
         cursor.close()
     except driver_errors(connection) as error:
-        # As SQLAlchemy would have raised it, for whoever tells a lost database from a wrong row.
-        lost = bool(getattr(driver, "closed", False))
-        if lost:
-            connection.invalidate(error)
-        raise sa.exc.DBAPIError.instance(
-            None,
-            None,
-            error,
-            type(error),
-            connection_invalidated=lost,
-            dialect=connection.dialect,
-        ) from error
+        raise raised(connection, error) from error
 
 
 def driver_errors(connection: sa.Connection) -> type[Exception]:

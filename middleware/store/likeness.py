@@ -19,6 +19,7 @@ from sqlmodel import Session, col, delete
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
 from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
+from middleware.store.together import raised
 
 MOST_BEARERS = 24
 """Records that one look-up compares: those with most of the keys, then by the most telling key."""
@@ -111,8 +112,12 @@ class LikenessIndex:
 
     def _rows(self, statement: str, values: Any) -> list[Any]:
         """Asked of the driver itself: these rows are many, small, and wanted at once."""
-        driver: Any = self._session.connection().connection.driver_connection
-        rows: list[Any] = driver.execute(statement, values).fetchall()
+        connection = self._session.connection()
+        driver: Any = connection.connection.driver_connection
+        try:
+            rows: list[Any] = driver.execute(statement, values).fetchall()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise raised(connection, error) from error
         return rows
 
     def _bearers(self, chosen: Mapping[int, set[int]], on_postgresql: bool) -> Iterable[Bearer]:
