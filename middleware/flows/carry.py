@@ -81,7 +81,7 @@ def run(hub: Hub, action_id: str, pass_no: str) -> None:
                 _step_back(hub, action_id, number, sending)
                 raise
             try:
-                following = _settle(hub, action_id, number, sending, sent)
+                following = _settle(hub, number, sending, sent)
             except StaleStepError:
                 if isinstance(sent.outcome, Receipt):
                     _belated(hub, action_id, sending, sent.outcome)
@@ -99,7 +99,11 @@ class Reading:
 
 def _announce(hub: Hub, action_id: str, number: int) -> Sending | Reading | None:
     """Commit the intent to send the next step; None when this pass has nothing more to do."""
-    with hub.database.begin() as uow, uow.written_at_the_end():
+    return hub.database.write(lambda uow: _announced(hub, uow, action_id, number))
+
+
+def _announced(hub: Hub, uow: UnitOfWork, action_id: str, number: int) -> Sending | Reading | None:
+    with uow.written_at_the_end():
         action = uow.actions.get(action_id, lock=True)
         if action is None or action.pass_no != number or ActionState(action.state).ended:
             return None
@@ -342,15 +346,19 @@ def _later(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else max(one, other)
 
 
-def _settle(
-    hub: Hub, action_id: str, number: int, sending: Sending, sent: Sent
-) -> Sending | Reading | None:
+def _settle(hub: Hub, number: int, sending: Sending, sent: Sent) -> Sending | Reading | None:
     """Commit the outcome, and with it the intent of the step that follows, if one does.
 
     Raises StaleStepError when another pass took the step over; it finds what we did by its key.
     """
+    return hub.database.write(lambda uow: _settled(hub, uow, number, sending, sent))
+
+
+def _settled(
+    hub: Hub, uow: UnitOfWork, number: int, sending: Sending, sent: Sent
+) -> Sending | Reading | None:
     now = hub.clock()
-    with hub.database.begin() as uow, uow.written_at_the_end():
+    with uow.written_at_the_end():
         action, steps, step = _settling(hub, uow, number, sending, now)
         _note_down(uow, action, step, sent, now)
         if isinstance(sent.outcome, Receipt):

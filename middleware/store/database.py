@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic_core
 import sqlalchemy as sa
@@ -30,11 +30,15 @@ from middleware.store.policies import Policies
 from middleware.store.receipts import Receipts
 from middleware.store.records import Records
 from middleware.store.reviews import Reviews
+from middleware.store.shared import SharedCommits
 
 LONGEST_SILENCE_S = 15.0
 """After how long PostgreSQL ends a session that is silent within a transaction: its process may be
 frozen, or its machine gone, and what it locked would hold up every other one. None of ours calls
 anybody within a transaction."""
+
+
+T = TypeVar("T")
 
 
 class UnitOfWork:
@@ -97,7 +101,9 @@ class Database:
             turns = _Turns()
             sa.event.listen(self.engine, "begin", turns.begin)
             sa.event.listen(self.engine, "checkin", turns.give_back)
+            self._shared: SharedCommits | None = SharedCommits(self.engine)
         else:
+            self._shared = None
             self.engine = sa.create_engine(
                 self.url,
                 pool_size=pool_size // 2,
@@ -123,6 +129,17 @@ class Database:
         """A writing transaction: committed at the end, rolled back on any exception."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield UnitOfWork(session)
+
+    def write(self, work: Callable[[UnitOfWork], T]) -> T:
+        """`work` within a writing transaction; on SQLite it shares a commit with other threads'.
+
+        For what many threads do often. `work` is called once, maybe by another thread; nothing of
+        it is written if it raises, and its answer is returned once it is committed.
+        """
+        if self._shared is not None:
+            return self._shared.write(lambda session: work(UnitOfWork(session)))
+        with self.begin() as uow:
+            return work(uow)
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:

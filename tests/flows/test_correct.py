@@ -244,7 +244,7 @@ def test_an_overtaken_pass_touches_nothing(free: Stage, asker: Asker) -> None:
     free.run_all()
     assert free.state(action_id) == "done"
     with pytest.raises(carry.StaleStepError):
-        carry._settle(free.hub, action_id, 1, sending, sent)
+        carry._settle(free.hub, 1, sending, sent)
     only(free, Operation.REPLACEMENT_ORDER, free.erp)
 
 
@@ -321,7 +321,7 @@ def test_what_a_sleeper_made_beside_another_is_told(free: Stage, asker: Asker, f
     def wakes_up() -> None:
         receipt = adapter.create_replacement_order(sending.request, key=sending.key)
         with pytest.raises(carry.StaleStepError):
-            carry._settle(free.hub, action_id, 1, sending, carry.Sent(receipt, looking=False))
+            carry._settle(free.hub, 1, sending, carry.Sent(receipt, looking=False))
         carry._belated(free.hub, action_id, sending, receipt)
 
     if first:
