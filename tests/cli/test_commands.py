@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from middleware.store.database import Database
+from tests.cli.running import amends
 
 CONFIG = """\
 log_level = "ERROR"
@@ -28,20 +26,6 @@ schedule = { every = "5m" }
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "amends.toml").write_text(CONFIG)
     return tmp_path
-
-
-def amends(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder, with nothing of ours in its environment."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("AMENDS_")}
-    return subprocess.run(
-        [sys.executable, "-c", "from middleware.cli import main; main()", *arguments],
-        cwd=folder,
-        env=kept | {"COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_init_writes_files_once_and_keeps_what_is_there(tmp_path: Path) -> None:

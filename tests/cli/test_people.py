@@ -13,7 +13,8 @@ from middleware.flows import receive
 from middleware.inlets import Delivery
 from middleware.resolution.identifiers import identifiers_of
 from middleware.settings import load
-from tests.cli.test_commands import CONFIG, amends
+from tests.cli.running import amends
+from tests.cli.test_commands import CONFIG
 from tests.flows.test_receive import event
 
 INLET = """\

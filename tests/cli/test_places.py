@@ -9,7 +9,7 @@ from pathlib import Path
 from middleware.sandbox.erp import PATH_11, build_erp
 from middleware.sandbox.server import SandboxServer
 from middleware.sandbox.world import build
-from tests.cli.test_commands import amends
+from tests.cli.running import amends
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import CONFIG, amends
+from tests.cli.running import amends
+from tests.cli.test_commands import CONFIG
 
 POLICY = """\
 roles: [agent, lead]

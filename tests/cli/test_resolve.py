@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from middleware.resolution.identifiers import identifiers_of
 from middleware.settings import SettingsError, load
 from middleware.store.database import Database
 from tests.bench.records import Crowd
+from tests.cli.running import amends
 
 CONFIG = """\
 log_level = "ERROR"
@@ -26,19 +24,6 @@ schedule = { every = "1d" }
 [resolve]
 most_changes = 10
 """
-
-
-def amends(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("AMENDS_")}
-    return subprocess.run(
-        [sys.executable, "-c", "from middleware.cli import main; main()", *arguments],
-        cwd=folder,
-        env=kept | {"COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
 
 
 def test_a_run_stops_is_looked_at_and_allowed(tmp_path: Path) -> None:
