@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
+from middleware.domain.problems import ConflictError
 from middleware.flows.index import index_again
+from middleware.flows.refit import refit
 from middleware.flows.rehearse import Checked, Difference, Rehearsal, rehearse
+from middleware.resolution.model import write_model
 
 commands = typer.Typer(help="The hub's customers.", no_args_is_help=True)
 labels = typer.Typer(help="What people said of pairs.", no_args_is_help=True)
@@ -86,6 +91,36 @@ def list_versions(config: ConfigOption = None, *, as_json: JsonOption = False) -
         mark = "in force" if row.version == current else ""
         table.add_row(row.version, row.first_at.isoformat(timespec="minutes"), rules, mark)
     out.print(table)
+
+
+@commands.command("refit")
+def refit_model(
+    output: Annotated[Path, typer.Argument(help="Where the new model file goes.")],
+    config: ConfigOption = None,
+    *,
+    version: Annotated[str, typer.Option(help="What decisions made under it will name.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the model of likeness to what people answered, and write it to a file.
+
+    The hub goes on with the model that it has, until `[links] model` names the file. A fifth of the
+    authors is kept apart; what both models make of them is told.
+    """
+    with opened(config) as application:
+        try:
+            found = refit(application.hub, version=version)
+        except ConflictError as error:
+            fail(str(error))
+    write_model(found.model, output)
+    if as_json:
+        out.print_json(json.dumps({k: v for k, v in asdict(found).items() if k != "model"}))
+        return
+    say(
+        f"{output}: fitted to {found.on_file} authors on file and {found.strangers} strangers; of "
+        f"{found.before.authors} others it would link {found.after.links}, {found.after.wrong} of "
+        f"them wrongly, at {found.after.loss:.3f} bits of surprise each; the model in force "
+        f"{found.before.links}, {found.before.wrong} and {found.before.loss:.3f}"
+    )
 
 
 @commands.command("backtest")

@@ -40,6 +40,13 @@ class Reviews:
         ordered = query.order_by(col(ReviewRow.answered_at).desc(), col(ReviewRow.id).desc())
         return self._session.exec(ordered.limit(1)).first()
 
+    def answered(self, *, after: str | None, limit: int) -> list[ReviewRow]:
+        """Questions that people answered, oldest first."""
+        query = select(ReviewRow).where(ReviewRow.state == "answered")
+        if after is not None:
+            query = query.where(col(ReviewRow.id) > after)
+        return list(self._session.exec(query.order_by(col(ReviewRow.id)).limit(limit)))
+
     def page(
         self,
         *,

@@ -75,6 +75,10 @@ def test_a_question_is_listed_answered_and_becomes_a_label(folder: Path) -> None
     ]
     assert "Kim" not in exported, "a label holds references only"
     assert "kimberg" not in exported
+    few = amends(folder, "people", "refit", "likeness.json", "--version", "ours-1")
+    assert few.returncode == 1
+    assert "said of 1 authors" in few.stderr
+    assert not (folder / "likeness.json").exists()
 
 
 def test_the_thresholds_of_the_settings_are_a_version(folder: Path) -> None:
