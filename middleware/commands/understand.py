@@ -1,0 +1,106 @@
+"""`amends understand` and `amends train`: what texts say, and the model that reads them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from middleware.app import set_up_logging, understanding_of
+from middleware.commands.console import ConfigOption, err, fail, say
+from middleware.domain.understanding import Understanding
+from middleware.settings import Settings, load
+from middleware.understanding import Understands
+from middleware.understanding.pool import Pooled
+from middleware.understanding.table import (
+    COLUMNS,
+    Line,
+    TableUnreadableError,
+    labelled_rows,
+    read_table,
+)
+from middleware.understanding.trained import Asked
+
+TOGETHER = 64
+
+
+def understand(
+    config: ConfigOption = None,
+    *,
+    table: Annotated[
+        Path, typer.Option("--csv", help="Texts: columns `text`, and `lang` where it is known.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of CSV.")] = False,
+) -> None:
+    """Label a table of texts, with probabilities and bands, on standard output."""
+    try:
+        lines = read_table(table)
+    except TableUnreadableError as error:
+        fail(str(error))
+    settings = _settings(config)
+    set_up_logging("ERROR")
+    understands = understanding_of(settings)
+    try:
+        if isinstance(understands, Pooled) and understands.trained() is None:
+            err.print(f"the rules judge alone: {understands.refused}", markup=False)
+        rows = labelled_rows(lines, _all(understands, lines))
+        if as_json:
+            for row in rows:
+                sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            return
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    finally:
+        if isinstance(understands, Pooled):
+            understands.close()
+
+
+def _settings(config: Path | None) -> Settings:
+    """The settings where there are any; the defaults elsewhere, so that no hub is needed."""
+    there = config or "AMENDS_CONFIG" in os.environ or Path("amends.toml").exists()
+    return load(config) if there else Settings()
+
+
+def _all(understands: Understands, lines: Sequence[Line]) -> list[Understanding]:
+    trained = understands.trained() if isinstance(understands, Pooled) else None
+    if trained is None:
+        return [understands.understand(line.text, language=line.language) for line in lines]
+    found: list[Understanding] = []
+    for start in range(0, len(lines), TOGETHER):
+        found += trained.understand_all(
+            [Asked(line.text, line.language) for line in lines[start : start + TOGETHER]]
+        )
+    return found
+
+
+def train(
+    texts: Annotated[
+        Path, typer.Argument(help="The folder with uci-sentences/ and bitext/; see docs.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder that the model is written to.")],
+    *,
+    seed: Annotated[int, typer.Option(help="What chance begins with.")] = 20261122,
+    epochs: Annotated[int, typer.Option(min=1, max=20)] = 1,
+    times: Annotated[int, typer.Option(min=1, max=20, help="Ways to write a sentence.")] = 3,
+) -> None:
+    """Train the default model anew from its sentences. Needs the extra `train`; takes minutes."""
+    from middleware.understanding.training.corpus import MalformedSentencesError
+    from middleware.understanding.training.train import Recipe
+    from middleware.understanding.training.train import train as run
+    from middleware.understanding.training.tuning import BaseModelError
+
+    try:
+        manifest = run(texts, out, recipe=Recipe(seed=seed, epochs=epochs, times=times), tell=say)
+    except (MalformedSentencesError, BaseModelError) as error:
+        fail(str(error))
+    except ImportError as error:
+        fail(f"{error.name} is not installed; pip install 'amends[train]'")
+    say(json.dumps(manifest["metrics"], indent=1))
+    say(f"written to {out}")
