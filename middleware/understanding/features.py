@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -63,14 +64,19 @@ class Rows:
     def transposed_dot(self, right: Matrix) -> Matrix:
         """The transposed rows times a dense `(rows, k)` matrix: `(width, k)`."""
         out = np.zeros((self.width, right.shape[1]), dtype=np.float32)
+        if len(self.columns):
+            rows, values, columns, begins = self._by_column
+            out[columns] = np.add.reduceat(right[rows] * values, begins, axis=0)
+        return out
+
+    @cached_property
+    def _by_column(self) -> tuple[Any, Any, Any, Any]:
+        """The same by columns: rows and values, the columns that occur, where each begins."""
         row_of = np.repeat(np.arange(len(self)), np.diff(self.starts))
         order = np.argsort(self.columns, kind="stable")
         columns = self.columns[order]
-        if len(columns):
-            begins = np.flatnonzero(np.r_[True, columns[1:] != columns[:-1]])
-            products = right[row_of[order]] * self.values[order][:, None]
-            out[columns[begins]] = np.add.reduceat(products, begins, axis=0)
-        return out
+        begins = np.flatnonzero(np.r_[True, columns[1:] != columns[:-1]])
+        return row_of[order], self.values[order][:, None], columns[begins], begins
 
     def take(self, which: Sequence[int] | np.ndarray[Any, Any]) -> Rows:
         """Some of the rows, in the order that is asked for."""

@@ -217,5 +217,5 @@ def heads_from(data: bytes) -> Heads:
                 },
                 str(meta["version"]),
             )
-    except (KeyError, ValueError, TypeError, OSError, BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, OSError, EOFError, BadZipFile) as error:
         raise ModelRefusedError(f"these are no heads of a model: {error}") from None

@@ -113,17 +113,18 @@ def refit(model: Model, own: Sequence[Row], *, version: str) -> Refit:
             continue
         base = [i for i in range(len(ours)) if rows[i].answer(question) is not None]
         made[question] = _fitted(head, rows, [*base, *mine], question, embeddings, terms, len(ours))
-        report[question] = {
-            "labels": len(mine),
-            **_in_folds(head, rows, base, mine, question, embeddings, terms, len(ours)),
-            **_on_held_out(head, made[question], held, question, held_embeddings, held_terms),
-        }
-        lost = report[question]["held_out_before"] - report[question]["held_out_after"]
+        found = _on_held_out(head, made[question], held, question, held_embeddings, held_terms)
+        lost = found["held_out_before"] - found["held_out_after"]
         if lost > MOST_LOST:
             raise RefitRefusedError(
                 f"with these labels {lost:.0%} fewer of our own held-out sentences get their"
                 f" {question} right; look for wrong labels among the {len(mine)}"
             )
+        report[question] = {
+            "labels": len(mine),
+            **_in_folds(head, rows, base, mine, question, embeddings, terms, len(ours)),
+            **found,
+        }
     return Refit(Heads(vocabulary, made, version), report)
 
 
