@@ -7,7 +7,8 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ from middleware.domain.problems import ProblemError
 from middleware.domain.understanding import Understanding
 from middleware.flows import understood
 from middleware.flows.hub import Asker
-from middleware.settings import Settings, load
+from middleware.settings import Settings
 from middleware.understanding import Understands
 from middleware.understanding.pool import Pooled
 from middleware.understanding.refit import RefitRefusedError, read_labels
@@ -105,10 +106,7 @@ def _label(config: Path | None, table: Path, *, as_json: bool) -> None:
         lines = read_table(table)
     except TableUnreadableError as error:
         fail(str(error))
-    settings = _settings(config)
-    set_up_logging("ERROR")
-    understands = understanding_of(settings)
-    try:
+    with _understanding(config) as understands:
         if isinstance(understands, Pooled) and understands.trained() is None:
             err.print(f"the rules judge alone: {understands.refused}", markup=False)
         rows = labelled_rows(lines, _all(understands, lines))
@@ -119,15 +117,24 @@ def _label(config: Path | None, table: Path, *, as_json: bool) -> None:
         writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+@contextmanager
+def _understanding(config: Path | None) -> Iterator[Understands]:
+    """What the hub understands with, newest heads and all; the defaults where there is no hub."""
+    if config or "AMENDS_CONFIG" in os.environ or Path("amends.toml").exists():
+        with opened(config) as application:
+            with application.database.read() as uow:
+                understood.keep_up(application.hub, uow)
+            yield application.hub.understands
+        return
+    set_up_logging("ERROR")
+    understands = understanding_of(Settings())
+    try:
+        yield understands
     finally:
         if isinstance(understands, Pooled):
             understands.close()
-
-
-def _settings(config: Path | None) -> Settings:
-    """The settings where there are any; the defaults elsewhere, so that no hub is needed."""
-    there = config or "AMENDS_CONFIG" in os.environ or Path("amends.toml").exists()
-    return load(config) if there else Settings()
 
 
 def _all(understands: Understands, lines: Sequence[Line]) -> list[Understanding]:

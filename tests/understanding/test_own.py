@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 
 from middleware.app import understanding_of
 from middleware.domain.understanding import Band
@@ -96,10 +97,14 @@ def _tiny(folder: Path) -> None:
     """A real classifier of a few neurons, whose head is set to look for three words."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "bad", "awful", "broken", "what", "when"]
-    words += ["great", "lovely", "thanks"]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    words = ["[PAD]", "[UNK]", "bad", "awful", "broken", "what", "when", "great", "lovely"]
+    words.append("thanks")
+    vocabulary = {word: i for i, word in enumerate(words)}
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=len(words),

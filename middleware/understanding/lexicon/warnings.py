@@ -56,7 +56,7 @@ _ENGLISH = {
     """,
     CueKind.DEADLINE: """
         2 by|before|until|for ... today|tomorrow|tonight|noon|monday|tuesday|wednesday|thursday
-        2 by|before|until|for friday|saturday|sunday|christmas|easter|the weekend
+        2 by|before|until|for ... friday|saturday|sunday|christmas|easter|weekend
         2 need|needed|needs ... today|tomorrow|tonight|now|by
         2 wedding|birthday|funeral|anniversary|graduation|christening ... is|tomorrow|today|on
         2 within <n> hours|days|h

@@ -66,7 +66,7 @@ class Recipe:
     times: int = 3
     """In how many ways each sentence is written."""
     epochs: int = 1
-    kept: float = 0.8
+    kept: float = 0.9
     """How far from where it started the encoder goes."""
 
 
