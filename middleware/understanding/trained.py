@@ -146,6 +146,8 @@ class Trained:
         remedy = _judgement(Remedy, answers["remedy"], short=short)
         if trouble:
             reason, remedy = _beside(reason, said.reason), _beside(remedy, said.remedy)
+            if intent.value is Intent.QUESTION and reason.value is Reason.OTHER:
+                reason = reason.model_copy(update={"value": None, "band": Band.UNSURE})
             if intent.value is not Intent.COMPLAINT and reason.band is Band.AUTO:
                 reason = reason.model_copy(update={"band": Band.SUGGEST})
         else:
@@ -214,6 +216,8 @@ def _beside(judged: Judgement[E], rules: Judgement[E]) -> Judgement[E]:
     """The model's judgement with the rules' evidence; held back where they surely differ."""
     if judged.value is not None and judged.value == rules.value:
         return judged.model_copy(update={"evidence": rules.evidence})
+    if rules.value is Reason.OTHER:
+        return judged  # the rules have no word for the website or the stock
     if judged.band is Band.AUTO and rules.known and rules.confidence >= CONTRADICTED:
         return judged.model_copy(update={"band": Band.SUGGEST})
     return judged
