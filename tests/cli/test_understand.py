@@ -13,6 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from middleware.cli import app
+from middleware.doctor import examine
 from middleware.understanding.table import Line, TableUnreadableError, read_table
 
 
@@ -74,3 +75,15 @@ def test_a_wrong_table_is_told(folder: Path) -> None:
     assert done.exit_code == 1
     assert "missing.csv can't be read" in done.stderr
     assert amends("understand").exit_code == 1
+
+
+def test_doctor_tells_of_a_model_that_is_refused(folder: Path) -> None:
+    config = folder / "amends.toml"
+    config.write_text('database_url = "sqlite:///hub.db"\n[understanding]\nmodel = "mine"\n')
+    (line,) = [one for one in examine(config) if one.what == "understanding"]
+    assert line.mark == "✗"
+    assert "by rules alone, marked degraded" in line.detail
+    assert "manifest.json can't be read" in line.detail
+    config.write_text('database_url = "sqlite:///hub.db"\n')
+    (line,) = [one for one in examine(config) if one.what == "understanding"]
+    assert (line.mark, line.detail[:6]) == ("✓", "goods@")

@@ -13,6 +13,7 @@ from middleware.understanding.refit import RefitRefusedError, read_labels, refit
 from middleware.understanding.training.corpus import (
     MalformedSentencesError,
     Row,
+    calibration_sentences,
     fetched,
     held_out_sentences,
     own_sentences,
@@ -23,7 +24,7 @@ from tests.understanding.small import small_model
 
 
 def test_every_class_has_its_sentences_and_none_is_held_out_too() -> None:
-    own = own_sentences()
+    own = [*own_sentences(), *calibration_sentences()]
     counted = Counter(row.reason for row in own)
     assert all(counted[reason.value] >= 60 for reason in Reason)
     assert {row.intent for row in own} == {"complaint", "question", "praise", "noise"}
@@ -33,6 +34,8 @@ def test_every_class_has_its_sentences_and_none_is_held_out_too() -> None:
 
     known = {words(row) for row in own}
     assert not [row.text for row in held_out_sentences() if words(row) in known]
+    trained = {words(row) for row in own_sentences()}
+    assert not [row.text for row in calibration_sentences() if words(row) in trained]
 
 
 def test_variations_are_the_same_for_the_same_seed_and_fill_every_place() -> None:

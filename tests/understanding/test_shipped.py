@@ -17,6 +17,7 @@ from middleware.understanding.model import SHIPPED, ModelRefusedError, load
 from middleware.understanding.questions import CLASSES
 from middleware.understanding.trained import Trained
 from middleware.understanding.training.corpus import (
+    CALIBRATION,
     SENTENCES,
     WISHES,
     held_out_sentences,
@@ -92,6 +93,8 @@ def test_the_manifest_tells_what_it_is_made_of() -> None:
     assert manifest["texts"]["own_sha256"] == hashlib.sha256(sentences).hexdigest(), (
         "the sentences are others than the model was trained on: run `amends train`"
     )
+    kept = b"".join(p.read_bytes() for p in sorted(CALIBRATION.glob("*.txt")))
+    assert manifest["texts"]["calibration_sha256"] == hashlib.sha256(kept).hexdigest()
     assert manifest["base"]["weights_sha256"].startswith("53aa5117")
     assert {"seed", "epochs", "times", "kept"} <= set(manifest["recipe"])
     assert {"torch", "transformers", "onnxruntime", "numpy"} <= set(manifest["versions"])

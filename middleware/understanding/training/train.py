@@ -2,8 +2,8 @@
 
 In this order: the encoder learns from the sentences and is exported, int8; heads are fitted on what
 it makes of them; on other sentences, which neither has seen, the temperatures and bands are found;
-then the heads learn from those too. What is measured, on texts that nothing was fitted to, goes into
-the manifest.
+then the heads learn from those too. What is measured, on texts that nothing was fitted to, goes
+into the manifest.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ LANGUAGES = ("en",)
 STRENGTH = 10.0
 """scikit-learn's C of the regressions."""
 AUTO_PRECISION = 0.97
-SUGGEST_PRECISION = 0.60
-"""How often answers at the lower edge of `suggest` were right."""
+LEAST_AUTO = 0.9
+"""No answer of a lower probability is `auto`, however well sentences of ours went."""
+SUGGEST = 0.5
+"""From this probability on an answer is likelier than all others together."""
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "numpy")
 
 
@@ -249,8 +251,8 @@ def calibrate(
         made[question] = replace(
             head,
             temperature=temperature,
-            auto=max(auto, 0.8),
-            suggest=0.5,
+            auto=max(auto, LEAST_AUTO),
+            suggest=SUGGEST,
         )
         found[question] = {
             "rows": len(which),
