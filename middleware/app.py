@@ -41,8 +41,13 @@ from middleware.settings import (
 )
 from middleware.store import schema
 from middleware.store.database import Database
-from middleware.understanding import Rules
+from middleware.understanding import Rules, Understands
+from middleware.understanding.model import SHIPPED
+from middleware.understanding.model import load as load_model
+from middleware.understanding.own import OwnModel, OwnModelError, read_golden
 from middleware.understanding.patterns import PatternRefused, order_pattern
+from middleware.understanding.pool import Pooled, PoolLimits
+from middleware.understanding.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +69,7 @@ class Application:
             database=self.database,
             registry=Registry(configured(settings)),
             engine=Engine(self.database, lease=settings.lease),
-            understands=Rules(regions=settings.phone_regions),
+            understands=understanding_of(settings),
             options=options_of(settings),
         )
         self.clock: Clock | None = None
@@ -130,6 +135,8 @@ class Application:
     def start(self) -> None:
         """Become a worker, and tick."""
         self.warm()
+        if isinstance(self.hub.understands, Pooled):
+            self.hub.understands.trained()
         self.hub.engine.work(handlers(self.hub))
         self.clock = Clock(self.hub, partial(owe_reconcile, self.hub))
         self.clock.start()
@@ -153,6 +160,8 @@ class Application:
             self._intake.close()
         self.hub.engine.stop()
         self.hub.readers.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self.hub.understands, Pooled):
+            self.hub.understands.close()
         self.hub.registry.close()
         self.database.close()
 
@@ -278,6 +287,42 @@ def options_of(settings: Settings) -> Options:
         public_url=settings.public_url.rstrip("/") if settings.public_url else None,
         action_lifetime=settings.actions.lifetime,
         read_deadline=settings.read_deadline,
+    )
+
+
+def understanding_of(settings: Settings) -> Understands:
+    """What understands texts, as configured. Raises SettingsError with the place.
+
+    The model itself is loaded when it is first needed, or at `Application.start`.
+    """
+    chosen = settings.understanding
+    rules = Rules(regions=settings.phone_regions)
+    if chosen.rules_only:
+        return rules
+    folder = settings.folder / chosen.model if chosen.model else SHIPPED
+    own: dict[str, OwnModel] = {}
+    for question, model in chosen.own.items():
+        where = f"understanding.own.{question}"
+        try:
+            own[question] = OwnModel(
+                question,
+                settings.folder / model.path,
+                model.labels,
+                golden=read_golden(settings.folder / model.golden),
+                golden_accuracy=model.golden_accuracy,
+                shadow=model.shadow,
+                max_length=model.max_length,
+                auto=model.auto,
+                suggest=model.suggest,
+            )
+        except OwnModelError as error:
+            raise SettingsError(f"{where}.{error}") from None
+    return Pooled(
+        rules,
+        lambda: Trained(load_model(folder), rules, own=own),
+        PoolLimits(
+            batch=chosen.batch, queue=chosen.queue, timeout_s=chosen.timeout.total_seconds()
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from middleware import __version__
 from middleware.app import Application, SchemaBehindError, set_up_logging
 from middleware.beginning import begin
-from middleware.commands import actions, jobs, people, policy, resolve, reviews
+from middleware.commands import actions, jobs, people, policy, resolve, reviews, understand
 from middleware.commands.console import (
     ConfigOption,
     JsonOption,
@@ -75,6 +75,8 @@ app.add_typer(resolve.commands, name="resolve")
 app.add_typer(reviews.commands, name="reviews")
 app.add_typer(jobs.commands, name="jobs")
 app.add_typer(jobs.syncs, name="sync")
+app.command("understand")(understand.understand)
+app.command("train")(understand.train)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from middleware.contract.mapping.lint import lint_paths
 from middleware.flows import policies, watch
 from middleware.settings import Settings, SettingsError, load, resolve
 from middleware.store import schema
+from middleware.understanding.pool import Pooled
 
 PATIENCE_S = 20.0
 SKEW = timedelta(seconds=5)
@@ -62,6 +63,7 @@ def examine(config: Path | None) -> Iterator[Line]:
             usable = usable and line.mark != "✗"
             yield line
         yield from _connections(application)
+        yield _model(application)
         if usable:
             yield from _jobs(application)
             yield from _policy(application)
@@ -85,6 +87,23 @@ def _policy(application: Application) -> Iterator[Line]:
             "asked for an approval, and no key has it",
             f"amends keys create NAME --scope actions:approve --role {role}",
         )
+
+
+def _model(application: Application) -> Line:
+    """Whether the model that reads complaints is the one that its manifest describes."""
+    understands = application.hub.understands
+    if not isinstance(understands, Pooled):
+        return Line("✓", "understanding", "by rules, as configured")
+    trained = understands.trained()
+    if trained is None:
+        return Line(
+            "✗",
+            "understanding",
+            f"by rules alone, marked degraded: {understands.refused}",
+            "mend what the message names, then start the hub anew",
+        )
+    shadows = [f", {q} in shadow" for q, one in sorted(trained.own.items()) if one.shadow]
+    return Line("✓", "understanding", f"{trained.model.id}{''.join(shadows)}")
 
 
 def _python() -> Line:

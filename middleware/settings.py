@@ -287,6 +287,49 @@ class LinkSettings(Section):
         return self
 
 
+class OwnModelSettings(Section):
+    """A sequence classifier of your own, for one question."""
+
+    path: Path
+    """The folder with `config.json`, `*.safetensors` and the tokenizer."""
+    labels: Annotated[dict[str, str], Field(min_length=1)]
+    """Its label to ours, for each label that it has."""
+    golden: Path
+    """Sentences with their right answer, a CSV with `text` and `label`; checked at start."""
+    golden_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.9
+    shadow: bool = True
+    """Whether it only runs beside: what it would have said is kept, and decides nothing."""
+    max_length: Annotated[int, Field(ge=8, le=2048)] = 128
+    auto: Annotated[float, Field(ge=0.5, le=1)] = 0.95
+    """The probability from which its answer needs nobody to look."""
+    suggest: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class UnderstandingSettings(Section):
+    """How texts are understood; see docs/understanding.md."""
+
+    model: Path | None = None
+    """A folder that `amends train` wrote; by default the model that comes with the hub."""
+    rules_only: bool = False
+    """Whether no model is asked at all."""
+    labels: Path | None = None
+    """A file of your own sentences per class, which `amends understand --retrain` learns from."""
+    batch: Annotated[int, Field(ge=1, le=256)] = 16
+    queue: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    """Texts that may wait for the model; one more is judged by the rules."""
+    timeout: Duration = timedelta(seconds=2)
+    """How long a text waits for the model before the rules judge it."""
+    own: dict[Literal["intent", "sentiment", "reason", "remedy"], OwnModelSettings] = {}
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> UnderstandingSettings:
+        if not timedelta(0) < self.timeout <= timedelta(minutes=10):
+            raise ValueError("timeout is more than nothing and at most ten minutes")
+        if self.rules_only and (self.model or self.own):
+            raise ValueError("rules_only asks no model: leave out `model` and `own`, or rules_only")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything an operator decides."""
 
@@ -312,6 +355,7 @@ class Settings(BaseSettings):
     actions: ActionSettings = ActionSettings()
     links: LinkSettings = LinkSettings()
     resolve: ResolveSettings = ResolveSettings()
+    understanding: UnderstandingSettings = UnderstandingSettings()
 
     folder: Path = Path()
     """What relative paths are relative to: the folder of the file these were read from."""

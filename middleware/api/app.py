@@ -32,6 +32,7 @@ from middleware.api.routes import (
     policy,
     quarantine,
     reviews,
+    understanding,
 )
 from middleware.flows.hub import Hub
 from middleware.flows.intake import Intake
@@ -43,6 +44,7 @@ ROUTERS = (
     people.router,
     links.router,
     reviews.router,
+    understanding.router,
     context.router,
     actions.router,
     policy.router,

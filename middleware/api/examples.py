@@ -150,7 +150,13 @@ RESOLVED: Json = {"resolution": {**RESOLUTION, "decided_at": None}}
 
 
 def _judged(value: str, confidence: float = 0.0, *evidence: Json) -> Json:
-    return {"value": value, "confidence": confidence, "evidence": list(evidence)}
+    return {
+        "value": value,
+        "confidence": confidence,
+        "evidence": list(evidence),
+        "band": None,
+        "alternatives": [],
+    }
 
 
 COMPLAINT: Json = {
@@ -196,7 +202,10 @@ COMPLAINT: Json = {
                 "why": "looks like one of this company's order numbers",
             }
         ],
+        "cues": [],
+        "shadow": [],
         "by": "rules/1",
+        "degraded": False,
         "text": TEXT,
     },
     "resolution": RESOLUTION,

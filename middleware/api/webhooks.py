@@ -51,6 +51,21 @@ class ComplaintTold(Shown):
     severity: str
 
 
+class AnswerTold(Shown):
+    """One answer that somebody put right."""
+
+    was: str
+    """`unknown` where nothing had been said."""
+    is_: Annotated[str, Field(alias="is")]
+
+
+class CorrectionTold(Shown):
+    """What somebody says a complaint is really about."""
+
+    id: str
+    changes: dict[Literal["intent", "sentiment", "reason", "remedy"], AnswerTold]
+
+
 class LinkTold(Shown):
     """A link that was made or ended."""
 
@@ -208,6 +223,7 @@ ACTIONS = {
 EVENTS: dict[str, tuple[type[Shown], str]] = {
     **{f"action.{state}": (ActionTold, text) for state, text in ACTIONS.items()},
     "complaint.enriched": (ComplaintTold, "A complaint was understood, and its author looked for."),
+    "complaint.corrected": (CorrectionTold, "Somebody said what a complaint is really about."),
     "identity.linked": (LinkTold, "A person was linked to an identity or a record."),
     "identity.unlinked": (LinkTold, "A link was ended."),
     "identity.review_needed": (ReviewTold, "Somebody should say who this is."),

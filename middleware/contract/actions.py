@@ -50,6 +50,10 @@ class Reason(StrEnum):
     LOST = "lost"
     BILLING = "billing"
     SERVICE = "service"
+    WEBSITE = "website"
+    """The shop, the app, the account: ordering itself does not work."""
+    STOCK = "stock"
+    """Sold out, no longer made, or cancelled by the seller."""
     OTHER = "other"
 
 

@@ -387,7 +387,9 @@ def _state(
     """Whether the order can have the trouble that is described."""
     reason = understanding.reason.value
     if order.status in (OrderStatus.CANCELLED, OrderStatus.DRAFT):
-        if reason not in (Reason.BILLING, Reason.SERVICE, None):
+        if reason is Reason.STOCK and order.status is OrderStatus.CANCELLED:
+            yield _Point(kind="state", what="it was cancelled", points=FITS)
+        elif reason not in (Reason.BILLING, Reason.SERVICE, Reason.WEBSITE, None):
             yield _Point(kind="state", what=f"it is {order.status}", points=MISFITS)
         return
     age = at - parcel.delivered if parcel.delivered else None

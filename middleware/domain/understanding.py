@@ -47,6 +47,33 @@ class Remedy(StrEnum):
     CANCELLATION = "cancellation"
     CALL_BACK = "call_back"
     INFORMATION = "information"
+    APOLOGY = "apology"
+
+
+class Band(StrEnum):
+    """How far a judgement may be relied on."""
+
+    AUTO = "auto"
+    """So sure that it was right 97 times of 100 where that was measured."""
+    SUGGEST = "suggest"
+    """Likely enough to be shown first, for a person to confirm."""
+    UNSURE = "unsure"
+    """Nothing is said; the likeliest answers are in the alternatives."""
+
+
+class CueKind(StrEnum):
+    """What a cue in a text warns of, whatever the complaint is about."""
+
+    SAFETY = "safety"
+    LEGAL = "legal"
+    """A lawyer, a court, the police, an authority, a chargeback."""
+    CHURN = "churn"
+    REPEAT = "repeat"
+    """It is not the first time that they have the trouble, or write about it."""
+    DEADLINE = "deadline"
+    URGENCY = "urgency"
+    PUBLICITY = "publicity"
+    """The press, a review, a call to others."""
 
 
 class EntityType(StrEnum):
@@ -80,6 +107,19 @@ class Span(_Spanned):
     cue: Text
 
 
+class CueFound(Span):
+    """A cue that warns, with its place in the text."""
+
+    kind: CueKind
+
+
+class Alternative(Frozen):
+    """One of the likeliest answers and its probability."""
+
+    value: Text
+    probability: Confidence
+
+
 T = TypeVar("T")
 
 
@@ -89,6 +129,10 @@ class Judgement(Frozen, Generic[T]):
     value: T | None = None
     confidence: Confidence = 0.0
     evidence: tuple[Span, ...] = ()
+    band: Band | None = None
+    """None where rules judged, which have no probabilities."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The two likeliest answers of a model, the likelier first."""
 
     @property
     def known(self) -> bool:
@@ -113,8 +157,21 @@ class Entity(_Spanned):
     why: Text
 
 
+class Shadowed(Frozen):
+    """What a model that decides nothing yet would have said."""
+
+    question: Text
+    value: Text
+    probability: Confidence
+    agrees: bool
+    """Whether the model that decides found the same the likeliest."""
+
+
 class Understanding(Frozen):
-    """All that was understood of one text. `by` names what judged: `rules/1`, a model's id."""
+    """All that was understood of one text.
+
+    `by` names what judged: `rules/1`, or a model's name with its version and the start of its hash.
+    """
 
     intent: Judgement[Intent] = Judgement[Intent]()
     sentiment: Judgement[Sentiment] = Judgement[Sentiment]()
@@ -124,7 +181,11 @@ class Understanding(Frozen):
     language: Judgement[str] = Judgement[str]()
     """ISO 639-1."""
     entities: tuple[Entity, ...] = ()
+    cues: tuple[CueFound, ...] = ()
+    shadow: tuple[Shadowed, ...] = ()
     by: Text
+    degraded: bool = False
+    """Whether the rules judged alone because the model could not be asked."""
 
     def values(self, type_: EntityType) -> tuple[str, ...]:
         """The distinct values of one type of entity, surest first."""

@@ -25,7 +25,7 @@ from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
-from middleware.flows import correct, deliver, lookup, plan, reviews
+from middleware.flows import correct, deliver, lookup, plan, reviews, understood
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
@@ -307,17 +307,19 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         assert complaint is not None
         incoming = _incoming(uow, complaint_id)
         linked = _linked_person(uow, complaint)
+        said = understood.corrected_before(uow, complaint_id)
+        understood.keep_up(hub, uow)
     if not incoming:
         return True
     version = complaint.version
-    understanding = _understand(hub, complaint, incoming, {})
+    understanding = _understand(hub, complaint, incoming, {}, said)
     given = tuple(n for a in incoming for n in (a.author or {}).get("order_numbers", ()))
     _fetch_missing(hub, understanding, given)
     author = Author.model_validate(_author_of(incoming[-1]))
     resolution = lookup.resolve(hub, author, understanding.entities, urgency=Urgency.WORK)
     theirs = _purchases(hub, linked, resolution.decision, understanding)
     if theirs.names:
-        understanding = _understand(hub, complaint, incoming, theirs.names)
+        understanding = _understand(hub, complaint, incoming, theirs.names, said)
     ranked = theirs.match(understanding, given=given, at=_written_at(incoming[-1]))
 
     now = hub.clock()
@@ -394,15 +396,17 @@ def _understand(
     complaint: ComplaintRow,
     incoming: Sequence[ArrivalRow],
     products: Mapping[str, str],
+    said: Mapping[str, str],
 ) -> Understanding:
     text = "\n".join(a.text for a in incoming)[-LONGEST_UNDERSTOOD:]
     inlet = hub.options.inlets.get(complaint.connection)
-    return hub.understands.understand(
+    judged = hub.understands.understand(
         text,
         language=incoming[-1].language,
         products=products,
         order_patterns=inlet.order_patterns if inlet else (),
     )
+    return understood.as_said(judged, said)
 
 
 def _fetch_missing(hub: Hub, understanding: Understanding, given: Sequence[str]) -> None:

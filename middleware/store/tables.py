@@ -144,6 +144,39 @@ class ComplaintRow(SQLModel, table=True):
     version: int = 1
 
 
+class UnderstandingLabelRow(SQLModel, table=True):
+    """What somebody says a complaint is really about. The text stays with its arrivals."""
+
+    __tablename__ = "understanding_label"
+    __table_args__ = (sa.Index("ix_understanding_label_complaint", "complaint_id", "id"),)
+
+    id: str = Field(primary_key=True)
+    complaint_id: str = Field(foreign_key="complaint.id")
+    question: str
+    """intent, sentiment, reason, remedy."""
+    value: str
+    was: str
+    """What had been understood, `unknown` where nothing was."""
+    judged_by: str
+    said_by: str
+    said_at: datetime = moment()
+
+
+class UnderstandingHeadsRow(SQLModel, table=True):
+    """Heads of the model that were fitted to labels; the newest of a model are in use."""
+
+    __tablename__ = "understanding_heads"
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    model: str
+    """The model they belong to, by its hash: heads say nothing to another encoder."""
+    data: bytes
+    report: dict[str, Any] = json()
+    """What they were fitted to, and how right they and the former ones were."""
+    made_by: str
+    made_at: datetime = moment()
+
+
 class ArrivalRow(SQLModel, table=True):
     """One message of a complaint, as last edited at its source."""
 

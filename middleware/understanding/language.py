@@ -149,7 +149,7 @@ def identify(text: str, hint: str | None = None) -> Judgement[str]:
     if "¿" in text or "¡" in text:
         scores["es"] += 1.0
     hint = hint.lower()[:2] if hint else None
-    if words and _foreign_script(words):
+    if words and not _is_latin(words):
         return Judgement[str]()
     ranked = sorted(scores.items(), key=lambda item: -item[1])[:2]
     if not ranked:
@@ -181,8 +181,12 @@ def _blanked(text: str) -> str:
     return _NOISE.sub(lambda m: " " * len(m.group()), text)
 
 
-def _foreign_script(words: list[re.Match[str]]) -> bool:
-    """Whether most letters are not Latin ones."""
+def is_latin(text: str) -> bool:
+    """Whether at least half of the letters of a text's words are Latin ones; True without words."""
+    return _is_latin([m for _, m in zip(range(60), _WORD.finditer(_blanked(text)), strict=False)])
+
+
+def _is_latin(words: list[re.Match[str]]) -> bool:
     letters = [char for match in words[:60] for char in match.group()]
     latin = sum(char.isascii() or "LATIN" in unicodedata.name(char, "") for char in letters)
-    return latin * 2 < len(letters)
+    return latin * 2 >= len(letters)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from middleware.contract.actions import Reason
 from middleware.domain.understanding import (
+    CueFound,
     Entity,
     Intent,
     Judgement,
@@ -26,6 +28,7 @@ from middleware.understanding.cues import CueSet, Hit, Word, words_of
 from middleware.understanding.entities import Articles, entities
 from middleware.understanding.language import identify
 from middleware.understanding.lexicon import LEXICONS, Lexicon
+from middleware.understanding.lexicon.warnings import WARNINGS
 
 K = TypeVar("K")
 
@@ -63,6 +66,23 @@ class Rules:
 
         `products` is indexed once for as long as the same mapping is given again.
         """
+        return self.read(
+            text, language=language, products=products, order_patterns=order_patterns
+        ).judged()
+
+    def read(
+        self,
+        text: str,
+        *,
+        language: str | None = None,
+        products: Mapping[str, str] | None = None,
+        order_patterns: Sequence[str] = (),
+        supposed: str | None = None,
+    ) -> Reading:
+        """Find everything in a text that judgements are made of; raises `PatternRefused`.
+
+        `supposed` is the language that it is read in where it is not clear.
+        """
         read = text[:MAX_TEXT]
         found = entities(
             read,
@@ -71,11 +91,11 @@ class Rules:
             regions=self.regions,
         )
         spoken = identify(read, language)
-        lexicon = LEXICONS.get(spoken.value or "")
+        lexicon = LEXICONS.get(spoken.value or supposed or "")
         if lexicon is None:
-            return Understanding(language=spoken, entities=found, by=VERSION)
+            return Reading(spoken, found, None)
         words = words_of(_without_entities(read, found), lexicon.spellings)
-        return _judged(read, words, lexicon, spoken, found)
+        return Reading(spoken, found, _Weights(read, words, lexicon))
 
     def _index(self, products: Mapping[str, str]) -> Articles:
         if self._articles is None or self._articles[0] is not products:
@@ -92,31 +112,77 @@ def _without_entities(text: str, found: Sequence[Entity]) -> str:
     return "".join(blanked)
 
 
-def _judged(
-    text: str,
-    words: Sequence[Word],
-    lexicon: Lexicon,
-    spoken: Judgement[str],
-    found: tuple[Entity, ...],
-) -> Understanding:
-    reasons = _weighed(lexicon.reasons, words, lexicon)
-    intents = _weighed(lexicon.intents, words, lexicon)
-    severities = _weighed(lexicon.severities, words, lexicon)
-    tone = _Tone(words, lexicon)
-    asks = "?" in text or (bool(words) and words[0].text in lexicon.openers)
-    intent = _intent(reasons, intents, severities[Severity.CRITICAL], tone, asks=asks)
-    waits = intent.value not in (Intent.PRAISE, Intent.NOISE)
-    reason = _best(reasons) if waits else Judgement[Reason]()
-    return Understanding(
-        intent=intent,
-        sentiment=_sentiment(tone, intent, reason),
-        reason=reason,
-        severity=_severity(severities, intent, words),
-        remedy=_best(_weighed(lexicon.remedies, words, lexicon)) if waits else Judgement[Remedy](),
-        language=spoken,
-        entities=found,
-        by=VERSION,
-    )
+class _Weights:
+    """What was found for each class of each question."""
+
+    def __init__(self, text: str, words: Sequence[Word], lexicon: Lexicon) -> None:
+        self.words = words
+        self.lexicon = lexicon
+        self.reasons = _weighed(lexicon.reasons, words, lexicon)
+        self.severities = _weighed(lexicon.severities, words, lexicon)
+        self.tone = _Tone(words, lexicon)
+        asks = "?" in text or (bool(words) and words[0].text in lexicon.openers)
+        self.intent = _intent(
+            self.reasons,
+            _weighed(lexicon.intents, words, lexicon),
+            self.severities[Severity.CRITICAL],
+            self.tone,
+            asks=asks,
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text that was read: it can be judged by the rules alone, or under another's intent."""
+
+    spoken: Judgement[str]
+    found: tuple[Entity, ...]
+    weights: _Weights | None
+    """None for a text in a language that the rules do not speak."""
+
+    @property
+    def intent(self) -> Judgement[Intent]:
+        """Why somebody wrote, by the rules alone."""
+        return self.weights.intent if self.weights else Judgement[Intent]()
+
+    def judged(self, told: Judgement[Intent] | None = None) -> Understanding:
+        """What the rules say. `told` is an intent that somebody else judged: what is wrong, how
+        bad that is and what is asked for follow from it."""
+        if self.weights is None:
+            return Understanding(language=self.spoken, entities=self.found, by=VERSION)
+        found, words = self.weights, self.weights.words
+        intent = found.intent
+        if told is not None and told.known and told.value is not intent.value:
+            intent = told
+        waits = intent.value not in (Intent.PRAISE, Intent.NOISE)
+        reason = _best(found.reasons) if waits else Judgement[Reason]()
+        negators = found.lexicon.negators
+        return Understanding(
+            intent=intent,
+            sentiment=_sentiment(found.tone, intent, reason),
+            reason=reason,
+            severity=_severity(found.severities, intent, words),
+            remedy=_best(_weighed(found.lexicon.remedies, words, found.lexicon))
+            if waits
+            else Judgement[Remedy](),
+            language=self.spoken,
+            entities=self.found,
+            cues=_warnings(words, found.lexicon.language, negators) if waits else (),
+            by=VERSION,
+        )
+
+
+def _warnings(
+    words: Sequence[Word], language: str, negators: frozenset[str]
+) -> tuple[CueFound, ...]:
+    """The cues that warn, in the order of the text."""
+    found = [
+        CueFound(kind=kind, **hit.span.model_dump())
+        for kind, cues in WARNINGS.get(language, {}).items()
+        for hit in cues.find(words, negators)
+        if not hit.negated
+    ]
+    return tuple(sorted(found, key=lambda cue: (cue.start, cue.kind)))
 
 
 class _Weight:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import databases
-from tests.bench import batch, context, engine, identity, intake, places, sync
+from tests.bench import batch, context, engine, identity, intake, places, sync, understanding
 
 LEAST_INTAKE_RATIO = 0.5
 MOST_CONTEXT_RATIO = 2.0
@@ -45,6 +45,8 @@ def missed(figures: dict[str, Any]) -> list[str]:
     for database, measured in figures.get("sync", {}).items():
         if measured["ratio"] < LEAST_SYNC_RATIO:
             found.append(f"sync on {database}: {measured['ratio']} of the raw upsert")
+    if "understanding" in figures:
+        found += understanding.missed(figures["understanding"])
     found += identity.missed(figures.get("identity", {}))
     for size, measured in figures.get("batch", {}).get("sizes", {}).items():
         if int(size) < LEAST_MEASURED:
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="smaller, to see that it runs")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--records", type=int, nargs="+", help="sizes of the batch, from small")
+    parser.add_argument("--held-out", type=Path, help="labelled texts of your own (CSV)")
     asked = parser.parse_args(arguments)
     kinds = databases.BOTH if asked.db == "both" else (asked.db,)
     benches = {
@@ -83,7 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "identity": partial(identity.run, size=identity.SHORT if asked.short else identity.FULL),
     }
     alone = {
-        "batch": partial(batch.run, asked.records or (batch.SHORT if asked.short else batch.FULL))
+        "batch": partial(batch.run, asked.records or (batch.SHORT if asked.short else batch.FULL)),
+        "understanding": partial(
+            understanding.run,
+            understanding.SHORT if asked.short else understanding.FULL,
+            asked.held_out,
+        ),
     }
     if unknown := set(asked.what) - {*benches, *alone}:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join([*benches, *alone])}")
@@ -103,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 figures[what][kind] = benches[what](kind, place)
     if "identity" in figures:
         figures |= identity.summary(figures["identity"])
+    if "understanding" in figures:
+        figures |= understanding.summary(figures["understanding"])
     figures["targets_missed"] = missed(figures)
     figures["seconds"] = round(time.monotonic() - began, 1)
     print(json.dumps(figures) if asked.json else json.dumps(figures, indent=2), flush=True)

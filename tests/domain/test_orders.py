@@ -306,6 +306,8 @@ STATES: dict[str, tuple[Reason, OrderStatus, Shipment | None, int]] = {
     ),
     "damaged, nothing known": (Reason.DAMAGED, OrderStatus.UNKNOWN, None, 0),
     "billing, whatever": (Reason.BILLING, OrderStatus.CANCELLED, None, 0),
+    "cancelled for want of stock": (Reason.STOCK, OrderStatus.CANCELLED, None, 1),
+    "the shop is down": (Reason.WEBSITE, OrderStatus.CANCELLED, None, 0),
 }
 
 

@@ -424,7 +424,7 @@ def get_complaint(
         person_id=row.person_id,
         order=row.order_ref,
         arrivals=[_arrival(arrival) for arrival in arrivals],
-        understanding=_understanding(row.understanding, arrivals),
+        understanding=understanding_shown(row.understanding, arrivals),
         resolution=resolution_of(row.resolution),
         order_match=_order_match(row.order_match),
         actions=[action.id for action in actions if action.requested_by != "hub"],
@@ -478,9 +478,10 @@ def _arrival(row: queries.ArrivalRow) -> schemas.ArrivalShown:
     )
 
 
-def _understanding(
+def understanding_shown(
     kept: dict[str, Any] | None, arrivals: Sequence[queries.ArrivalRow]
 ) -> schemas.UnderstandingShown | None:
+    """What was understood of a complaint, with the text that its spans count in."""
     if kept is None:
         return None
     understood = Understanding.model_validate(kept)
@@ -492,7 +493,10 @@ def _understanding(
         remedy=_judgement(understood.remedy),
         language=_judgement(understood.language),
         entities=[schemas.EntityShown(**entity.model_dump()) for entity in understood.entities],
+        cues=[schemas.CueShown(**cue.model_dump()) for cue in understood.cues],
+        shadow=[schemas.ShadowShown(**shadow.model_dump()) for shadow in understood.shadow],
         by=understood.by,
+        degraded=understood.degraded,
         text=understood_text(arrivals),
     )
 
@@ -508,6 +512,8 @@ def _judgement(judged: Judgement[Any]) -> schemas.JudgementShown:
         value=judged.word,
         confidence=judged.confidence,
         evidence=[schemas.SpanShown(**span.model_dump()) for span in judged.evidence],
+        band=judged.band,
+        alternatives=[schemas.AlternativeShown(**a.model_dump()) for a in judged.alternatives],
     )
 
 

@@ -17,7 +17,7 @@ from middleware.api.schemas.base import (
     When,
 )
 from middleware.domain.identity import EvidenceKind, Outcome
-from middleware.domain.understanding import EntityType
+from middleware.domain.understanding import Band, CueKind, EntityType
 from middleware.inlets.generic import EventAuthor, EventData
 
 MOST_IN_A_BATCH = 500
@@ -210,12 +210,39 @@ class SpanShown(Shown):
     cue: str
 
 
+class AlternativeShown(Shown):
+    """One of the likeliest answers and its probability."""
+
+    value: str
+    probability: float
+
+
 class JudgementShown(Shown):
     """One thing that was judged. `unknown` is an answer."""
 
     value: str
     confidence: float
     evidence: list[SpanShown]
+    band: Band | None
+    """auto: right 97 times of 100 where it was measured; suggest: for a person to confirm; unsure:
+    nothing is said. `null` where rules judged, which have no probabilities."""
+    alternatives: list[AlternativeShown]
+    """The two likeliest answers of a model, the likelier first."""
+
+
+class CueShown(SpanShown):
+    """A cue that warns, whatever the complaint is about."""
+
+    kind: CueKind
+
+
+class ShadowShown(Shown):
+    """What a model that decides nothing yet would have said."""
+
+    question: str
+    value: str
+    probability: float
+    agrees: bool
 
 
 class EntityShown(Shown):
@@ -237,8 +264,12 @@ class UnderstandingShown(Shown):
     remedy: JudgementShown
     language: JudgementShown
     entities: list[EntityShown]
+    cues: list[CueShown]
+    shadow: list[ShadowShown]
     by: str
-    """What judged: `rules/1`, a model's id."""
+    """What judged: `rules/1`, a model's id, `corrected`."""
+    degraded: bool
+    """Whether the rules judged alone because the model could not be asked."""
     text: str
     """The text that was understood: the incoming messages, a line each."""
 

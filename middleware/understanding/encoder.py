@@ -1,0 +1,63 @@
+"""Encoders: texts in, vectors out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from middleware.understanding.features import Matrix
+from middleware.understanding.reading import readable
+
+MAX_TOKENS = 160
+"""Tokens of a text that are read."""
+MOST_AT_ONCE = 32
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Turns texts into vectors of length one, `(texts, width)`."""
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> Matrix: ...
+
+
+class OnnxEncoder:
+    """`encoder.onnx` and `tokenizer.json` of a folder, on one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(
+            str(folder / "encoder.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.no_padding()
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """Embeddings of any number of texts; those of a like length are read together."""
+        if not texts:
+            return np.zeros((0, 384), dtype=np.float32)
+        read = [self._tokenizer.encode(readable(text)).ids for text in texts]
+        order = sorted(range(len(read)), key=lambda i: len(read[i]))
+        out: list[Matrix | None] = [None] * len(read)
+        for start in range(0, len(order), MOST_AT_ONCE):
+            which = order[start : start + MOST_AT_ONCE]
+            longest = max(len(read[i]) for i in which)
+            ids = np.zeros((len(which), longest), dtype=np.int64)
+            mask = np.zeros((len(which), longest), dtype=np.int64)
+            for row, i in enumerate(which):
+                ids[row, : len(read[i])] = read[i]
+                mask[row, : len(read[i])] = 1
+            made = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+            for row, i in enumerate(which):
+                out[i] = made[row]
+        return np.stack([vector for vector in out if vector is not None]).astype(np.float32)

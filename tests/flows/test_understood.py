@@ -1,0 +1,178 @@
+"""Corrections: kept, shown at once, standing against the model, and learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from middleware.app import handlers
+from middleware.contract.actions import Reason
+from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
+from middleware.domain.understanding import Band, Remedy, Shadowed, Understanding
+from middleware.flows import understood
+from middleware.flows.hub import Asker
+from middleware.store.tables import UnderstandingHeadsRow
+from middleware.understanding import Rules
+from middleware.understanding.pool import Pooled, PoolLimits
+from middleware.understanding.trained import Trained
+from middleware.understanding.training.corpus import Row
+from tests.flows.conftest import Stage
+from tests.flows.test_receive import arrive, event, the_complaint
+from tests.understanding.small import small_model
+
+ASKER = Asker("key_1", request_id="req_1")
+
+
+@pytest.fixture
+def read(known: Stage) -> Iterator[Stage]:
+    """The stage with a model of its own."""
+    pool = Pooled(Rules(), lambda: Trained(small_model(), Rules()), PoolLimits(timeout_s=60))
+    hub = replace(known.hub, understands=pool)
+    yield replace(known, hub=hub, handlers=handlers(hub))
+    pool.close()
+
+
+def shown(stage: Stage) -> Understanding:
+    return Understanding.model_validate(the_complaint(stage).understanding)
+
+
+def say(stage: Stage, agent: str | None = None, **said: str) -> None:
+    complaint = the_complaint(stage)
+    understood.correct(
+        stage.hub, complaint.id, understood.Corrected(said, agent), version=None, asker=ASKER
+    )
+
+
+def test_a_correction_stands_and_is_told(read: Stage) -> None:
+    arrive(read, event("My lamp arrived broken, I want a new one"))
+    before = shown(read)
+    assert before.by.startswith("small@")
+    assert before.reason.alternatives
+    say(read, "anna", reason="defective", remedy="none")
+    after = shown(read)
+    assert (after.reason.value, after.reason.confidence) == (Reason.DEFECTIVE, 1.0)
+    assert after.reason.band is Band.AUTO
+    assert after.remedy.value is None
+    assert after.by == f"{before.by}, corrected"
+    read.run_due()
+    assert shown(read).reason.value is Reason.DEFECTIVE
+    arrive(read, event("And it arrived broken, smashed!", id="m-2"), message_id="msg_2")
+    assert shown(read).reason.value is Reason.DEFECTIVE
+    assert "complaint.corrected" in read.events()
+    with read.hub.database.read() as uow:
+        labels = uow.understandings.labels_of(the_complaint(read).id)
+        (entry,) = [
+            e for e in uow.audit.about(the_complaint(read).id) if e.action == "complaint.correct"
+        ]
+    assert {q: (row.value, row.was) for q, row in labels.items()} == {
+        "reason": ("defective", before.reason.word),
+        "remedy": ("none", before.remedy.word),
+    }
+    assert labels["reason"].said_by == "key_1:anna"
+    assert entry.detail["changes"]["reason"]["is"] == "defective"
+    say(read, reason="damaged")
+    read.run_due()
+    assert shown(read).reason.value is Reason.DAMAGED
+
+
+def test_what_cannot_be_corrected_is_refused(read: Stage) -> None:
+    arrive(read, event())
+    complaint = the_complaint(read)
+
+    def correct(id_: str, version: int | None = None, **said: str) -> None:
+        understood.correct(read.hub, id_, understood.Corrected(said), version=version, asker=ASKER)
+
+    with pytest.raises(NotFoundError):
+        correct("cmp_nothing", reason="late")
+    with pytest.raises(InvalidError, match="no such answer") as refused:
+        correct(complaint.id, reason="brokn", remedy="refund")
+    assert [e["pointer"] for e in refused.value.errors] == ["/reason"]
+    with pytest.raises(InvalidError, match="at least one"):
+        correct(complaint.id)
+    with pytest.raises(ConflictError, match="version"):
+        correct(complaint.id, version=complaint.version - 1, reason="late")
+    arrive(
+        read,
+        event(type_="message.deleted") | {"timestamp": "2026-11-21T12:30:00Z"},
+        message_id="msg_3",
+    )
+    with pytest.raises(ConflictError, match="deleted"):
+        correct(complaint.id, reason="late")
+    with read.hub.database.read() as uow:
+        assert uow.understandings.labels(limit=10) == []
+
+
+def test_heads_learn_from_corrections_and_every_replica_takes_them(read: Stage) -> None:
+    arrive(read, event("the glimmerflange wibbled on us"))
+    say(read, reason="stock", intent="complaint")
+    own = [
+        Row(text=f"glimmerflange {how}", reason="stock", group=how)
+        for how in ("wibbled", "wibbled again", "all wibbled")
+    ]
+    other = Pooled(Rules(), lambda: Trained(small_model(), Rules()), PoolLimits(timeout_s=60))
+    assert other.version == "0"
+    made = understood.retrain(read.hub, own, asker=ASKER)
+    assert made.refit.report["reason"]["labels"] == 4
+    assert made.refit.report["intent"]["labels"] == 1
+    with read.hub.database.read() as uow:
+        row = uow.understandings.heads(made.number)
+        assert row is not None
+        assert row.report == made.refit.report
+        assert [e.action for e in uow.audit.about(f"heads:{made.number}")] == [
+            "understanding.retrain"
+        ]
+    hub = replace(read.hub, understands=other)
+    elsewhere = replace(read, hub=hub, handlers=handlers(hub))
+    text = "our glimmerflange has wibbled"
+    arrive(elsewhere, event(text, id="m-9", conversation="c-9"), message_id="msg_9")
+    assert other.version == str(made.number)
+    trained = other.trained()
+    assert trained is not None
+    assert trained.model.answers([text])[0]["reason"].value == "stock"
+    again = understood.retrain(read.hub, own, asker=ASKER)
+    assert again.number == made.number + 1
+    other.close()
+
+
+def test_heads_of_another_model_are_left_alone(read: Stage) -> None:
+    with read.hub.database.begin() as uow:
+        uow.understandings.add_heads(
+            UnderstandingHeadsRow(
+                number=7,
+                model="1" * 64,
+                data=b"nothing",
+                report={},
+                made_by="x",
+                made_at=read.time(),
+            )
+        )
+    arrive(read, event())
+    assert isinstance(read.hub.understands, Pooled)
+    assert read.hub.understands.version == "0"
+    assert not shown(read).degraded
+
+
+def test_rules_have_nothing_to_fit(known: Stage) -> None:
+    arrive(known, event())
+    say(known, reason="late")
+    with pytest.raises(ConflictError, match="Only the rules"):
+        understood.retrain(known.hub, [], asker=ASKER)
+
+
+def test_agreement_of_a_shadow_is_counted_against_people_too(known: Stage) -> None:
+    arrive(known, event())
+    complaint = the_complaint(known)
+    with known.hub.database.begin() as uow:
+        row = uow.complaints.get(complaint.id, lock=True)
+        assert row is not None
+        kept = Understanding.model_validate(row.understanding)
+        shadow = Shadowed(question="reason", value="late", probability=0.9, agrees=False)
+        row.understanding = kept.model_copy(update={"shadow": (shadow,)}).model_dump(mode="json")
+    (before,) = understood.agreement(known.hub)
+    assert (before.asked, before.agreed, before.corrected) == (1, 0, 0)
+    assert before.differences == (("damaged", "late", 1),)
+    say(known, reason="late", remedy=Remedy.REFUND.value)
+    (after,) = understood.agreement(known.hub)
+    assert (after.corrected, after.right) == (1, 1)
