@@ -61,6 +61,34 @@ class Complaints:
             query = query.where(ComplaintRow.connection == connection)
         return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
 
+    def queue(
+        self,
+        *,
+        after: tuple[int, str] | None,
+        limit: int,
+        state: str = "open",
+        brand: str | None = None,
+        team: str | None = None,
+        connection: str | None = None,
+    ) -> list[ComplaintRow]:
+        """Complaints in one state, most urgent first, of equal ones the oldest; after a priority
+        and an id. State, brand and team are read from an index."""
+        priority, id_ = col(ComplaintRow.priority), col(ComplaintRow.id)
+        query = select(ComplaintRow).where(ComplaintRow.state == state)
+        if after is not None:
+            query = query.where(
+                priority <= after[0],
+                sa.or_(priority < after[0], sa.and_(priority == after[0], id_ > after[1])),
+            )
+        for column, wanted in (
+            (ComplaintRow.brand_account, brand),
+            (ComplaintRow.team, team),
+            (ComplaintRow.connection, connection),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        return list(self._session.exec(query.order_by(priority.desc(), id_).limit(limit)))
+
     def add_arrival(self, row: ArrivalRow) -> None:
         self._session.add(row)
         self._session.flush()

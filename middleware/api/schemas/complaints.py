@@ -18,7 +18,7 @@ from middleware.api.schemas.base import (
 )
 from middleware.domain.identity import EvidenceKind, Outcome
 from middleware.domain.understanding import EntityType
-from middleware.inlets.generic import EventAuthor, EventData
+from middleware.inlets.generic import EventAuthor, EventData, EventReach
 
 MOST_IN_A_BATCH = 500
 
@@ -53,6 +53,15 @@ class AuthorSent(Asked):
     verified: bool | None = None
 
 
+class ReachSent(Asked):
+    """How far the message has gone until now. Send it again as edited with newer counts."""
+
+    views: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    likes: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    shares: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    replies: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+
+
 class MessageSent(Asked):
     """One message. `id` is unique in its connection and the same for its edits and deletion."""
 
@@ -70,6 +79,7 @@ class MessageSent(Asked):
     outgoing: bool = False
     status: Short | None = None
     in_reply_to: SourceId | None = None
+    reach: ReachSent | None = None
 
 
 class ComplaintSent(Asked):
@@ -111,6 +121,7 @@ class MessageEdited(Asked):
 
 
 assert set(AuthorSent.model_fields) == set(EventAuthor.model_fields), "the generic inlet's form"
+assert set(ReachSent.model_fields) == set(EventReach.model_fields), "the generic inlet's form"
 assert set(MessageSent.model_fields) == set(EventData.model_fields), "the generic inlet's form"
 
 
