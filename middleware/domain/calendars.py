@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
@@ -154,7 +154,7 @@ class Calendar(Frozen):
         )
 
 
-ALWAYS = Calendar(open=dict.fromkeys(DAYS, ((0, MINUTES),)))  # type: ignore[misc]
+ALWAYS = Calendar(open=dict.fromkeys(DAYS, ((0, MINUTES),)))
 """Around the clock, every day."""
 
 _Periods = tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
@@ -192,7 +192,11 @@ class _Year:
 @lru_cache(maxsize=512)
 def _year_of(key: _Key, number: int) -> _Year:
     zone_name, days, special = key
-    calendar = Calendar.model_construct(zone=zone_name, open=dict(days), holidays=dict(special))
+    calendar = Calendar.model_construct(
+        zone=zone_name,
+        open=cast("dict[Weekday, tuple[Period, ...]]", dict(days)),
+        holidays=dict(special),
+    )
     first = datetime(number, 1, 1, tzinfo=UTC)
     last = datetime(number + 1, 1, 1, tzinfo=UTC)
     intervals: list[list[float]] = []

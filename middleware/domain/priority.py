@@ -341,7 +341,8 @@ def voice_of(
         if len(told) < 2 or told[-1].at - told[0].at < timedelta(minutes=1):
             return None
         hours = (told[-1].at - told[0].at) / timedelta(hours=1)
-        return round(max(getattr(told[-1], name) - getattr(told[0], name), 0) / hours, 2)
+        grown: int = max(getattr(told[-1], name) - getattr(told[0], name), 0)
+        return round(grown / hours, 2)
 
     return Voice(
         followers=followers,

@@ -337,7 +337,7 @@ def run(hub: Hub, tick: str) -> None:
         now = hub.clock()
         with hub.database.read() as uow:
             found = uow.queue.due_steps(now, limit=AT_ONCE)
-        steps = [(step, complaint) for step, complaint, _ in found if step not in seen]
+        steps = [(step, complaint) for step, complaint in found if step not in seen]
         if not steps:
             break
         for step_id, complaint_id in steps:

@@ -27,7 +27,7 @@ TURN = "rulebook"
 
 @dataclass(frozen=True)
 class InForce:
-    """A rule book and where it comes from. Version 0 is the configured one, before any is stored."""
+    """A rule book and where it comes from. Version 0 is the configured one, before any other."""
 
     version: int
     book: RuleBook

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
@@ -103,3 +106,15 @@ class Complaints:
         """The arrivals of a complaint, oldest first, deleted ones too."""
         query = select(ArrivalRow).where(ArrivalRow.complaint_id == complaint_id)
         return list(self._session.exec(query.order_by(col(ArrivalRow.id))))
+
+    def arrivals_of_all(self, ids: Sequence[str]) -> list[ArrivalRow]:
+        """The arrivals of several complaints, oldest first within each."""
+        query = select(ArrivalRow).where(col(ArrivalRow.complaint_id).in_(ids))
+        return list(self._session.exec(query.order_by(col(ArrivalRow.id))))
+
+    def status_changes_of(self, ids: Sequence[str]) -> dict[str, Any]:
+        """How the conversations of several complaints stood; see `ComplaintRow`."""
+        query = sa.select(col(ComplaintRow.id), col(ComplaintRow.status_changes)).where(
+            col(ComplaintRow.id).in_(ids)
+        )
+        return {row[0]: row[1] for row in self._session.connection().execute(query)}

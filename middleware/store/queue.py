@@ -74,17 +74,15 @@ class Queue:
 
     # --- what is due --------------------------------------------------------------------------
 
-    def due_steps(self, now: datetime, *, limit: int) -> list[tuple[str, str, datetime]]:
-        """Escalation steps that are due, the longest due first: id, complaint, due since."""
+    def due_steps(self, now: datetime, *, limit: int) -> list[tuple[str, str]]:
+        """Escalation steps that are due, the longest due first, each with its complaint."""
         query = (
-            sa.select(
-                col(EscalationRow.id), col(EscalationRow.complaint_id), col(EscalationRow.due_at)
-            )
+            sa.select(col(EscalationRow.id), col(EscalationRow.complaint_id))
             .where(col(EscalationRow.state) == "due", col(EscalationRow.due_at) <= now)
             .order_by(col(EscalationRow.due_at), col(EscalationRow.id))
             .limit(limit)
         )
-        return [(r[0], r[1], r[2]) for r in self._session.connection().execute(query)]
+        return [(r[0], r[1]) for r in self._session.connection().execute(query)]
 
     def due_scores(self, now: datetime, *, limit: int) -> list[str]:
         """Complaints whose score is to be made anew, the longest due first."""
@@ -199,7 +197,7 @@ class Queue:
         owners = {Kind.ACCOUNT: col(RecordRow.account_id), Kind.CONTACT: col(RecordRow.contact_id)}
         parts: list[Any] = []
         body: Any = col(RecordRow.body)
-        columns = (
+        columns: tuple[Any, ...] = (
             col(RecordRow.connection),
             col(RecordRow.id),
             col(RecordRow.sorted_at).label("placed_at"),
