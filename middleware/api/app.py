@@ -30,6 +30,7 @@ from middleware.api.routes import (
     links,
     people,
     policy,
+    priority,
     quarantine,
     reviews,
 )
@@ -46,6 +47,7 @@ ROUTERS = (
     context.router,
     actions.router,
     policy.router,
+    priority.router,
     invitations.router,
     connections.router,
     jobs.router,

@@ -16,6 +16,7 @@ from middleware.api.schemas.base import (
     Shown,
     When,
 )
+from middleware.api.schemas.priority import ClockShown, ScoreShown, StepShown
 from middleware.domain.identity import EvidenceKind, Outcome
 from middleware.domain.understanding import EntityType
 from middleware.inlets.generic import EventAuthor, EventData, EventReach
@@ -349,6 +350,12 @@ class ComplaintListed(Shown):
     severity: str
     outcome: str
     """link, review, none; `unknown` until it was looked into."""
+    priority: float | None
+    """In points; the highest is the most urgent. `null` until it was scored."""
+    due_at: Moment | None
+    """When the first of the promises about it is due."""
+    team: str | None
+    brand_account: str | None
     opened_at: Moment
     updated_at: Moment
 
@@ -371,6 +378,12 @@ class ComplaintShown(Shown):
     order_match: OrderMatchShown | None
     actions: list[str]
     """Corrective actions for this complaint, newest first."""
+    priority: ScoreShown | None
+    """How urgent it is and why; `null` until it was scored."""
+    due_at: Moment | None
+    team: str | None
+    clocks: list[ClockShown]
+    escalations: list[StepShown]
     opened_at: Moment
     updated_at: Moment
     version: int
