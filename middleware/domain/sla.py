@@ -10,11 +10,13 @@ they can be worked out anew at any time:
   goes on.
 
 All of them stand still while we wait for the customer (status pending), and the resolution while
-the complaint is closed. Closing a complaint ends a response clock without an answer.
+the complaint is closed. Closing a complaint ends a response clock without an answer; what the
+customer writes then begins another.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -71,7 +73,7 @@ class Clock(Frozen):
 
     kind: ClockKind
     number: int = 1
-    """Counts the next responses of a conversation."""
+    """Counts the clocks of its kind: next responses, and first ones that closing cut short."""
     runs: tuple[tuple[Instant, Instant | None], ...]
     """From when to when; the last one's end is None while it runs."""
     ended_at: Instant | None = None
@@ -119,7 +121,8 @@ def clocks(turns: Iterable[Turn]) -> tuple[Clock, ...]:
     made: list[Clock] = []
     response: _Running | None = None
     resolution: _Running | None = None
-    number, answered = 0, False
+    numbers: Counter[ClockKind] = Counter()
+    answered = False
     for turn in sorted(turns, key=lambda t: (t.at, _ORDER[t.what])):
         at = turn.at
         match turn.what:
@@ -127,9 +130,9 @@ def clocks(turns: Iterable[Turn]) -> tuple[Clock, ...]:
                 resolution = resolution or _Running(ClockKind.RESOLUTION, 1)
                 resolution.go(at)
                 if response is None:
-                    number += answered
                     kind = ClockKind.NEXT_RESPONSE if answered else ClockKind.FIRST_RESPONSE
-                    response = _Running(kind, max(number, 1))
+                    numbers[kind] += 1
+                    response = _Running(kind, numbers[kind])
                 response.go(at)
             case What.US:
                 answered = answered or resolution is not None

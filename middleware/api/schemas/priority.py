@@ -59,7 +59,7 @@ class ClockShown(Shown):
     id: str
     kind: ClockKind
     number: int
-    """Counts the next responses."""
+    """Counts the clocks of its kind."""
     state: str
     """running, paused, answered, closed (ended without what was promised), dropped."""
     target: str
