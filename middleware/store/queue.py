@@ -137,7 +137,10 @@ class Queue:
 
     def add(self, rows: Iterable[SlaClockRow | EscalationRow]) -> None:
         """Add clocks, then the steps that name them."""
-        self._session.add_all(rows)
+        new = list(rows)
+        self._session.add_all(row for row in new if isinstance(row, SlaClockRow))
+        self._session.flush()
+        self._session.add_all(row for row in new if isinstance(row, EscalationRow))
         self._session.flush()
 
     # --- what scores go by --------------------------------------------------------------------
