@@ -65,7 +65,7 @@ STRETCHES = [
 
 
 @pytest.mark.parametrize(("name", "since", "days"), STRETCHES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_the_working_time_is_that_of_the_wall(
     name: str, since: str, days: int, data: st.DataObject
@@ -85,7 +85,7 @@ def test_the_working_time_is_that_of_the_wall(
         assert calendar.after(begin, n * MINUTE) == left[n - 1] + MINUTE
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     begin=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
     one=st.timedeltas(timedelta(seconds=1), timedelta(days=40)),

@@ -126,7 +126,7 @@ def books(draw: st.DrawFn) -> RuleBook:
 
 
 any_book = st.just(SHIPPED) | books()
-quick = settings(max_examples=150, deadline=None)
+quick = settings(max_examples=80, deadline=None)
 
 
 @quick

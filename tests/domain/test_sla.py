@@ -148,7 +148,7 @@ conversation = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(said=conversation, promised=st.integers(1, 3000), calendar=st.sampled_from([OFFICE, ALWAYS]))
 def test_a_clock_is_due_when_it_has_run_for_what_was_promised(
     said: list[Turn], promised: int, calendar: Calendar
@@ -170,7 +170,7 @@ def test_a_clock_is_due_when_it_has_run_for_what_was_promised(
             assert clock.used(calendar, due - timedelta(seconds=1)) < target
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(said=conversation)
 def test_each_answer_ends_what_waited_for_it(said: list[Turn]) -> None:
     made = clocks(said)
