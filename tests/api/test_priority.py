@@ -140,8 +140,8 @@ def test_a_rule_book_that_buries_somebody_is_refused_with_its_place(api: Api) ->
 
 def test_a_simulation_writes_nothing(api: Api) -> None:
     one = write(api, 1)
-    write(api, 2, "How do I change the bulb?", author={"followers": 50_000})
-    tried = {"scoring": {"weights": {"sentiment": 0.0}}}
+    write(api, 2, "How do I change the bulb?", author={"followers": 200_000})
+    tried = {"scoring": {"weights": {"sentiment": 0.0, "intent": 0.0}}}
     asked = {"rules": tried, "to": (api.stage.time() + timedelta(hours=1)).isoformat()}
     answer = api.post("/v1/priority/simulate", asked, scopes=("policy:read",))
     assert answer.status_code == 200, answer.text

@@ -41,8 +41,8 @@ RULES = {
 
 @dataclass(frozen=True)
 class Punctual:
-    """What became of the steps. Lateness in seconds, from when a step was due to its commit's
-    own time; `downtime_s` is how long no node lived meanwhile."""
+    """What became of the steps. Lateness in seconds, from when a step was due to when the
+    transaction began that took it; `downtime_s` is how long no node lived meanwhile."""
 
     steps: int
     fired: int
