@@ -42,6 +42,64 @@ class Bought:
     """When the first order that is known was placed."""
 
 
+def _others() -> Any:
+    """How many other complaints an identity or a person has; made once, as it is asked often."""
+    mine = (
+        (col(ComplaintRow.identity_id), sa.bindparam("identity", type_=sa.String())),
+        (col(ComplaintRow.person_id), sa.bindparam("person", type_=sa.String())),
+    )
+    found = sa.union(
+        *(
+            sa.select(
+                sa.select(col(ComplaintRow.id))
+                .where(
+                    owner == whose,
+                    col(ComplaintRow.id) != sa.bindparam("own"),
+                    col(ComplaintRow.opened_at) >= sa.bindparam("since"),
+                    col(ComplaintRow.state) != "deleted",
+                )
+                .limit(OTHERS_COUNTED)
+                .subquery()
+            )
+            for owner, whose in mine
+        )
+    ).subquery()
+    return sa.select(sa.func.count()).select_from(found)
+
+
+def _bought(owner: Any) -> Any:
+    """An owner's newest orders since a moment, and their first one; each from an index."""
+    body: Any = col(RecordRow.body)
+    orders = sa.select(
+        col(RecordRow.connection),
+        col(RecordRow.id),
+        col(RecordRow.sorted_at).label("placed_at"),
+        body["status"].as_string().label("status"),
+        body["total"]["amount"].as_string().label("amount"),
+        body["total"]["currency"].as_string().label("currency"),
+    ).where(
+        col(RecordRow.connection) == sa.bindparam("connection"),
+        owner == sa.bindparam("owner"),
+        col(RecordRow.kind) == Kind.ORDER.value,
+        col(RecordRow.deleted_at).is_(None),
+        col(RecordRow.sorted_at).is_not(None),
+    )
+    newest = (
+        orders.where(col(RecordRow.sorted_at) >= sa.bindparam("since"))
+        .order_by(col(RecordRow.sorted_at).desc())
+        .limit(ORDERS_COUNTED)
+    )
+    first = orders.order_by(col(RecordRow.sorted_at)).limit(1)
+    return sa.union(sa.select(newest.subquery()), sa.select(first.subquery()))
+
+
+_OTHERS = _others()
+_BOUGHT = {
+    Kind.ACCOUNT: _bought(col(RecordRow.account_id)),
+    Kind.CONTACT: _bought(col(RecordRow.contact_id)),
+}
+
+
 class Queue:
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -162,33 +220,15 @@ class Queue:
     def others(self, complaint: ComplaintRow, *, since: datetime) -> int | None:
         """How many other complaints there are of the same identity or person, up to
         `OTHERS_COUNTED`; None where it is nobody's that anybody could tell."""
-        mine = [
-            column == value
-            for column, value in (
-                (col(ComplaintRow.identity_id), complaint.identity_id),
-                (col(ComplaintRow.person_id), complaint.person_id),
-            )
-            if value is not None
-        ]
-        if not mine:
+        if complaint.identity_id is None and complaint.person_id is None:
             return None
-        found = sa.union(
-            *(
-                sa.select(
-                    sa.select(col(ComplaintRow.id))
-                    .where(
-                        owner,
-                        col(ComplaintRow.id) != complaint.id,
-                        col(ComplaintRow.opened_at) >= since,
-                        col(ComplaintRow.state) != "deleted",
-                    )
-                    .limit(OTHERS_COUNTED)
-                    .subquery()
-                )
-                for owner in mine
-            )
-        ).subquery()
-        counted = self._session.connection().execute(sa.select(sa.func.count()).select_from(found))
+        given = {
+            "identity": complaint.identity_id,
+            "person": complaint.person_id,
+            "own": complaint.id,
+            "since": since,
+        }
+        counted = self._session.connection().execute(_OTHERS, given)
         return min(int(counted.scalar_one()), OTHERS_COUNTED)
 
     def bought(self, customers: Iterable[Ref], *, since: datetime) -> Bought | None:
@@ -197,37 +237,18 @@ class Queue:
         The newest `ORDERS_COUNTED` of each since the moment, and their very first: both are read
         from an index.
         """
-        owners = {Kind.ACCOUNT: col(RecordRow.account_id), Kind.CONTACT: col(RecordRow.contact_id)}
-        parts: list[Any] = []
-        body: Any = col(RecordRow.body)
-        columns: tuple[Any, ...] = (
-            col(RecordRow.connection),
-            col(RecordRow.id),
-            col(RecordRow.sorted_at).label("placed_at"),
-            body["status"].as_string().label("status"),
-            body["total"]["amount"].as_string().label("amount"),
-            body["total"]["currency"].as_string().label("currency"),
+        connection = self._session.connection()
+        rows: list[Any] = list(
+            dict.fromkeys(
+                row
+                for ref in dict.fromkeys(customers)
+                if ref.kind in _BOUGHT
+                for row in connection.execute(
+                    _BOUGHT[ref.kind],
+                    {"connection": ref.connection, "owner": ref.id, "since": since},
+                )
+            )
         )
-        for ref in dict.fromkeys(customers):
-            if ref.kind not in owners:
-                continue
-            orders = sa.select(*columns).where(
-                col(RecordRow.connection) == ref.connection,
-                owners[ref.kind] == ref.id,
-                col(RecordRow.kind) == Kind.ORDER.value,
-                col(RecordRow.deleted_at).is_(None),
-                col(RecordRow.sorted_at).is_not(None),
-            )
-            newest = (
-                orders.where(col(RecordRow.sorted_at) >= since)
-                .order_by(col(RecordRow.sorted_at).desc())
-                .limit(ORDERS_COUNTED)
-            )
-            first = orders.order_by(col(RecordRow.sorted_at)).limit(1)
-            parts += [sa.select(newest.subquery()), sa.select(first.subquery())]
-        if not parts:
-            return None
-        rows = self._session.connection().execute(sa.union(*parts)).all()
         if not rows:
             return None
         sold = [row for row in rows if row.placed_at >= since and row.status not in _NOT_SOLD]
