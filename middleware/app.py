@@ -18,11 +18,31 @@ from middleware.contract.mapping import MappingSet
 from middleware.domain.breaker import Thresholds
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.policy_file import PolicyUnreadableError, read_policy
+from middleware.domain.rulebook import RuleBook
+from middleware.domain.rulebook_file import read_rulebook
 from middleware.domain.turns import Rate
-from middleware.flows import carry, correct, deliver, policies, receive, reconcile, resolve, sync
+from middleware.flows import (
+    carry,
+    correct,
+    deliver,
+    policies,
+    prioritise,
+    receive,
+    reconcile,
+    resolve,
+    rulebooks,
+    sync,
+)
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Limits
-from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options, ResolveOptions
+from middleware.flows.hub import (
+    EmailOptions,
+    EndpointOptions,
+    Hub,
+    InletOptions,
+    Options,
+    ResolveOptions,
+)
 from middleware.flows.intake import Intake
 from middleware.jobs.clock import Clock
 from middleware.registry import Configured, Registry
@@ -115,6 +135,7 @@ class Application:
                 at=now,
             )
         policies.declare(self.hub, self.hub.options.policy)
+        rulebooks.declare(self.hub, self.hub.options.rulebook)
 
     def warm(self) -> list[tuple[str, str]]:
         """Open every adapter, so that no request has to; answers those that failed, and why.
@@ -188,6 +209,8 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "resolve": partial(resolve.run, hub),
         "deliver": partial(deliver.run, hub),
         "reconcile": partial(reconcile.run, hub),
+        "prioritise": partial(prioritise.run, hub),
+        "prioritise.all": partial(prioritise.run_all, hub),
     }
 
 
@@ -265,6 +288,8 @@ def options_of(settings: Settings) -> Options:
             name: limits_of(connection.limits) for name, connection in settings.connections.items()
         },
         policy=policy_of(settings),
+        rulebook=rulebook_of(settings),
+        email=email_of(settings),
         auto_link=AutoRules(
             enabled=settings.links.auto,
             inferred_networks=frozenset(settings.links.inferred_networks),
@@ -381,6 +406,33 @@ def policy_of(settings: Settings) -> Policy:
         return read_policy(settings.folder / chosen.file, str(chosen.file))
     except PolicyUnreadableError as error:
         raise SettingsError(f"the policy is wrong:\n{error}") from None
+
+
+def rulebook_of(settings: Settings) -> RuleBook:
+    """The configured rule book: its file, or the shipped one. Raises SettingsError with places."""
+    file = settings.priority.file
+    if file is None:
+        return RuleBook()
+    try:
+        return read_rulebook(settings.folder / file, str(file))
+    except PolicyUnreadableError as error:
+        raise SettingsError(f"the rule book is wrong:\n{error}") from None
+
+
+def email_of(settings: Settings) -> EmailOptions | None:
+    chosen = settings.email
+    if chosen is None:
+        return None
+    return EmailOptions(
+        host=chosen.host,
+        port=chosen.port,
+        sender=chosen.sender,
+        security=chosen.security,
+        username=chosen.username,
+        password=resolve_secret(chosen.password, folder=settings.folder)
+        if chosen.password is not None
+        else None,
+    )
 
 
 def _patterns(name: str, patterns: list[str]) -> tuple[str, ...]:

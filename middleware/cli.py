@@ -17,7 +17,16 @@ from rich.table import Column, Table
 from middleware import __version__
 from middleware.app import Application, SchemaBehindError, set_up_logging
 from middleware.beginning import begin
-from middleware.commands import actions, jobs, people, policy, resolve, reviews, understand
+from middleware.commands import (
+    actions,
+    jobs,
+    people,
+    policy,
+    priority,
+    resolve,
+    reviews,
+    understand,
+)
 from middleware.commands.console import (
     ConfigOption,
     JsonOption,
@@ -71,6 +80,8 @@ maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
 app.add_typer(people.commands, name="people")
 app.add_typer(policy.commands, name="policy")
+app.add_typer(priority.commands, name="priority")
+app.add_typer(priority.reports, name="report")
 app.add_typer(resolve.commands, name="resolve")
 app.add_typer(reviews.commands, name="reviews")
 app.add_typer(jobs.commands, name="jobs")

@@ -17,7 +17,7 @@ from typing import Literal
 from middleware.app import Application, mappings_of
 from middleware.contract.capabilities import CheckReport
 from middleware.contract.mapping.lint import lint_paths
-from middleware.flows import policies, watch
+from middleware.flows import policies, rulebooks, watch
 from middleware.settings import Settings, SettingsError, load, resolve
 from middleware.store import schema
 from middleware.understanding.pool import Pooled
@@ -67,6 +67,7 @@ def examine(config: Path | None) -> Iterator[Line]:
         if usable:
             yield from _jobs(application)
             yield from _policy(application)
+            yield from _rulebook(application)
 
 
 def _policy(application: Application) -> Iterator[Line]:
@@ -106,6 +107,25 @@ def _model(application: Application) -> Line:
     return Line("✓", "understanding", f"{trained.model.id}{''.join(shadows)}")
 
 
+def _rulebook(application: Application) -> Iterator[Line]:
+    """The rule book in force, and e-mails that no server would send."""
+    if schema.at(application.database) is None:
+        return
+    hub = application.hub
+    with application.database.read() as uow:
+        current = rulebooks.in_force(hub, uow)
+    book = current.book
+    counts = f"{len(book.targets)} targets, {len(book.escalations)} escalation steps"
+    yield Line("✓", "rule book", f"version {current.version}: {counts}")
+    if hub.options.email is None and any(step.email for step in book.escalations):
+        yield Line(
+            "!",
+            "rule book",
+            "escalation steps name e-mail addresses, and no mail server is configured",
+            "add [email] with host and sender; the event is told in any case",
+        )
+
+
 def _python() -> Line:
     version = ".".join(map(str, sys.version_info[:3]))
     return Line("✓", "Python", version)
@@ -129,6 +149,8 @@ def _secrets(settings: Settings) -> Iterator[Line]:
         )
     else:
         references["secret_key"] = settings.secret_key
+    if settings.email is not None and settings.email.password is not None:
+        references["email.password"] = settings.email.password
     for name, connection in settings.connections.items():
         for key, reference in connection.secrets.items():
             references[f"connections.{name}.secrets.{key}"] = reference

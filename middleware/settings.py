@@ -248,6 +248,33 @@ class PolicySettings(Section):
         return self
 
 
+class PrioritySettings(Section):
+    """What the queue of complaints goes by."""
+
+    file: Path | None = None
+    """A rule book (see docs/priority.md), relative to the folder of the settings; by default the
+    shipped one."""
+
+
+class EmailSettings(Section):
+    """The mail server that escalation steps send through."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    sender: Annotated[str, Field(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")]
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> EmailSettings:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("a login has a username and a password")
+        if self.username is not None and self.security == "none":
+            raise ValueError("a password is not sent without starttls or tls")
+        return self
+
+
 class ActionSettings(Section):
     cases_to: str | None = None
     """The connection that cases are opened in; by default the first that offers it."""
@@ -352,6 +379,8 @@ class Settings(BaseSettings):
     endpoints: dict[str, EndpointSettings] = {}
     jobs: dict[str, JobSettings] = {}
     policy: PolicySettings = PolicySettings()
+    priority: PrioritySettings = PrioritySettings()
+    email: EmailSettings | None = None
     actions: ActionSettings = ActionSettings()
     links: LinkSettings = LinkSettings()
     resolve: ResolveSettings = ResolveSettings()

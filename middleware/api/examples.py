@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from middleware.api import priority_examples
+
 INBOX_ID = "inb_019c9d6f3a5e7c41b1d0a2f4c6e88a11"
 COMPLAINT_ID = "cmp_019c9d6f3a5e7c41b1d0a2f4c6e88a21"
 IDENTITY_ID = "idn_019c9d6f3a5e7c41b1d0a2f4c6e88a22"
@@ -103,6 +105,7 @@ COMPLAINT_LISTED: Json = {
     "reason": "damaged",
     "severity": "normal",
     "outcome": "link",
+    **priority_examples.LISTED,
     "opened_at": WRITTEN,
     "updated_at": HANDLED,
 }
@@ -160,6 +163,7 @@ def _judged(value: str, confidence: float = 0.0, *evidence: Json) -> Json:
 
 
 COMPLAINT: Json = {
+    **priority_examples.SHOWN,
     "id": COMPLAINT_ID,
     "connection": "api",
     "conversation": "1727",

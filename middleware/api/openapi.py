@@ -42,6 +42,7 @@ TAGS = {
     "context": "Person, orders, cases, actions and claims in one answer.",
     "actions": "Putting things right: replacement orders, returns, credits, cancellations, cases.",
     "policy": "Which remedies go through, who must approve them, and what evidence they need.",
+    "priority": "How urgent complaints are and why, what was promised, and what became of it.",
     "connections": "The remotes: what they can do, and how they are.",
     "jobs": "Scheduled syncs and the receipts of their runs.",
     "quarantine": "What could not be read or mapped, ready to be replayed.",

@@ -66,6 +66,42 @@ class CorrectionTold(Shown):
     changes: dict[Literal["intent", "sentiment", "reason", "remedy"], AnswerTold]
 
 
+class PrioritisedTold(Shown):
+    """How urgent a complaint is, and why."""
+
+    id: str
+    priority: float
+    was: float | None
+    """Before; `null` when it was scored for the first time."""
+    reasons: list[str]
+    """What raises it most."""
+    due_at: Moment | None
+    brand_account: str | None
+    team: str | None
+    rulebook_version: int
+
+
+class EscalatedTold(Shown):
+    """A step that was taken because a promise was about to be broken, or was."""
+
+    id: str
+    step: str
+    clock: str
+    """first_response, next_response or resolution."""
+    target: str
+    due_at: Moment | None
+    """When what was promised is due."""
+    step_due_at: Moment
+    late_s: float
+    """How long after it was due the step was taken."""
+    team: str | None
+    was_team: str | None
+    on_call: str | None
+    raised: float
+    """Points that it added to the priority."""
+    rulebook_version: int
+
+
 class LinkTold(Shown):
     """A link that was made or ended."""
 
@@ -224,6 +260,15 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     **{f"action.{state}": (ActionTold, text) for state, text in ACTIONS.items()},
     "complaint.enriched": (ComplaintTold, "A complaint was understood, and its author looked for."),
     "complaint.corrected": (CorrectionTold, "Somebody said what a complaint is really about."),
+    "complaint.prioritised": (
+        PrioritisedTold,
+        "A complaint was scored for the first time, its score moved by half a point or more, or "
+        "something else is due first.",
+    ),
+    "complaint.escalated": (
+        EscalatedTold,
+        "A step was taken because what was promised about a complaint is nearly or wholly late.",
+    ),
     "identity.linked": (LinkTold, "A person was linked to an identity or a record."),
     "identity.unlinked": (LinkTold, "A link was ended."),
     "identity.review_needed": (ReviewTold, "Somebody should say who this is."),

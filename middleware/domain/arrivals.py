@@ -46,6 +46,25 @@ class Author(Frozen):
     """The network's own verification mark."""
 
 
+class Reach(Frozen):
+    """How far a message has gone, as its source counts it at the time of the event."""
+
+    views: Annotated[int, Field(ge=0)] | None = None
+    likes: Annotated[int, Field(ge=0)] | None = None
+    shares: Annotated[int, Field(ge=0)] | None = None
+    replies: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def engagement(self) -> int | None:
+        """Reactions together, of those that were told; None where none was."""
+        given = [n for n in (self.likes, self.shares, self.replies) if n is not None]
+        return sum(given) if given else None
+
+    @property
+    def told(self) -> bool:
+        return self.views is not None or self.engagement is not None
+
+
 class Arrival(Frozen):
     """One message, edit, deletion or state change, in the words of the hub.
 
@@ -78,3 +97,5 @@ class Arrival(Frozen):
     """The source's word for the state of the conversation or message, where it gave one."""
     in_reply_to: str | None = None
     """`source_id` of the message that this one answers."""
+    reach: Reach | None = None
+    """Where the source counts it. The same message again, as edited, brings newer counts."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -19,12 +19,7 @@ from middleware.contract.mapping.issues import MappingInvalid, Place, did_you_me
 from middleware.domain import policy as words
 from middleware.domain.policy import Policy, PolicyInvalidError
 
-_KNOWN = frozenset(
-    name
-    for model in vars(words).values()
-    if isinstance(model, type) and issubclass(model, BaseModel)
-    for name in model.model_fields
-)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, order=True)
@@ -49,10 +44,7 @@ class PolicyUnreadableError(ValueError):
 
 def read_policy(path: Path, file: str | None = None) -> Policy:
     """Read a policy file (YAML 1.2; JSON is YAML too). Raises PolicyUnreadableError."""
-    try:
-        return _policy(read(path, file))
-    except MappingInvalid as error:
-        raise _not_yaml(error) from None
+    return _checked(*plain_of(path, file))
 
 
 def parse_policy(text: str, file: str = "policy") -> Policy:
@@ -75,13 +67,61 @@ def body_of(policy: Policy) -> dict[str, Any]:
 
 def text_of(policy: Policy) -> str:
     """A policy as the text of a policy file."""
+    return yaml_of(body_of(policy))
+
+
+def yaml_of(body: dict[str, Any]) -> str:
+    """Plain JSON as the text of a file."""
     text = io.StringIO()
     yaml = YAML()
     yaml.default_flow_style = False
     yaml.width = 100
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(body_of(policy), text)
+    yaml.dump(body, text)
     return text.getvalue()
+
+
+def checked(model: type[Model], plain: Any, root: Node | None, *, names: frozenset[str]) -> Model:
+    """Anything that is read as a policy is. Raises PolicyUnreadableError with every mistake.
+
+    `root` is the file that `plain` was read from, for places in it; `names` are all that may stand
+    anywhere in it, for whoever mistyped one.
+    """
+    try:
+        return model.model_validate(plain)
+    except PolicyInvalidError as error:
+        found = error.mistakes
+    except ValidationError as error:
+        found = tuple(
+            (wrong["loc"], _told(wrong, names))
+            for wrong in error.errors(include_url=False, include_input=False)
+        )
+    raise PolicyUnreadableError(
+        Mistake(_place(root, loc) if root else None, _pointer(loc), message)
+        for loc, message in found
+    ) from None
+
+
+def names_in(module: Any) -> frozenset[str]:
+    """The fields of all models of a module."""
+    return frozenset(
+        name
+        for model in vars(module).values()
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        for name in model.model_fields
+    )
+
+
+def plain_of(path: Path, file: str | None = None) -> tuple[Any, Node]:
+    """What a file says as dicts, lists and scalars, and its places. Raises PolicyUnreadableError.
+
+    YAML 1.2; JSON is YAML too. A number with a point keeps its digits as text.
+    """
+    try:
+        root = read(path, file)
+    except MappingInvalid as error:
+        raise _not_yaml(error) from None
+    return _plain(root), root
 
 
 def hash_of(body: dict[str, Any]) -> str:
@@ -94,19 +134,7 @@ def _policy(root: Node) -> Policy:
 
 
 def _checked(plain: Any, root: Node | None) -> Policy:
-    try:
-        return Policy.model_validate(plain)
-    except PolicyInvalidError as error:
-        found = error.mistakes
-    except ValidationError as error:
-        found = tuple(
-            (wrong["loc"], _told(wrong))
-            for wrong in error.errors(include_url=False, include_input=False)
-        )
-    raise PolicyUnreadableError(
-        Mistake(_place(root, loc) if root else None, _pointer(loc), message)
-        for loc, message in found
-    ) from None
+    return checked(Policy, plain, root, names=names_in(words))
 
 
 def _plain(node: Node) -> Any:
@@ -118,10 +146,10 @@ def _plain(node: Node) -> Any:
     return {key: _plain(entry.node) for key, entry in node.entries.items()}
 
 
-def _told(wrong: Any) -> str:
+def _told(wrong: Any, names: frozenset[str]) -> str:
     if wrong["type"] == "extra_forbidden":
         name = str(wrong["loc"][-1])
-        return f"there is no {name!r} here{did_you_mean(name, sorted(_KNOWN - {name}))}"
+        return f"there is no {name!r} here{did_you_mean(name, sorted(names - {name}))}"
     if wrong["type"] == "missing":
         return f"{wrong['loc'][-1]!r} is missing"
     message = str(wrong["msg"]).removeprefix("Value error, ").removeprefix("Input ")

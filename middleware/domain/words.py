@@ -156,8 +156,10 @@ def enriched(
     understanding: Understanding,
     match: OrderMatch | None,
     order: Order | None,
+    priority: str | None = None,
 ) -> str:
-    """The note that agents find beside a complaint: who, why, which order, and what it is about."""
+    """The note that agents find beside a complaint: who, why, which order, what it is about, and
+    how urgent it is."""
     lines = [f"Who: {_who(decision)}"]
     if match is not None and order is not None:
         lines.append(f"Order: {order.number or order.ref.id} ({match.why})")
@@ -169,6 +171,8 @@ def enriched(
         f"About: {about}; sentiment {understanding.sentiment.word},"
         f" severity {understanding.severity.word}, wants {understanding.remedy.word}"
     )
+    if priority is not None:
+        lines.append(f"Priority: {priority}")
     return "\n".join(lines)
 
 

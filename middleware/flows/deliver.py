@@ -19,6 +19,7 @@ from typing import Any
 
 from middleware.contract import http, wire
 from middleware.contract.errors import RemoteError, Transient
+from middleware.flows import mail
 from middleware.flows.hub import EndpointOptions, Hub
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import DeliveryRow, EventRow
@@ -36,10 +37,18 @@ LIMITS = http.Limits(connect_s=5, total_s=15, max_bytes=64 * 1024)
 
 
 def tell(
-    hub: Hub, uow: UnitOfWork, type_: str, *, subject: str, data: dict[str, Any], at: datetime
+    hub: Hub,
+    uow: UnitOfWork,
+    type_: str,
+    *,
+    subject: str,
+    data: dict[str, Any],
+    at: datetime,
+    also: Sequence[str] = (),
 ) -> None:
-    """Record an event in this transaction and owe its deliveries."""
-    for delivery in uow.events.append(type_, subject=subject, data=data, at=at):
+    """Record an event in this transaction and owe its deliveries: to the endpoints that want it,
+    and `also` to these addresses (`flows.mail`)."""
+    for delivery in uow.events.append(type_, subject=subject, data=data, at=at, also=also):
         owe(hub, uow, delivery)
 
 
@@ -53,6 +62,11 @@ def run(hub: Hub, delivery_id: str, attempt: str) -> None:
         endpoint = uow.events.endpoint(delivery.endpoint)
     options = hub.options.endpoints.get(delivery.endpoint)
     assert event is not None, "a delivery has its event"
+    if delivery.endpoint.startswith(mail.SCHEME):
+        sent = mail.send(hub, event, delivery.endpoint)
+        status = 200 if sent.ok else None
+        _settle(hub, delivery_id, status=status, error=sent.error, end=sent.final)
+        return
     if endpoint is None or endpoint.deleted_at is not None or options is None:
         _settle(hub, delivery_id, status=None, error="the endpoint is no longer declared", end=True)
         return

@@ -52,6 +52,7 @@ QUEUES = {
     "receive": Queue(8),
     "correct": Queue(16, polls=0.4),
     "deliver": Queue(8, polls=2),
+    "prioritise": Queue(2, polls=4),
     "sync": Queue(2, polls=4),
     "resolve": Queue(1, polls=4),
     "reconcile": Queue(1, polls=4),

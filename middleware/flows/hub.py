@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.review import AUDIT_SHARE
+from middleware.domain.rulebook import RuleBook
 from middleware.domain.survivorship import UNIQUE_IDS
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Gate, Limits
@@ -78,6 +79,19 @@ class ResolveOptions:
 
 
 @dataclass(frozen=True)
+class EmailOptions:
+    """The mail server that escalation steps send through."""
+
+    host: str
+    sender: str
+    port: int = 587
+    security: str = "starttls"
+    """starttls, tls or none."""
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+@dataclass(frozen=True)
 class Options:
     """What the operator decides."""
 
@@ -85,6 +99,10 @@ class Options:
     endpoints: Mapping[str, EndpointOptions] = field(default_factory=dict)
     policy: Policy = field(default_factory=built_in)
     """The configured policy; in force until one is stored."""
+    rulebook: RuleBook = field(default_factory=RuleBook)
+    """The configured rule book of the queue; in force until one is stored."""
+    email: EmailOptions | None = None
+    """None means that steps tell by event alone."""
     auto_link: AutoRules = field(default_factory=AutoRules)
     audit_share: float = AUDIT_SHARE
     """The part of the links made without a person that a person is asked about."""

@@ -25,7 +25,7 @@ from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
-from middleware.flows import correct, deliver, lookup, plan, reviews, understood
+from middleware.flows import clocks, correct, deliver, lookup, plan, prioritise, reviews, understood
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
@@ -160,10 +160,12 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
             case ArrivalEvent.STATUS:
                 if complaint is not None and known is None:
                     _note_status(complaint, arrival, now)
+                    prioritise.heard(hub, uow, complaint, now=now)
                 return None
             case ArrivalEvent.DELETED if known is not None:
-                return _delete(uow, complaint, known, arrival, now)
+                return _delete(hub, uow, complaint, known, arrival, now)
             case _ if known is not None:
+                prioritise.note_reach(uow, _complaint_of(uow, known), arrival, now=now)
                 return _edit(uow, complaint, known, arrival, now)
         # A deletion may overtake what it deletes: it is remembered, so that the text never shows.
         deleted = arrival.event is ArrivalEvent.DELETED
@@ -181,6 +183,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
             uow.complaints.add(complaint)
         elif not (arrival.outgoing or deleted):
             complaint.state = "open"
+        prioritise.note_reach(uow, complaint, arrival, now=now)
         if not (arrival.outgoing or deleted):
             complaint.network = arrival.author.network
             complaint.identity_id = _see(uow, arrival, row) or complaint.identity_id
@@ -206,6 +209,8 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
         )
         complaint.stale = complaint.stale or not (arrival.outgoing or deleted)
         _bump(complaint, now)
+        if arrival.outgoing:
+            prioritise.heard(hub, uow, complaint, now=now)
         return _if_stale(complaint)
 
 
@@ -248,6 +253,7 @@ def _edit(
 
 
 def _delete(
+    hub: Hub,
     uow: UnitOfWork,
     complaint: ComplaintRow | None,
     known: ArrivalRow,
@@ -264,6 +270,7 @@ def _delete(
             complaint.state = "deleted"
             complaint.understanding = complaint.order_match = None
         _bump(complaint, now)
+        prioritise.heard(hub, uow, complaint, now=now)
     return _if_stale(complaint)
 
 
@@ -277,6 +284,8 @@ def _note_status(complaint: ComplaintRow, arrival: Arrival, now: datetime) -> No
     closed = (arrival.status or "").lower() in ("resolved", "closed", "solved")
     if complaint.state != "deleted":
         complaint.state = "closed" if closed else "open"
+        at = arrival.changed_at or arrival.posted_at or now
+        clocks.note_status(complaint, (arrival.status or "").lower()[:60], min(at, now))
         _bump(complaint, now)
 
 
@@ -343,6 +352,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         complaint.order_ref = str(match.chosen) if match and match.chosen else None
         complaint.stale = False
         _bump(complaint, now)
+        score = prioritise.score_in(hub, uow, complaint, now=now)
         deliver.tell(
             hub,
             uow,
@@ -361,7 +371,8 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         )
         if hub.options.note_when_enriched:
             order = theirs.order(match.chosen) if match and match.chosen else None
-            _write_note(hub, uow, complaint, resolution, understanding, match, order)
+            priority = prioritise.line(score, complaint.due_at)
+            _write_note(hub, uow, complaint, resolution, understanding, match, order, priority)
     return True
 
 
@@ -606,12 +617,13 @@ def _write_note(
     understanding: Understanding,
     match: OrderMatch | None,
     order: Order | None,
+    priority: str,
 ) -> None:
     """Owe a note on the conversation with what was found out; the same words only once."""
     place = plan.conversation_of(hub, complaint)
     if place is None:
         return
-    text = words.enriched(resolution.decision, understanding, match, order)
+    text = words.enriched(resolution.decision, understanding, match, order, priority)
     digest = hashlib.sha256(text.encode()).hexdigest()
     correct.create_in(
         hub,

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from middleware.contract.canonical import Instant
-from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
+from middleware.domain.arrivals import Arrival, ArrivalEvent, Author, Reach
 from middleware.inlets.delivery import Answer, Delivery, Ignored, Reading, Unreadable, Verdict
 from middleware.inlets.parsing import storable
 from middleware.inlets.reading import Part, delivery_id, header, limited, read, short_id
@@ -68,6 +68,15 @@ class EventAuthor(_Given):
     verified: bool | None = None
 
 
+class EventReach(_Given):
+    """How far the message has gone until now. Send it again as edited with newer counts."""
+
+    views: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    likes: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    shares: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    replies: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+
+
 class EventData(_Given):
     """One message. `id` is unique in this connection and the same for its edits and deletion."""
 
@@ -85,6 +94,7 @@ class EventData(_Given):
     outgoing: bool | None = None
     status: Short | None = None
     in_reply_to: Id | None = None
+    reach: EventReach | None = None
 
 
 class Event(_Given):
@@ -173,6 +183,7 @@ class GenericInlet:
             (event, Event),
             (event.at("data"), EventData),
             (event.at("data", "author"), EventAuthor),
+            (event.at("data", "reach"), EventReach),
         ):
             for key, member in part.entries():
                 if key not in model.model_fields:
@@ -221,6 +232,7 @@ def _arrival(event: Part, parsed: Event) -> Reading:
         outgoing=data.outgoing or False,
         status=_clean(data.status),
         in_reply_to=_clean(data.in_reply_to),
+        reach=Reach(**data.reach.model_dump()) if data.reach is not None else None,
     )
 
 

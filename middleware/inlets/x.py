@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
+from middleware.domain.arrivals import Arrival, ArrivalEvent, Author, Reach
 from middleware.inlets.delivery import Answer, Delivery, Ignored, Reading, Unreadable, Verdict
 from middleware.inlets.reading import (
     Lacking,
@@ -140,6 +140,9 @@ class XInlet:
             brand_account=brand,
             outgoing=writer == brand,
             in_reply_to=reply_to,
+            reach=_reach(
+                post, None, "favorite_count", ("retweet_count", "quote_count"), "reply_count"
+            ),
         )
 
     def _deletion(self, gone: Part, brand: str | None) -> Reading:
@@ -226,6 +229,13 @@ class XInlet:
             changed_at=moment,
             url=f"https://x.com/{handle}/status/{own}" if handle else None,
             in_reply_to=replied,
+            reach=_reach(
+                post.at("public_metrics"),
+                "impression_count",
+                "like_count",
+                ("retweet_count", "quote_count"),
+                "reply_count",
+            ),
         )
 
 
@@ -250,6 +260,20 @@ def _number(part: Part, *names: str) -> str:
         if found is not None:
             return found
     raise Lacking(part.at(names[0]).place, "an id is needed here")
+
+
+def _reach(
+    part: Part, views: str | None, likes: str, shares: tuple[str, ...], replies: str
+) -> Reach | None:
+    """The counts of a post, by X's names for them; None where it has none."""
+    shared = [n for name in shares if (n := part.at(name).count()) is not None]
+    reach = Reach(
+        views=part.at(views).count() if views is not None else None,
+        likes=part.at(likes).count(),
+        shares=sum(shared) if shared else None,
+        replies=part.at(replies).count(),
+    )
+    return reach if reach.told else None
 
 
 def _truth(part: Part) -> bool | None:

@@ -18,7 +18,7 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from middleware.flows import sync
+from middleware.flows import prioritise, sync
 from middleware.flows.due import EPOCH, every, full_tick_of, last_due, tick_of, trigger_of
 from middleware.flows.hub import Hub
 from middleware.store.tables import JobRow
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 READ_EVERY = timedelta(seconds=5)
 RECONCILE_EVERY = timedelta(seconds=10)
+DUE_EVERY = timedelta(seconds=2)
+"""How often due escalation steps and scores are looked for: how late they are at most, when nothing
+else is in the way."""
 LATE = 24 * 3600
 """Seconds by which a tick may be late and still count; coalesced to one."""
 
@@ -76,6 +79,9 @@ class Clock:
             "clock:reconcile",
             every(RECONCILE_EVERY),
             lambda due: self._owe_reconcile(tick_of(due)),
+        )
+        self._add(
+            "clock:due", every(DUE_EVERY), lambda due: prioritise.owe(self._hub, tick_of(due))
         )
         self._scheduler.start()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
@@ -61,6 +64,34 @@ class Complaints:
             query = query.where(ComplaintRow.connection == connection)
         return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
 
+    def queue(
+        self,
+        *,
+        after: tuple[int, str] | None,
+        limit: int,
+        state: str = "open",
+        brand: str | None = None,
+        team: str | None = None,
+        connection: str | None = None,
+    ) -> list[ComplaintRow]:
+        """Complaints in one state, most urgent first, of equal ones the oldest; after a priority
+        and an id. State, brand and team are read from an index."""
+        priority, id_ = col(ComplaintRow.priority), col(ComplaintRow.id)
+        query = select(ComplaintRow).where(ComplaintRow.state == state)
+        if after is not None:
+            query = query.where(
+                priority <= after[0],
+                sa.or_(priority < after[0], sa.and_(priority == after[0], id_ > after[1])),
+            )
+        for column, wanted in (
+            (ComplaintRow.brand_account, brand),
+            (ComplaintRow.team, team),
+            (ComplaintRow.connection, connection),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        return list(self._session.exec(query.order_by(priority.desc(), id_).limit(limit)))
+
     def add_arrival(self, row: ArrivalRow) -> None:
         self._session.add(row)
         self._session.flush()
@@ -75,3 +106,15 @@ class Complaints:
         """The arrivals of a complaint, oldest first, deleted ones too."""
         query = select(ArrivalRow).where(ArrivalRow.complaint_id == complaint_id)
         return list(self._session.exec(query.order_by(col(ArrivalRow.id))))
+
+    def arrivals_of_all(self, ids: Sequence[str]) -> list[ArrivalRow]:
+        """The arrivals of several complaints, oldest first within each."""
+        query = select(ArrivalRow).where(col(ArrivalRow.complaint_id).in_(ids))
+        return list(self._session.exec(query.order_by(col(ArrivalRow.id))))
+
+    def status_changes_of(self, ids: Sequence[str]) -> dict[str, Any]:
+        """How the conversations of several complaints stood; see `ComplaintRow`."""
+        query = sa.select(col(ComplaintRow.id), col(ComplaintRow.status_changes)).where(
+            col(ComplaintRow.id).in_(ids)
+        )
+        return {row[0]: row[1] for row in self._session.connection().execute(query)}

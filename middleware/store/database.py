@@ -27,6 +27,7 @@ from middleware.store.likeness import LikenessIndex
 from middleware.store.nodes import Nodes
 from middleware.store.people import People
 from middleware.store.policies import Policies
+from middleware.store.queue import Queue
 from middleware.store.receipts import Receipts
 from middleware.store.records import Records
 from middleware.store.reviews import Reviews
@@ -60,6 +61,7 @@ class UnitOfWork:
         self.nodes = Nodes(session)
         self.people = People(session)
         self.policies = Policies(session)
+        self.queue = Queue(session)
         self.receipts = Receipts(session)
         self.records = Records(session)
         self.reviews = Reviews(session)

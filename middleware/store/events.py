@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -25,7 +26,13 @@ class Events:
         self._session = session
 
     def append(
-        self, type_: str, *, subject: str, data: dict[str, Any], at: datetime
+        self,
+        type_: str,
+        *,
+        subject: str,
+        data: dict[str, Any],
+        at: datetime,
+        also: Sequence[str] = (),
     ) -> list[DeliveryRow]:
         """Record an event in this transaction; answers the deliveries that it owes.
 
@@ -39,17 +46,21 @@ class Events:
         event_id = new_id("msg")
         event = {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
         write(self._session.connection(), _APPENDED, event)
+        wanting = [
+            endpoint.name
+            for endpoint in self.endpoints()
+            if endpoint.enabled and wanted(endpoint.types, type_)
+        ]
         owed = [
             DeliveryRow(
                 id=new_id("dlv"),
                 event_id=event_id,
-                endpoint=endpoint.name,
+                endpoint=name,
                 state="waiting",
                 due_at=at,
                 created_at=at,
             )
-            for endpoint in self.endpoints()
-            if endpoint.enabled and wanted(endpoint.types, type_)
+            for name in (*wanting, *also)
         ]
         if owed:
             self._session.add_all(owed)

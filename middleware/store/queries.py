@@ -36,6 +36,7 @@ from middleware.store.tables import (
     ComplaintRow,
     ConnectionRow,
     CursorRow,
+    EscalationRow,
     EventRow,
     HandleRow,
     IdentityRow,
@@ -51,6 +52,7 @@ from middleware.store.tables import (
     RecordRow,
     ReviewRow,
     RunRow,
+    SlaClockRow,
 )
 from middleware.store.together import Asked, for_each_database, together
 
@@ -66,6 +68,7 @@ __all__ = [
     "ComplaintRow",
     "ConnectionRow",
     "CursorRow",
+    "EscalationRow",
     "EventRow",
     "HandleRow",
     "IdentityRow",
@@ -80,6 +83,7 @@ __all__ = [
     "ReceiptRow",
     "ReviewRow",
     "RunRow",
+    "SlaClockRow",
     "Strength",
     "done_on_strength_of",
     "record_of",

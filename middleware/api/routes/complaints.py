@@ -16,9 +16,11 @@ from middleware.api.answers import answer
 from middleware.api.describe import IfNoneMatch, Prefer, operation
 from middleware.api.door import Door, Route, TheDoor, seconds_to_wait
 from middleware.api.paging import Cursor, Limit
+from middleware.api.routes.priority import clock_shown, score_shown, step_shown
 from middleware.api.schemas import complaints as schemas
 from middleware.api.schemas.base import When
 from middleware.domain.orders import OrderMatch
+from middleware.domain.priority import MILLI
 from middleware.domain.problems import (
     InvalidError,
     KeyReusedError,
@@ -363,8 +365,21 @@ def list_complaints(
     state: Annotated[Literal["open", "closed", "deleted"] | None, Query()] = None,
     person_id: Annotated[str | None, Query(max_length=100)] = None,
     connection: Annotated[str | None, Query(max_length=63)] = None,
+    sort: Annotated[
+        Literal["newest", "priority"],
+        Query(
+            description="`priority` is the queue: the most urgent first, of equal ones the "
+            "oldest; open ones where no state is asked for."
+        ),
+    ] = "newest",
+    brand: Annotated[
+        str | None, Query(max_length=200, description="Of the queue: one brand account's.")
+    ] = None,
+    team: Annotated[
+        str | None, Query(max_length=63, description="Of the queue: one team's.")
+    ] = None,
 ) -> Response:
-    """List complaints, newest first."""
+    """List complaints, newest first, or by priority."""
     here = paging.turn(
         door.cursors,
         request,
@@ -373,22 +388,58 @@ def list_complaints(
         state=state,
         person_id=person_id,
         connection=connection,
+        sort=None if sort == "newest" else sort,
+        brand=brand,
+        team=team,
     )
-    with door.hub.database.read() as uow:
-        rows = uow.complaints.page(
-            before=here.text,
-            limit=here.fetch,
-            state=state,
-            person_id=person_id,
-            connection=connection,
-        )
-    rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
+    if sort == "priority":
+        _only_queued(person_id)
+        after = (int(here.position[0]), str(here.position[1])) if here.position else None
+        with door.hub.database.read() as uow:
+            rows = uow.complaints.queue(
+                after=after,
+                limit=here.fetch,
+                state=state or "open",
+                brand=brand,
+                team=team,
+                connection=connection,
+            )
+        rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.priority, row.id])
+    else:
+        _only_listed(brand, team)
+        with door.hub.database.read() as uow:
+            rows = uow.complaints.page(
+                before=here.text,
+                limit=here.fetch,
+                state=state,
+                person_id=person_id,
+                connection=connection,
+            )
+        rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
     page = schemas.ComplaintPage(
         data=[listed(row) for row in rows],
         next_cursor=following,
         has_more=following is not None,
     )
     return answer(request, page, headers=paging.link_header(request, following))
+
+
+def _only_queued(person_id: str | None) -> None:
+    if person_id is not None:
+        raise _not_with("person_id", "the queue is not kept by person; leave `sort` out")
+
+
+def _only_listed(brand: str | None, team: str | None) -> None:
+    for name, given in (("brand", brand), ("team", team)):
+        if given is not None:
+            raise _not_with(name, "is a filter of the queue; ask with `sort=priority`")
+
+
+def _not_with(name: str, why: str) -> InvalidError:
+    return InvalidError(
+        "These filters do not go together.",
+        errors=[{"pointer": f"/query/{name}", "code": "filter", "detail": why}],
+    )
 
 
 @router.get(
@@ -413,6 +464,8 @@ def get_complaint(
             raise NotFoundError(f"No complaint has the id {complaint_id}.")
         arrivals = uow.complaints.arrivals_of(complaint_id)
         actions = uow.actions.page(before=None, limit=50, complaint_id=complaint_id)
+        clocks = uow.queue.clocks_of(complaint_id)
+        steps = uow.queue.steps_of(complaint_id)
     shown = schemas.ComplaintShown(
         id=row.id,
         connection=row.connection,
@@ -428,6 +481,11 @@ def get_complaint(
         resolution=resolution_of(row.resolution),
         order_match=_order_match(row.order_match),
         actions=[action.id for action in actions if action.requested_by != "hub"],
+        priority=score_shown(row),
+        due_at=row.due_at,
+        team=row.team,
+        clocks=[clock_shown(clock) for clock in clocks],
+        escalations=[step_shown(step) for step in steps],
         opened_at=row.opened_at,
         updated_at=row.updated_at,
         version=row.version,
@@ -455,6 +513,10 @@ def listed(row: queries.ComplaintRow) -> schemas.ComplaintListed:
         reason=word("reason"),
         severity=word("severity"),
         outcome=decision.get("outcome", "unknown"),
+        priority=row.priority / MILLI if row.priority_terms is not None else None,
+        due_at=row.due_at,
+        team=row.team,
+        brand_account=row.brand_account,
         opened_at=row.opened_at,
         updated_at=row.updated_at,
     )

@@ -16,9 +16,10 @@ from middleware.api.schemas.base import (
     Shown,
     When,
 )
+from middleware.api.schemas.priority import ClockShown, ScoreShown, StepShown
 from middleware.domain.identity import EvidenceKind, Outcome
 from middleware.domain.understanding import Band, CueKind, EntityType
-from middleware.inlets.generic import EventAuthor, EventData
+from middleware.inlets.generic import EventAuthor, EventData, EventReach
 
 MOST_IN_A_BATCH = 500
 
@@ -53,6 +54,15 @@ class AuthorSent(Asked):
     verified: bool | None = None
 
 
+class ReachSent(Asked):
+    """How far the message has gone until now. Send it again as edited with newer counts."""
+
+    views: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    likes: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    shares: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+    replies: Annotated[int, Field(ge=0, lt=10**15)] | None = None
+
+
 class MessageSent(Asked):
     """One message. `id` is unique in its connection and the same for its edits and deletion."""
 
@@ -70,6 +80,7 @@ class MessageSent(Asked):
     outgoing: bool = False
     status: Short | None = None
     in_reply_to: SourceId | None = None
+    reach: ReachSent | None = None
 
 
 class ComplaintSent(Asked):
@@ -111,6 +122,7 @@ class MessageEdited(Asked):
 
 
 assert set(AuthorSent.model_fields) == set(EventAuthor.model_fields), "the generic inlet's form"
+assert set(ReachSent.model_fields) == set(EventReach.model_fields), "the generic inlet's form"
 assert set(MessageSent.model_fields) == set(EventData.model_fields), "the generic inlet's form"
 
 
@@ -369,6 +381,12 @@ class ComplaintListed(Shown):
     severity: str
     outcome: str
     """link, review, none; `unknown` until it was looked into."""
+    priority: float | None
+    """In points; the highest is the most urgent. `null` until it was scored."""
+    due_at: Moment | None
+    """When the first of the promises about it is due."""
+    team: str | None
+    brand_account: str | None
     opened_at: Moment
     updated_at: Moment
 
@@ -391,6 +409,12 @@ class ComplaintShown(Shown):
     order_match: OrderMatchShown | None
     actions: list[str]
     """Corrective actions for this complaint, newest first."""
+    priority: ScoreShown | None
+    """How urgent it is and why; `null` until it was scored."""
+    due_at: Moment | None
+    team: str | None
+    clocks: list[ClockShown]
+    escalations: list[StepShown]
     opened_at: Moment
     updated_at: Moment
     version: int
