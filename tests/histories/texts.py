@@ -100,6 +100,13 @@ _GERMAN: dict[str, tuple[str, ...]] = {
     "service": ("seit einer Stunde in der Warteschleife, schlechter Service",),
     "website": ("eure Website zeigt beim Bezahlen nur einen Fehler",),
 }
+_PARAPHRASED = {
+    # Of these every wording may be about one and the same thing.
+    "damaged": _CORES["damaged"][:5],
+    "wrong_item": _CORES["wrong_item"][:3],
+    "late": _CORES["late"],
+    "lost": _CORES["lost"],
+}
 _OPENERS = (
     *("Hey @{account}, ", "@{account} ", "Seriously @{account}?? ", "So disappointed. ", "Hello, "),
     *("Wow, ", "Ok so ", "Hi team, ", "Not happy: ", "Dear @{account}, ", "Ugh, ", "Again: "),
@@ -184,17 +191,28 @@ class Writer:
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
 
+    def fact(self, reason: str, *, german: bool) -> str:
+        """What happened, in somebody's words."""
+        return self._dice.choice((_GERMAN if german else _CORES)[reason])
+
+    def reworded(self, fact: str, reason: str) -> str:
+        """The same in other words, where there are any; most people repeat themselves."""
+        same = _PARAPHRASED.get(reason, ())
+        if fact in same and self._dice.random() < 0.35:
+            return self._dice.choice(same)
+        return fact
+
     def complaint(
-        self, reason: str, slots: dict[str, str], *, order: bool, long: bool, german: bool
+        self, fact: str, slots: dict[str, str], *, order: bool, long: bool, german: bool
     ) -> str:
         """A complaint; `order` names the order's number, `long` is a ticket rather than a post."""
         dice = self._dice
         if german and not long:
-            parts = [dice.choice(_GERMAN[reason])]
+            parts = [fact]
             if order:
                 parts.append("Bestellung {order}.")
             return self._filled(parts, slots)
-        core = dice.choice(_CORES[reason])
+        core = fact
         opener = dice.choice(_OPENERS) if long or dice.random() < 0.6 else ""
         parts = [(opener + core) + ("." if dice.random() < 0.6 else "!")]
         if order:

@@ -183,6 +183,8 @@ class _Teller:
         for order in made.orders:
             self._orders.setdefault(order.customer, []).append(order)
         self._numbers = itertools.count(1)
+        self._told_of: set[str] = set()
+        self._orderless: set[str] = set()
         self.received: list[Received] = []
         self.issues: dict[str, Issue] = {}
         self.bursts: list[Burst] = []
@@ -218,8 +220,14 @@ class _Teller:
         bought = [o for o in self._orders.get(customer.number, ()) if o.shipped_at < at]
         if reason in ABOUT_A_LINE:
             bought = [o for o in bought if o.delivered_at is not None and o.delivered_at < at]
-        if not bought and reason not in ("service", "website"):
+        # Whoever has told of an order tells of it again, or of something else, below.
+        bought = [o for o in bought if o.number not in self._told_of]
+        if not bought and (
+            reason not in ("service", "website") or customer.number in self._orderless
+        ):
             return
+        if not bought:
+            self._orderless.add(customer.number)
         order = max(
             dice.sample(bought, min(2, len(bought))), key=lambda o: o.placed_at, default=None
         )
@@ -251,6 +259,11 @@ class _Teller:
     ) -> None:
         """Tell a new issue, and maybe again elsewhere, with what follows in the conversation."""
         dice = self._dice
+        network = self._network(customer)
+        german = customer.language == "de"
+        fact = self._writer.fact(reason, german=german and network != "zendesk")
+        if order is not None:
+            self._told_of.add(order.number)
         issue = self._issue(
             Issue(
                 id="",
@@ -264,7 +277,6 @@ class _Teller:
         )
         brand = order.brand if order else dice.choice(list(BRANDS))
         account = BRANDS[brand][0 if dice.random() < 0.8 else -1]
-        network = self._network(customer)
         retold = tuple(
             dict.fromkeys(
                 self._way(customer, network)
@@ -280,12 +292,13 @@ class _Teller:
             slots["tag"] = burst.key or ""
             text = self._writer.of_burst(burst.kind, reason, slots, order=False)
         else:
-            text = self._write(reason, slots, thread, customer)
+            text = self._write(fact, slots, thread, customer)
         if dice.random() < _COPIED * (4 if burst else 1):
             text = self._copied(reason, burst) or text
         first = self._say(thread, at, text, issue, "first", order)
         for way in retold:
-            self._again(way, first, thread, issue, order, line, brand)
+            again = self._writer.reworded(fact, reason)
+            self._again(way, first, thread, issue, order, line, brand, again)
         self._follow(thread, at, issue)
 
     def _again(
@@ -297,11 +310,11 @@ class _Teller:
         order: Order | None,
         line: OrderLine | None,
         brand: str,
+        fact: str,
     ) -> None:
         dice, told = self._dice, first.arrival.text
         customer = self._by_number[issue.customer]
         network, account = first.network, thread.account
-        reason = issue.reason or "service"
 
         def later(least: float, most: float) -> datetime:
             return first.received_at + timedelta(minutes=dice.uniform(least, most))
@@ -330,7 +343,7 @@ class _Teller:
         else:
             there = self._thread(customer, "zendesk" if way == "ticket" else network, account)
             there = replace(there, direct=True)
-            text = self._write(reason, self._slots(order, line, account), there, customer)
+            text = self._write(fact, self._slots(order, line, account), there, customer)
             span = (10, 48 * 60) if way == "ticket" else (5, 6 * 60)
             self._say(there, later(*span), text, issue, way, order)
 
@@ -471,13 +484,11 @@ class _Teller:
             "tag": "",
         }
 
-    def _write(
-        self, reason: str, slots: dict[str, str], thread: _Thread, customer: Customer
-    ) -> str:
+    def _write(self, fact: str, slots: dict[str, str], thread: _Thread, customer: Customer) -> str:
         names = bool(slots["order"]) and self._dice.random() < (0.75 if thread.direct else 0.3)
         long = thread.connection == "desk"
         german = customer.language == "de"
-        return self._writer.complaint(reason, slots, order=names, long=long, german=german)
+        return self._writer.complaint(fact, slots, order=names, long=long, german=german)
 
     def _copied(self, reason: str, burst: Burst | None) -> str | None:
         """Somebody else's words, of the same burst or for the same reason, lately."""
