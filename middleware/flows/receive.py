@@ -25,7 +25,7 @@ from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
-from middleware.flows import correct, deliver, lookup, plan, reviews
+from middleware.flows import correct, deliver, gather, lookup, plan, reviews
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
@@ -191,6 +191,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                 inbox_id=row.id,
                 connection=row.connection,
                 source_id=arrival.source_id,
+                brand_account=arrival.brand_account,
                 outgoing=arrival.outgoing,
                 author={
                     **arrival.author.model_dump(mode="json"),
@@ -360,6 +361,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         if hub.options.note_when_enriched:
             order = theirs.order(match.chosen) if match and match.chosen else None
             _write_note(hub, uow, complaint, resolution, understanding, match, order)
+        gather.take_up(hub, uow, complaint, now=now)
     return True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
@@ -40,6 +42,11 @@ class Complaints:
         query = select(ComplaintRow).where(ComplaintRow.identity_id == identity_id)
         return list(self._session.exec(query.order_by(col(ComplaintRow.id))))
 
+    def latest_of_identity(self, identity_id: str, limit: int) -> list[ComplaintRow]:
+        """The complaints of one account, newest first."""
+        query = select(ComplaintRow).where(ComplaintRow.identity_id == identity_id)
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
+
     def page(
         self,
         *,
@@ -60,6 +67,41 @@ class Complaints:
         if connection is not None:
             query = query.where(ComplaintRow.connection == connection)
         return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
+
+    def root_of(self, complaint: ComplaintRow) -> ComplaintRow:
+        """The complaint that stands for the whole issue: itself unless it was merged."""
+        seen: dict[str, ComplaintRow] = {}
+        row = complaint
+        while row.merged_into is not None and row.id not in seen:
+            seen[row.id] = row
+            following = self._session.get(ComplaintRow, row.merged_into)
+            if following is None:
+                return row
+            row = following
+        # Should people ever merge in a circle at the same moment, all of it has one answer.
+        return min(seen.values(), key=lambda one: one.id) if row.id in seen else row
+
+    def issue_of(self, complaint: ComplaintRow) -> list[ComplaintRow]:
+        """All complaints that are one issue with this, the one that stands for it first."""
+        found = {root.id: root for root in (self.root_of(complaint),)}
+        level = list(found)
+        while level:
+            query = select(ComplaintRow).where(col(ComplaintRow.merged_into).in_(level))
+            rows = self._session.exec(query.order_by(col(ComplaintRow.id)))
+            fresh = [row for row in rows if row.id not in found]
+            found |= {row.id: row for row in fresh}
+            level = [row.id for row in fresh]
+        return list(found.values())
+
+    def below(self, complaint_id: str) -> bool:
+        """Whether any complaint was merged into this one."""
+        query = select(ComplaintRow.id).where(ComplaintRow.merged_into == complaint_id).limit(1)
+        return self._session.exec(query).first() is not None
+
+    def get_all(self, ids: Collection[str]) -> list[ComplaintRow]:
+        """These complaints as they are committed now, by id."""
+        query = select(ComplaintRow).where(col(ComplaintRow.id).in_(ids))
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id))))
 
     def add_arrival(self, row: ArrivalRow) -> None:
         self._session.add(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -39,6 +40,13 @@ class Reviews:
         query = select(ReviewRow).where(ReviewRow.subject == subject, ReviewRow.state == "answered")
         ordered = query.order_by(col(ReviewRow.answered_at).desc(), col(ReviewRow.id).desc())
         return self._session.exec(ordered.limit(1)).first()
+
+    def open_about_any(self, subjects: Collection[str]) -> list[ReviewRow]:
+        """The open questions about these, the first asked first."""
+        query = select(ReviewRow).where(
+            col(ReviewRow.subject).in_(subjects), ReviewRow.state == "open"
+        )
+        return list(self._session.exec(query.order_by(col(ReviewRow.id))))
 
     def page(
         self,
