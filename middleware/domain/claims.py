@@ -119,8 +119,9 @@ def overlap(one: Scope, other: Scope) -> bool:
     """
     if one.complaints & other.complaints:
         return True
-    if (one.everything or other.everything) and one.person is not None:
-        return one.person == other.person
+    of_one = one.person is not None and one.person == other.person
+    if of_one and (one.everything or other.everything):
+        return True
     return any(mine.overlaps(theirs) for mine in one.parts for theirs in other.parts)
 
 
