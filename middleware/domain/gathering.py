@@ -34,7 +34,7 @@ OTHER_NUMBER = -20.0
 """Both name an order, and not the same: no sum of the rest makes up for it."""
 SAME_ORDER = 2.0
 OTHER_ORDER = -4.0
-SAME_GOODS = 3.0
+SAME_GOODS = 1.5
 OTHER_GOODS = -6.0
 SAME_REASON = 3.0
 NEAR_REASON = 0.5
@@ -42,17 +42,23 @@ OTHER_REASON = -5.0
 SAME_WORDS = 8.0
 """For the same text; less in proportion down to none for what any two complaints share."""
 LEAST_ALIKE = 0.35
+SAME_SENTENCE = 3.5
+"""For a run of words that both have, however much stands around it; in full from a sentence on."""
 AT_ONCE = 2.0
 SOON = 1.0
 LATER = -1.0
 
-AUTO = 6.0
+AUTO = 6.5
 SUGGEST = 2.5
 CROSS_POSTED = timedelta(minutes=15)
 SOON_AFTER = timedelta(hours=12)
 LATE_AFTER = timedelta(days=3)
 
 SHINGLE = 4
+RUN = 24
+"""Characters in a row that are no accident between two texts of one author."""
+SENTENCE = 34
+"""Characters of a short sentence."""
 LONGEST_COMPARED = 2000
 SHORTEST_ALIKE = 20
 """Characters below which a text says too little to be told again."""
@@ -201,6 +207,10 @@ def _rest(one: Told, other: Told, apart: timedelta) -> Iterator[Reasoned | None]
         else:
             what = f"one is about {one.reason}, the other about {other.reason}"
             yield Reasoned(what=what, points=OTHER_REASON)
+    run = longest_run(one.text, other.text)
+    if run:
+        points = SAME_SENTENCE * min(1.0, run / SENTENCE)
+        yield Reasoned(what=f"{run} characters in a row are the same", points=round(points, 2))
     alike = likeness(one.text, other.text)
     if alike > LEAST_ALIKE:
         points = SAME_WORDS * (alike - LEAST_ALIKE) / (1 - LEAST_ALIKE)
@@ -259,6 +269,17 @@ def likeness(one: str, other: str) -> float:
         return 0.0
     shared = len(mine & theirs)
     return shared / (len(mine) + len(theirs) - shared)
+
+
+def longest_run(one: str, other: str) -> int:
+    """How many characters the longest run has that two folded texts share; 0 below `RUN`."""
+    mine, theirs = folded(one), folded(other)
+    parts = {mine[n : n + RUN] for n in range(len(mine) - RUN + 1)}
+    longest, run = 0, 0
+    for n in range(len(theirs) - RUN + 1):
+        run = run + 1 if theirs[n : n + RUN] in parts else 0
+        longest = max(longest, run)
+    return longest + RUN - 1 if longest else 0
 
 
 def keys(told: Told) -> list[str]:

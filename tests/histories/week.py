@@ -185,6 +185,7 @@ class _Teller:
         self._numbers = itertools.count(1)
         self._told_of: set[str] = set()
         self._orderless: set[str] = set()
+        self._asked: set[tuple[str, str]] = set()
         self.received: list[Received] = []
         self.issues: dict[str, Issue] = {}
         self.bursts: list[Burst] = []
@@ -209,10 +210,13 @@ class _Teller:
         kind = self._dice.choices(("question", "praise", "noise"), (4, 3, 2))[0]
         product = self._dice.choice(self._company.products)
         account = BRANDS[product.brand][0]
-        issue = self._issue(Issue(id="", kind=kind, customer=customer.number))
         thread = self._thread(customer, self._network(customer), account)
         text = self._writer.other(kind, {"item": product.name, "account": account})
-        self._say(thread, at, text, issue, "first")
+        # The same words twice would be the same question.
+        if (customer.number, text) not in self._asked:
+            self._asked.add((customer.number, text))
+            issue = self._issue(Issue(id="", kind=kind, customer=customer.number))
+            self._say(thread, at, text, issue, "first")
 
     def _complaint(self, customer: Customer, at: datetime) -> None:
         dice = self._dice
@@ -237,7 +241,7 @@ class _Teller:
             return
         later = at + timedelta(hours=dice.uniform(0.2, 100))
         rest = [x for x in order.lines if x != line]
-        others = [o for o in bought if o != order]
+        others = [o for o in bought if o != order and o.number not in self._told_of]
         if reason in ABOUT_A_LINE and rest and dice.random() < 0.5:
             self._tell(customer, later, dice.choice(sorted(ABOUT_A_LINE)), order, rest[0])
         elif others:
@@ -365,6 +369,7 @@ class _Teller:
         rising = timedelta(hours=dice.uniform(1, 6))
         decay = timedelta(hours=dice.uniform(3, 14))
         key, reason, affected = self._cause(kind, onset)
+        affected = [a for a in affected if a[1] is None or a[1].number not in self._told_of]
         size = min(len(affected), 40 + int(120 * dice.random() ** 1.5))
         picked = dice.sample(affected, size)
         burst = Burst(
