@@ -34,11 +34,11 @@ OTHER_NUMBER = -20.0
 """Both name an order, and not the same: no sum of the rest makes up for it."""
 SAME_ORDER = 2.0
 OTHER_ORDER = -4.0
-SAME_GOODS = 1.5
+SAME_GOODS = 2.0
 OTHER_GOODS = -6.0
 SAME_REASON = 3.0
 NEAR_REASON = 0.5
-OTHER_REASON = -5.0
+OTHER_REASON = -4.0
 SAME_WORDS = 8.0
 """For the same text; less in proportion down to none for what any two complaints share."""
 LEAST_ALIKE = 0.35

@@ -18,6 +18,7 @@ from middleware.domain.gathering import (
     compare,
     keys,
     likeness,
+    longest_run,
     shingles,
 )
 
@@ -51,12 +52,13 @@ NUMBER = {"numbers": frozenset({"SO1"})}
             told("cmp_2", text=TWEET.replace("broken", "brokn"), after=HOUR, reason=Reason.DAMAGED),
             Band.AUTO,
         ),
-        # A direct message after a post: other words, the same trouble.
+        # A direct message after a post: other words, the same trouble with the same order.
         (
-            told(text=TWEET, **LAMP),
-            told("cmp_2", text="The lamp is in two pieces", after=HOUR, **LAMP),
+            told(text=TWEET, order="erp:order:O1", **LAMP),
+            told("cmp_2", text="It is in two", after=HOUR, order="erp:order:O1", **LAMP),
             Band.AUTO,
         ),
+        (told(text=TWEET, **LAMP), told("cmp_2", after=HOUR, **LAMP), Band.SUGGESTED),
         (
             told(reason=Reason.LATE, **NUMBER),
             told("cmp_2", reason=Reason.LATE, after=20 * HOUR, **NUMBER),
@@ -170,6 +172,12 @@ def test_an_issue_that_names_another_order_is_another_issue() -> None:
     said = best([compare(new, one, RULES) for one in issue])
     assert said is not None
     assert said.band is Band.APART
+
+
+def test_a_sentence_within_more_words_is_found() -> None:
+    ticket = f"Dear team, as I wrote elsewhere: {TWEET} The order is attached, so is a picture."
+    assert longest_run(TWEET, ticket) >= len("my reading lamp arrived broken i want a new one")
+    assert longest_run(TWEET, "The reading lamp is fine, the parcel arrived today") == 0
 
 
 def test_likeness_looks_past_accounts_links_and_case() -> None:

@@ -288,6 +288,9 @@ class _Teller:
                 if dice.random() < _RETOLD
             )
         )
+        if burst is not None and burst.kind in ("hashtag", "topic"):
+            # Whoever joins in says so again; nobody opens a ticket about it.
+            retold = tuple(way for way in retold if way not in ("dm", "ticket"))
         if "wrong_brand" in retold:
             account = BRANDS[dice.choice([b for b in BRANDS if b != brand])][0]
         slots = self._slots(order, line, account)
