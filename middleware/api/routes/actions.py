@@ -72,6 +72,7 @@ def preview_action(
         "body-too-large",
         "not-found",
         "conflict",
+        "claimed",
         "policy-refused",
         "evidence-missing",
         "not-offered",
