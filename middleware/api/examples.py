@@ -97,6 +97,7 @@ COMPLAINT_LISTED: Json = {
     "conversation": "1727",
     "network": "x",
     "state": "open",
+    "merged_into": None,
     "person_id": PERSON_ID,
     "order": "erp:order:1001",
     "intent": "complaint",

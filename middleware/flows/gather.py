@@ -190,6 +190,9 @@ def _merge(
     reason: str | None = None,
 ) -> ComplaintMergeRow:
     """Say of a complaint whose row is held that it is the same issue as another."""
+    for suggested in _decided(uow, {main.id}, {other.id}):
+        if suggested.state == "suggested":
+            suggested.state, suggested.ended_by, suggested.ended_at = "settled", by, now
     other.merged_into = main.id
     _bump(other, now)
     row = ComplaintMergeRow(
@@ -262,10 +265,6 @@ def merge(hub: Hub, main_id: str, other_id: str, *, reason: str, asker: Asker) -
         main, other = _both(uow, main_id, other_id)
         if main.id == other.id:
             raise ConflictError("they are one issue already", main=main.id)
-        rows = _decided(uow, {main.id}, {other.id})
-        for row in rows:
-            if row.state == "suggested":
-                row.state, row.ended_by, row.ended_at = "settled", asker.principal, now
         merged = _merge(hub, uow, other, main, now=now, by=asker.principal, reason=reason)
         _adopt(uow, main, now)
         _bump(main, now)

@@ -206,6 +206,20 @@ def test_closed_and_old_complaints_are_let_be(known: Stage) -> None:
     assert say(known, TWEET, "x-3").merged_into is None
 
 
+def test_the_younger_one_goes_to_the_older_whichever_is_understood_last(known: Stage) -> None:
+    stranger = {"native_id": "5", "handle": "kb", "display_name": "Kim Berg"}
+    first = say(known, TWEET, "x-1", author=stranger)
+    second = say(known, TWEET, "ig-1", author=INSTAGRAM)
+    assert first.person_id is None
+    assert second.merged_into is None
+    assert [m.state for m in merges(known)] == ["suggested"]
+    say(known, "I am a customer", "x-1", author=stranger | {"emails": ["kim@example.com"]})
+    assert of(known, "x-1").person_id == second.person_id
+    assert of(known, "ig-1").merged_into == first.id
+    assert of(known, "x-1").merged_into is None
+    assert [m.state for m in merges(known)] == ["settled", "merged"]
+
+
 def test_gathering_can_be_turned_off(known: Stage) -> None:
     off = known.with_options(gathering=GatheringRules(enabled=False))
     say(off, TWEET, "x-1")

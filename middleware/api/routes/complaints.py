@@ -494,6 +494,7 @@ def listed(row: queries.ComplaintRow) -> schemas.ComplaintListed:
         conversation=row.conversation,
         network=row.network,
         state=row.state,
+        merged_into=row.merged_into,
         person_id=row.person_id,
         order=row.order_ref,
         intent=word("intent"),

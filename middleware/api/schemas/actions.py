@@ -299,6 +299,8 @@ class UndoWanted(Asked):
     reason: Annotated[str, Field(max_length=1000)] | None = None
     note: Long | None = None
     """Text for the conversation; empty means the hub's own sentence, `null` means no note."""
+    override: Why | None = None
+    """Why it is done although somebody else has claimed the issue."""
 
 
 class Settlement(Asked):

@@ -336,6 +336,8 @@ class ComplaintListed(Shown):
     network: str
     state: str
     """open, closed, deleted."""
+    merged_into: str | None
+    """The complaint that this one was merged into; that one may be merged further."""
     person_id: str | None
     order: RefShown | None
     """The order that is meant, where one stands out."""
