@@ -174,7 +174,8 @@ def _moves(
     actions: Sequence[str],
 ) -> Moves:
     rows = [row for action_id in actions if (row := uow.actions.get(action_id)) is not None]
-    orders = {row.order_ref for row in (*complaints, *rows) if row.order_ref}
+    orders = {row.order_ref for row in complaints if row.order_ref}
+    orders |= {row.order_ref for row in rows if row.order_ref}
     claims = uow.claims.near(
         complaints={row.id for row in complaints}, orders=orders, now=hub.clock()
     )
