@@ -16,6 +16,8 @@ from pydantic import SecretStr
 from middleware.contract.capabilities import Connection, WritesNotes
 from middleware.contract.mapping import MappingSet
 from middleware.domain.breaker import Thresholds
+from middleware.domain.claims import ClaimOptions
+from middleware.domain.gathering import GatheringRules
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.policy_file import PolicyUnreadableError, read_policy
 from middleware.domain.rulebook import RuleBook
@@ -25,6 +27,7 @@ from middleware.flows import (
     carry,
     correct,
     deliver,
+    gather,
     policies,
     prioritise,
     receive,
@@ -203,6 +206,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     return {
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.enrich, hub),
+        "gather": partial(gather.run, hub),
         "correct": partial(carry.run, hub),
         "correct.story": partial(correct.tell_story, hub),
         "sync": partial(sync.run, hub),
@@ -299,6 +303,8 @@ def options_of(settings: Settings) -> Options:
             likeness=likeness_of(settings).version,
         ),
         likeness=likeness_of(settings),
+        claims=ClaimOptions(lease=settings.claims.lease, longest=settings.claims.longest),
+        gathering=GatheringRules(**settings.gathering.model_dump()),
         audit_share=settings.links.audit_share,
         unique_ids=tuple(settings.links.unique_ids),
         duplicate_free=tuple(settings.links.duplicate_free),

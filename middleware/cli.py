@@ -19,6 +19,7 @@ from middleware.app import Application, SchemaBehindError, set_up_logging
 from middleware.beginning import begin
 from middleware.commands import (
     actions,
+    claims,
     jobs,
     people,
     policy,
@@ -78,6 +79,8 @@ keys = group("keys", "API keys.")
 connections = group("connections", "The connections to remote systems.")
 maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
+app.add_typer(claims.commands, name="claims")
+app.add_typer(claims.complaints, name="complaints")
 app.add_typer(people.commands, name="people")
 app.add_typer(policy.commands, name="policy")
 app.add_typer(priority.commands, name="priority")

@@ -30,6 +30,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from middleware.contract.canonical import Kind
 from middleware.domain.blackouts import span_at, window_of
+from middleware.domain.claims import LEASE, LONGEST_LEASE
+from middleware.domain.gathering import AUTO, SUGGEST
 from middleware.domain.schedules import weekdays_named
 from middleware.domain.survivorship import WORDS
 
@@ -357,6 +359,37 @@ class UnderstandingSettings(Section):
         return self
 
 
+class ClaimSettings(Section):
+    """How long somebody who works on an issue keeps it to themselves."""
+
+    lease: Annotated[Duration, Field(gt=timedelta(0))] = LEASE
+    longest: Annotated[Duration, Field(gt=timedelta(0))] = LONGEST_LEASE
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ClaimSettings:
+        if self.lease > self.longest:
+            raise ValueError("lease is not longer than longest")
+        return self
+
+
+class GatheringSettings(Section):
+    """When complaints from several channels and tools are one."""
+
+    enabled: bool = True
+    window: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=60))] = timedelta(days=7)
+    """How far apart two complaints may be told and still be one issue."""
+    auto_from: Annotated[float, Field(gt=0, le=100)] = AUTO
+    """Points from which two complaints of one person are one; docs/coordination.md has them."""
+    suggest_from: Annotated[float, Field(gt=0, le=100)] = SUGGEST
+    """Points from which a person is told that they may be one."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> GatheringSettings:
+        if self.suggest_from > self.auto_from:
+            raise ValueError("suggest_from is not more than auto_from")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything an operator decides."""
 
@@ -383,6 +416,8 @@ class Settings(BaseSettings):
     email: EmailSettings | None = None
     actions: ActionSettings = ActionSettings()
     links: LinkSettings = LinkSettings()
+    claims: ClaimSettings = ClaimSettings()
+    gathering: GatheringSettings = GatheringSettings()
     resolve: ResolveSettings = ResolveSettings()
     understanding: UnderstandingSettings = UnderstandingSettings()
 

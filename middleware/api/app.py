@@ -17,10 +17,12 @@ from middleware.api.envelope import Envelope
 from middleware.api.limits import Limiter, Rate
 from middleware.api.routes import (
     actions,
+    claims,
     complaints,
     connections,
     context,
     events,
+    gathering,
     health,
     inlets,
     invitations,
@@ -41,6 +43,8 @@ from middleware.flows.intake import Intake
 ROUTERS = (
     inlets.router,
     complaints.router,
+    gathering.router,
+    claims.router,
     ledger.router,
     people.router,
     links.router,

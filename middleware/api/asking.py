@@ -40,6 +40,7 @@ def wanted_of(asked: Any) -> Wanted:
         "case": _plain(asked.case) if asked.case is not None else None,
         "note": asked.note,
         "evidence": tuple(asked.evidence),
+        "override": asked.override,
     }
     try:
         model = REQUESTS[asked.operation]

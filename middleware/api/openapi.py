@@ -38,6 +38,7 @@ TAGS = {
     "inlets": "Where helpdesks, networks and listening tools deliver, each verified its own way.",
     "people": "The hub's own customers, and who somebody may be.",
     "links": "Reversible assertions that a person is an identity or a record.",
+    "claims": "Who works on what, so that two teams do not solve the same issue twice.",
     "reviews": "Questions about who somebody is, for people to answer; every answer is a label.",
     "context": "Person, orders, cases, actions and claims in one answer.",
     "actions": "Putting things right: replacement orders, returns, credits, cancellations, cases.",

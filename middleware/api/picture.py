@@ -133,6 +133,7 @@ def claim(row: queries.ClaimRow) -> Json:
     return {
         "subject": row.subject,
         "holder": row.holder,
+        "tool": row.tool,
         "note": row.note,
         "taken_at": row.taken_at,
         "expires_at": row.expires_at,

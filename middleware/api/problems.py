@@ -56,6 +56,7 @@ SLUGS: Mapping[str, Slug] = {
     "idempotency-key-reused": Slug(422, "This Idempotency-Key was used for another request"),
     "idempotency-in-progress": Slug(409, "The first request with this key is still running", True),
     "conflict": Slug(409, "It contradicts the present state"),
+    "claimed": Slug(409, "Somebody else works on it"),
     "policy-refused": Slug(403, "The policy does not allow it"),
     "preview-outdated": Slug(409, "What the preview showed has changed"),
     "evidence-missing": Slug(422, "The policy asks for evidence"),

@@ -11,6 +11,7 @@ from middleware.api.schemas.base import Moment, RefShown, Shown
 from middleware.api.schemas.operations import CauseShown
 from middleware.contract.actions import Operation
 from middleware.domain.actions import ActionState, StepState
+from middleware.domain.claims import ClaimKind
 
 
 class StepTold(Shown):
@@ -100,6 +101,51 @@ class EscalatedTold(Shown):
     raised: float
     """Points that it added to the priority."""
     rulebook_version: int
+
+
+class ClaimTold(Shown):
+    """A claim, by ids and holders; nobody's words but the reason for taking it by force."""
+
+    id: str
+    subject: str
+    kind: ClaimKind
+    holder: str
+    tool: str | None
+    complaint_id: str | None
+    person_id: str | None
+    order: RefShown | None
+    taken_at: Moment
+    expires_at: Moment
+    by: str | None
+    """Who ended it or acted in spite of it."""
+    reason: str | None
+    previous: str | None
+    """Who held it before, where it was handed over."""
+
+
+class MergeTold(Shown):
+    """Two complaints that are one issue, may be, or are not."""
+
+    id: str
+    """The complaint that was merged or split off, or may be the same."""
+    main_id: str
+    """The complaint that stands for the issue."""
+    merge_id: str
+    by: str
+    score: float | None
+    reasons: list[str]
+
+
+class MoveTold(Shown):
+    """A complaint that was handed to another brand account or team."""
+
+    id: str
+    move_id: str
+    from_account: str | None
+    to_account: str | None
+    from_team: str | None
+    to_team: str | None
+    by: str
 
 
 class LinkTold(Shown):
@@ -256,6 +302,16 @@ ACTIONS = {
     "undone": "Another action took it back, as far as it could be.",
 }
 
+CLAIMS = {
+    "taken": "Somebody works on an issue, and has said so.",
+    "renewed": "A claim was kept for longer.",
+    "released": "A claim was given up.",
+    "handed_over": "A claim went over to somebody else.",
+    "forced": "A claim was ended by somebody who took it by force: tell its holder.",
+    "overridden": "Somebody acted on what another has claimed: tell its holder.",
+    "expired": "A claim has run out.",
+}
+
 EVENTS: dict[str, tuple[type[Shown], str]] = {
     **{f"action.{state}": (ActionTold, text) for state, text in ACTIONS.items()},
     "complaint.enriched": (ComplaintTold, "A complaint was understood, and its author looked for."),
@@ -269,6 +325,11 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
         EscalatedTold,
         "A step was taken because what was promised about a complaint is nearly or wholly late.",
     ),
+    "complaint.merged": (MergeTold, "A complaint is the same issue as another one."),
+    "complaint.merge_suggested": (MergeTold, "Two complaints may be one issue: look at them."),
+    "complaint.split": (MergeTold, "A person said that a complaint is an issue of its own."),
+    "complaint.moved": (MoveTold, "A complaint was handed to another brand account or team."),
+    **{f"claim.{what}": (ClaimTold, text) for what, text in CLAIMS.items()},
     "identity.linked": (LinkTold, "A person was linked to an identity or a record."),
     "identity.unlinked": (LinkTold, "A link was ended."),
     "identity.review_needed": (ReviewTold, "Somebody should say who this is."),

@@ -205,11 +205,14 @@ def undo_action(
     key: Annotated[str | None, typer.Option(help="The same key again is the same undo.")] = None,
     note: Annotated[str | None, typer.Option(help="For the conversation; '' means ours.")] = None,
     reason: ReasonOption = None,
+    override: Annotated[
+        str | None, typer.Option(help="Why, although somebody else has claimed it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a done action back, as far as each remote lets us. A worker carries it out."""
     request = UndoRequest(action=action_id, note=reason)
-    wanted = Wanted(operation=Operation.UNDO, request=request, note=note)
+    wanted = Wanted(operation=Operation.UNDO, request=request, note=note, override=override)
     asker = replace(me(), key=key, body_hash=repr((action_id, note, reason)))
     with opened(config) as application:
         undo_id, _ = correct.create(application.hub, wanted, asker)

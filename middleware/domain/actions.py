@@ -102,6 +102,8 @@ class Wanted(Frozen):
     """Text for the conversation; empty means the hub's own sentence, None means no note."""
     evidence: Annotated[tuple[Text, ...], Field(max_length=20)] = ()
     """Where the proof lies: addresses of photos and documents that the asker has seen."""
+    override: str | None = None
+    """Why it is done although somebody else has claimed the issue."""
 
     @model_validator(mode="before")
     @classmethod

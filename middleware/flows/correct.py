@@ -20,6 +20,7 @@ from middleware.domain.actions import (
     choices,
 )
 from middleware.domain.approval import Approval
+from middleware.domain.claims import ClaimedError
 from middleware.domain.ids import new_id, step_key
 from middleware.domain.policy import Verdict
 from middleware.domain.problems import (
@@ -30,7 +31,7 @@ from middleware.domain.problems import (
     NotFoundError,
     PolicyRefusedError,
 )
-from middleware.flows import life, plan, policies
+from middleware.flows import claim, life, plan, policies
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.shown import Shown
 from middleware.store.database import UnitOfWork
@@ -90,6 +91,10 @@ def create_in(
             assert first.answer is not None, "a committed key has its answer"
             return str(first.answer["id"]), False
     made = plan.plan(hub, uow, wanted, asker, lock=True)
+    if made.claims and wanted.override is None:
+        raise ClaimedError(
+            made.claims, way_out="Ask them, or say in `override` why it is done all the same."
+        )
     if shown is not None:
         shown.hold_facts(made)
     if made.judged is not None:
@@ -177,6 +182,9 @@ def create_in(
         approval=made.approval,
     )
     life.tell(hub, uow, "action.requested", action, now)
+    if made.claims and wanted.override is not None:
+        held = [held.id for held in made.claims]
+        claim.overridden(hub, uow, held, reason=wanted.override, action=action.id, asker=asker)
     if approval is None:
         _begin(hub, uow, action, verdict.cool_off, now)
     return action.id, True

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from middleware.domain.claims import ClaimOptions
+from middleware.domain.gathering import GatheringRules
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.review import AUDIT_SHARE
 from middleware.domain.rulebook import RuleBook
@@ -122,6 +124,10 @@ class Options:
     """The connections whose orders count where several hold the same one, the first first."""
     note_when_enriched: bool = True
     """Whether the conversation gets a note with what was found out."""
+    claims: ClaimOptions = field(default_factory=ClaimOptions)
+    """How long claims last."""
+    gathering: GatheringRules = field(default_factory=GatheringRules)
+    """When complaints are one issue."""
     limits: Mapping[str, Limits] = field(default_factory=dict)
     """What may be asked of each connection at once and over time; `Limits()` for the others."""
     resolve: ResolveOptions = field(default_factory=ResolveOptions)

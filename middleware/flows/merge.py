@@ -174,17 +174,18 @@ def _moves(
     actions: Sequence[str],
 ) -> Moves:
     rows = [row for action_id in actions if (row := uow.actions.get(action_id)) is not None]
-    subjects = {row.id for row in complaints}
-    subjects |= {row.order_ref for row in complaints if row.order_ref}
-    subjects |= {row.order_ref for row in rows if row.order_ref}
-    claims = uow.ledger.claims(subjects, now=hub.clock())
+    orders = {row.order_ref for row in complaints if row.order_ref}
+    orders |= {row.order_ref for row in rows if row.order_ref}
+    claims = uow.claims.near(
+        complaints={row.id for row in complaints}, orders=orders, now=hub.clock()
+    )
     return Moves(
         identities=tuple(sorted(link.identity_id for link in going if link.identity_id)),
         records=tuple(sorted(thing_of(link) for link in going if not link.identity_id)),
         complaints=tuple(row.id for row in complaints),
         actions=tuple(actions),
         open_actions=tuple(row.id for row in rows if not ActionState(row.state).ended),
-        claims=tuple(sorted(claims)),
+        claims=tuple(sorted(row.subject for row in claims)),
     )
 
 

@@ -45,6 +45,7 @@ from middleware.domain.actions import (
     worth,
 )
 from middleware.domain.budget import WHOLE, Budget, NotInTheOrderError, Take, takes_of
+from middleware.domain.claims import Held
 from middleware.domain.policy import GIVES_VALUE, HUB, Ask
 from middleware.domain.problems import (
     ConflictError,
@@ -53,7 +54,7 @@ from middleware.domain.problems import (
     NotOfferedError,
 )
 from middleware.domain.turns import Urgency
-from middleware.flows import policies
+from middleware.flows import claim, policies
 from middleware.flows.budget import budget_of
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.policies import Judged
@@ -86,6 +87,8 @@ class Plan:
     """What it takes of that."""
     undoes: ActionRow | None = None
     """The action that it takes back."""
+    claims: tuple[Held, ...] = ()
+    """What somebody else has claimed of what it is about."""
     stays: list[str] = field(default_factory=list)
     """Of an undo: what can't be taken back, and why."""
     warnings: list[str] = field(default_factory=list)
@@ -126,6 +129,11 @@ def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker, *, lock: bool 
         made.judged = policies.judged(hub, uow, made, asker, lock=lock)
         says = made.judged.verdict.asking(Ask.APPROVE)
         made.approval = "; ".join(map(str, says)) or None
+        made.claims = _claimed(hub, uow, made, asker)
+        made.warnings += [
+            f"{held.holder} has claimed {held.subject} until {held.expires_at.isoformat()}"
+            for held in made.claims
+        ]
     if not made.owner_known:
         made.warnings.append("the order is not linked to the person who complains")
     if wanted.case is not None and wanted.operation is not Operation.CASE:
@@ -133,6 +141,23 @@ def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker, *, lock: bool 
     if wanted.note is not None and wanted.operation is not Operation.NOTE:
         _add_note(hub, made, wanted.note)
     return made
+
+
+def _claimed(hub: Hub, uow: UnitOfWork, made: Plan, asker: Asker) -> tuple[Held, ...]:
+    """What others have claimed of it. A note puts nothing right: anybody may write one."""
+    if made.wanted.operation is Operation.NOTE:
+        return ()
+    request = made.wanted.request
+    rows = claim.others_on(
+        hub,
+        uow,
+        principal=asker.principal,
+        complaint=made.complaint,
+        person_id=made.person_id,
+        order=made.order.ref if made.order is not None else None,
+        lines=[wanted.line for wanted in getattr(request, "lines", ())],
+    )
+    return claim.told(uow, rows)
 
 
 def _about(uow: UnitOfWork, made: Plan, wanted: Wanted) -> None:

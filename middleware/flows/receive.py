@@ -25,7 +25,17 @@ from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
-from middleware.flows import clocks, correct, deliver, lookup, plan, prioritise, reviews, understood
+from middleware.flows import (
+    clocks,
+    correct,
+    deliver,
+    gather,
+    lookup,
+    plan,
+    prioritise,
+    reviews,
+    understood,
+)
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
@@ -194,6 +204,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                 inbox_id=row.id,
                 connection=row.connection,
                 source_id=arrival.source_id,
+                brand_account=arrival.brand_account,
                 outgoing=arrival.outgoing,
                 author={
                     **arrival.author.model_dump(mode="json"),
@@ -373,6 +384,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             order = theirs.order(match.chosen) if match and match.chosen else None
             priority = prioritise.line(score, complaint.due_at)
             _write_note(hub, uow, complaint, resolution, understanding, match, order, priority)
+        gather.take_up(hub, uow, complaint, now=now)
     return True
 
 

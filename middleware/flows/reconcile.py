@@ -14,7 +14,7 @@ from middleware.contract.actions import REQUESTS, Operation, Receipt
 from middleware.contract.errors import Duplicated, RemoteError
 from middleware.domain.actions import ActionState, StepState, describe_error
 from middleware.domain.turns import Urgency
-from middleware.flows import correct, deliver, life, rounds, watch
+from middleware.flows import claim, correct, deliver, life, rounds, watch
 from middleware.flows.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,10 @@ def run(hub: Hub, tick: str) -> None:
     _owe_runs(hub, now, tick)
     rounds.look_again(hub)
     watch.look(hub)
+    claim.expire(hub)
     _look_up_unknown(hub, now)
     with hub.database.begin() as uow:
+        uow.gathering.forget_keys(before=now - 2 * hub.options.gathering.window)
         uow.keys.forget_answers(before=now - ANSWERS_KEPT)
         uow.nodes.forget(older_than=timedelta(days=1))
     hub.engine.tidy(older_than=hub.options.finished_kept)

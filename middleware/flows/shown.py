@@ -130,7 +130,7 @@ def _hold(then: Facts, now: Facts) -> None:
 
 
 def _fingerprint(wanted: Wanted) -> str:
-    return hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
+    return hashlib.sha256(wanted.model_dump_json(exclude={"override"}).encode()).hexdigest()
 
 
 def _digest(part: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,6 +43,11 @@ class Complaints:
         query = select(ComplaintRow).where(ComplaintRow.identity_id == identity_id)
         return list(self._session.exec(query.order_by(col(ComplaintRow.id))))
 
+    def latest_of_identity(self, identity_id: str, limit: int) -> list[ComplaintRow]:
+        """The complaints of one account, newest first."""
+        query = select(ComplaintRow).where(ComplaintRow.identity_id == identity_id)
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
+
     def page(
         self,
         *,
@@ -74,10 +79,12 @@ class Complaints:
         team: str | None = None,
         connection: str | None = None,
     ) -> list[ComplaintRow]:
-        """Complaints in one state, most urgent first, of equal ones the oldest; after a priority
+        """Issues in one state, most urgent first, of equal ones the oldest; after a priority
         and an id. State, brand and team are read from an index."""
         priority, id_ = col(ComplaintRow.priority), col(ComplaintRow.id)
-        query = select(ComplaintRow).where(ComplaintRow.state == state)
+        query = select(ComplaintRow).where(
+            ComplaintRow.state == state, col(ComplaintRow.merged_into).is_(None)
+        )
         if after is not None:
             query = query.where(
                 priority <= after[0],
@@ -91,6 +98,41 @@ class Complaints:
             if wanted is not None:
                 query = query.where(column == wanted)
         return list(self._session.exec(query.order_by(priority.desc(), id_).limit(limit)))
+
+    def root_of(self, complaint: ComplaintRow) -> ComplaintRow:
+        """The complaint that stands for the whole issue: itself unless it was merged."""
+        seen: dict[str, ComplaintRow] = {}
+        row = complaint
+        while row.merged_into is not None and row.id not in seen:
+            seen[row.id] = row
+            following = self._session.get(ComplaintRow, row.merged_into)
+            if following is None:
+                return row
+            row = following
+        # Should people ever merge in a circle at the same moment, all of it has one answer.
+        return min(seen.values(), key=lambda one: one.id) if row.id in seen else row
+
+    def issue_of(self, complaint: ComplaintRow) -> list[ComplaintRow]:
+        """All complaints that are one issue with this, the one that stands for it first."""
+        found = {root.id: root for root in (self.root_of(complaint),)}
+        level = list(found)
+        while level:
+            query = select(ComplaintRow).where(col(ComplaintRow.merged_into).in_(level))
+            rows = self._session.exec(query.order_by(col(ComplaintRow.id)))
+            fresh = [row for row in rows if row.id not in found]
+            found |= {row.id: row for row in fresh}
+            level = [row.id for row in fresh]
+        return list(found.values())
+
+    def below(self, complaint_id: str) -> bool:
+        """Whether any complaint was merged into this one."""
+        query = select(ComplaintRow.id).where(ComplaintRow.merged_into == complaint_id).limit(1)
+        return self._session.exec(query).first() is not None
+
+    def get_all(self, ids: Collection[str]) -> list[ComplaintRow]:
+        """These complaints as they are committed now, by id."""
+        query = select(ComplaintRow).where(col(ComplaintRow.id).in_(ids))
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id))))
 
     def add_arrival(self, row: ArrivalRow) -> None:
         self._session.add(row)

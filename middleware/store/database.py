@@ -16,9 +16,11 @@ from sqlmodel import Session
 
 from middleware.store.actions import Actions
 from middleware.store.audit import Audit
+from middleware.store.claims import Claims
 from middleware.store.complaints import Complaints
 from middleware.store.connections import Connections
 from middleware.store.events import Events
+from middleware.store.gathering import Gathering
 from middleware.store.inbox import Inbox
 from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
@@ -50,9 +52,11 @@ class UnitOfWork:
         self.session = session
         self.actions = Actions(session)
         self.audit = Audit(session)
+        self.claims = Claims(session)
         self.complaints = Complaints(session)
         self.connections = Connections(session)
         self.events = Events(session)
+        self.gathering = Gathering(session)
         self.inbox = Inbox(session)
         self.jobs = Jobs(session)
         self.keys = Keys(session)

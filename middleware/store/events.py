@@ -34,15 +34,8 @@ class Events:
         at: datetime,
         also: Sequence[str] = (),
     ) -> list[DeliveryRow]:
-        """Record an event in this transaction; answers the deliveries that it owes.
-
-        `seq` grows in commit order, so that a reader who asks for what came after a `seq` misses
-        nothing: on PostgreSQL writers of events take turns, SQLite has one writer anyway.
-        """
-        if self._session.get_bind().dialect.name == "postgresql":
-            self._session.connection().execute(
-                sa.text("select pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK}
-            )
+        """Record an event in this transaction; answers the deliveries that it owes."""
+        self.take_turn()
         event_id = new_id("msg")
         event = {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
         write(self._session.connection(), _APPENDED, event)
@@ -66,6 +59,18 @@ class Events:
             self._session.add_all(owed)
             self._session.flush()
         return owed
+
+    def take_turn(self) -> None:
+        """Wait until no other transaction writes events, and be the one that does to our end.
+
+        `seq` grows in commit order, so that a reader who asks for what came after a `seq` misses
+        nothing: on PostgreSQL writers of events take turns, SQLite has one writer anyway. What
+        those before us committed is seen by the next statement. No lock may be waited for after.
+        """
+        if self._session.get_bind().dialect.name == "postgresql":
+            self._session.connection().execute(
+                sa.text("select pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK}
+            )
 
     def since(
         self, seq: int, *, types: list[str] | None = None, subject: str | None = None, limit: int

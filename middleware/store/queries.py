@@ -33,6 +33,8 @@ from middleware.store.tables import (
     AuditRow,
     CannotLinkRow,
     ClaimRow,
+    ComplaintMergeRow,
+    ComplaintMoveRow,
     ComplaintRow,
     ConnectionRow,
     CursorRow,
@@ -65,6 +67,8 @@ __all__ = [
     "AuditRow",
     "CannotLinkRow",
     "ClaimRow",
+    "ComplaintMergeRow",
+    "ComplaintMoveRow",
     "ComplaintRow",
     "ConnectionRow",
     "CursorRow",
@@ -403,7 +407,7 @@ def picture(
     found.orders, found.cases = _newest_first(row for rows in owned for row in rows)
 
     orders = [order.ref for order in found.orders]
-    claimed = [*subjects, *(c.id for c in found.complaints), *orders]
+    claimed = [person.id, *subjects, *(c.id for c in found.complaints), *orders]
     held, claims_, *parcels = together(
         uow.session.connection(),
         [
@@ -508,7 +512,20 @@ _HELD = for_each_database(
 _CLAIMS = for_each_database(
     lambda among: (
         sa.select(*_table(ClaimRow))
-        .where(among(col(ClaimRow.subject)), col(ClaimRow.expires_at) > sa.bindparam("now"))
+        .where(
+            sa.or_(
+                *(
+                    among(column)
+                    for column in (
+                        col(ClaimRow.subject),
+                        col(ClaimRow.complaint_id),
+                        col(ClaimRow.person_id),
+                        col(ClaimRow.order_ref),
+                    )
+                )
+            ),
+            col(ClaimRow.expires_at) > sa.bindparam("now"),
+        )
         .order_by(col(ClaimRow.subject))
     )
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -46,6 +47,13 @@ class Reviews:
         if after is not None:
             query = query.where(col(ReviewRow.id) > after)
         return list(self._session.exec(query.order_by(col(ReviewRow.id)).limit(limit)))
+
+    def open_about_any(self, subjects: Collection[str]) -> list[ReviewRow]:
+        """The open questions about these, the first asked first."""
+        query = select(ReviewRow).where(
+            col(ReviewRow.subject).in_(subjects), ReviewRow.state == "open"
+        )
+        return list(self._session.exec(query.order_by(col(ReviewRow.id))))
 
     def page(
         self,

@@ -154,9 +154,11 @@ class ComplaintRow(SQLModel, table=True):
     rescore_at: datetime | None = moment(null=True)
     """When its score is made anew, because time alone changes it or a rule book has changed."""
     team: str | None = None
-    """Whose it is, as rules or an escalation said."""
+    """Who looks after it, as a rule, an escalation or a person said."""
     status_changes: list[Any] | None = json(null=True)
     """How the conversation stood, by its source: pairs of a time and that source's word."""
+    merged_into: str | None = Field(default=None, index=True)
+    """The complaint that this one is the same issue as; that one may be merged further."""
     opened_at: datetime = moment()
     updated_at: datetime = moment()
     version: int = 1
@@ -209,6 +211,8 @@ class ArrivalRow(SQLModel, table=True):
     inbox_id: str | None = Field(default=None, foreign_key="inbox.id")
     connection: str
     source_id: str
+    brand_account: str | None = None
+    """Which account of the company it was written to."""
     outgoing: bool = False
     author: dict[str, Any] | None = json(null=True)
     text: str
@@ -775,16 +779,103 @@ class IdempotencyRow(SQLModel, table=True):
 
 
 class ClaimRow(SQLModel, table=True):
-    """A lease on a customer issue, so that two teams do not solve it twice."""
+    """A lease: on a customer issue, so that two teams do not solve it twice, or on a question."""
 
     __tablename__ = "claim"
+    __table_args__ = (
+        sa.Index("ix_claim_complaint", "complaint_id"),
+        sa.Index("ix_claim_person", "person_id"),
+        sa.Index("ix_claim_order", "order_ref"),
+        sa.Index("ix_claim_expires", "expires_at"),
+    )
 
     subject: str = Field(primary_key=True)
-    """What is claimed: a complaint or an order line."""
+    """What is claimed, as `domain.claims.Subject` writes it; of a question, its id."""
+    id: str | None = Field(default=None, unique=True)
+    """None for the lease on a question."""
+    kind: str = "review"
+    """complaint, person, order, line; review for a question."""
     holder: str
+    """The principal, and after a `/` the agent."""
+    principal: str | None = None
+    tool: str | None = None
+    """Where the holder works: a connection, or what the tool calls itself."""
     note: str | None = None
+    """What was promised, in the holder's words."""
+    complaint_id: str | None = None
+    person_id: str | None = None
+    order_ref: str | None = None
+    """Of a complaint: person and order as last understood; claims are found by these."""
+    offered_to: str | None = None
+    """The holder that it is to be handed over to, once they accept."""
     taken_at: datetime = moment()
     expires_at: datetime = moment()
+    version: int = 1
+
+
+class ComplaintMergeRow(SQLModel, table=True):
+    """Two complaints that are one issue, or were, or may be.
+
+    No foreign keys here nor in `complaint.merged_into`: checking one would wait for whoever works
+    on the other complaint, who may wait for us.
+    """
+
+    __tablename__ = "complaint_merge"
+    __table_args__ = (
+        sa.Index("ix_complaint_merge_main", "main_id", "id"),
+        sa.Index("ix_complaint_merge_other", "other_id", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    main_id: str
+    other_id: str
+    """The one that was merged into the main one."""
+    state: str
+    """merged, suggested, split (a person's word: never again by itself), settled (a suggestion that
+    somebody followed)."""
+    decided_by: str
+    score: float | None = None
+    """Points of likeness; None where a person decided."""
+    reasons: list[Any] = json()
+    """What spoke for it and against: what and points. No text of anybody."""
+    reason: str | None = None
+    """A person's words."""
+    at: datetime = moment()
+    ended_by: str | None = None
+    ended_reason: str | None = None
+    ended_at: datetime | None = moment(null=True)
+
+
+class GatheringKeyRow(SQLModel, table=True):
+    """What complaints of one issue have in common: found by it without reading them all."""
+
+    __tablename__ = "gathering_key"
+    __table_args__ = (
+        sa.Index("ix_gathering_key_complaint", "complaint_id"),
+        sa.Index("ix_gathering_key_at", "at"),
+    )
+
+    key: str = Field(primary_key=True)
+    """`url:`, `order:` and `text:` with a hash of it."""
+    complaint_id: str = Field(primary_key=True)
+    at: datetime = moment()
+
+
+class ComplaintMoveRow(SQLModel, table=True):
+    """A complaint that was handed to another brand account or team."""
+
+    __tablename__ = "complaint_move"
+    __table_args__ = (sa.Index("ix_complaint_move_complaint", "complaint_id", "id"),)
+
+    id: str = Field(primary_key=True)
+    complaint_id: str
+    from_account: str | None = None
+    to_account: str | None = None
+    from_team: str | None = None
+    to_team: str | None = None
+    reason: str
+    moved_by: str
+    moved_at: datetime = moment()
 
 
 class JobRow(SQLModel, table=True):

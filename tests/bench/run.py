@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from tests import databases
-from tests.bench import batch, context, engine, identity, intake, places, sync, understanding
+from tests.bench import (
+    batch,
+    context,
+    engine,
+    histories,
+    identity,
+    intake,
+    places,
+    sync,
+    understanding,
+)
 
 LEAST_INTAKE_RATIO = 0.5
 MOST_CONTEXT_RATIO = 2.0
@@ -62,6 +72,7 @@ def missed(figures: dict[str, Any]) -> list[str]:
             found.append(f"batch of {size}: an increment ends in other groups than a full run")
         if measured["ours"]["peak_mib"] > MOST_BATCH_MIB:
             found.append(f"batch of {size}: {measured['ours']['peak_mib']} MiB")
+    found += histories.missed(figures.get("histories", {}))
     for name, measured in figures.get("batch", {}).get("sets", {}).items():
         if measured["ours"]["f1"] < measured["splink_0.95"]["f1"]:
             found.append(f"batch of {name}: F1 {measured['ours']['f1']}")
@@ -93,16 +104,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked.held_out,
         ),
     }
-    if unknown := set(asked.what) - {*benches, *alone}:
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join([*benches, *alone])}")
+    on_sqlite = {
+        "histories": partial(
+            histories.run, size=histories.SHORT if asked.short else histories.FULL
+        ),
+    }
+    every = [*benches, *alone, *on_sqlite]
+    if unknown := set(asked.what) - set(every):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(every)}")
     began = time.monotonic()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="amends-bench-") as name:
         folder = Path(name)
         figures["machine"] = places.machine(folder)
-        for what in asked.what or [*benches, *alone]:
+        for what in asked.what or every:
             if what in alone:
                 figures[what] = alone[what]()
+                continue
+            if what in on_sqlite:
+                figures[what] = on_sqlite[what](folder)
                 continue
             figures[what] = {}
             for kind in kinds:

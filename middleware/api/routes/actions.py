@@ -72,6 +72,7 @@ def preview_action(
         "body-too-large",
         "not-found",
         "conflict",
+        "claimed",
         "policy-refused",
         "evidence-missing",
         "not-offered",
@@ -253,6 +254,7 @@ def cancel_action(action_id: str, request: Request, door: TheDoor, asker: Asking
         "body-too-large",
         "not-found",
         "conflict",
+        "claimed",
         "preview-outdated",
         "not-offered",
         "idempotency-key-missing",
@@ -283,6 +285,7 @@ async def undo_action(
         operation=Operation.UNDO,
         request=UndoRequest(action=action_id, note=asked.reason),
         note=asked.note,
+        override=asked.override,
     )
     route = f"POST /v1/actions/{action_id}/undo"
     return await _create(door, request, asker, wanted, idempotency_key, route)

@@ -19,6 +19,7 @@ from middleware.api.paging import Cursor, Limit
 from middleware.api.routes.priority import clock_shown, score_shown, step_shown
 from middleware.api.schemas import complaints as schemas
 from middleware.api.schemas.base import When
+from middleware.api.schemas.claims import HeldShown
 from middleware.domain.orders import OrderMatch
 from middleware.domain.priority import MILLI
 from middleware.domain.problems import (
@@ -28,7 +29,8 @@ from middleware.domain.problems import (
     ProblemError,
 )
 from middleware.domain.understanding import Judgement, Understanding
-from middleware.flows import arrive
+from middleware.flows import arrive, claim
+from middleware.flows.hub import Hub
 from middleware.flows.intake import Accepted, BusyError
 from middleware.flows.keys import Scope
 from middleware.flows.receive import LONGEST_UNDERSTOOD
@@ -457,40 +459,82 @@ def get_complaint(
     complaint_id: str, request: Request, door: TheDoor, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Show one complaint: its messages, what was understood, who wrote it and which order is meant,
-    each with its reasons."""
-    with door.hub.database.read() as uow:
+    each with its reasons.
+
+    Of complaints that are one issue, the one that stands for it shows the messages of all, and
+    `merges` says why. One that was merged says where in `merged_into`, and in `Content-Location`.
+    """
+    shown = shown_complaint(door.hub, complaint_id)
+    headers = {}
+    if shown.merged_into is not None:
+        headers["Content-Location"] = f"/v1/complaints/{shown.merged_into}"
+    return answer(request, shown, tagged=True, headers=headers)
+
+
+def shown_complaint(hub: Hub, complaint_id: str) -> schemas.ComplaintShown:
+    """A complaint with all that is the same issue. Raises NotFoundError."""
+    with hub.database.read() as uow:
         row = uow.complaints.get(complaint_id)
         if row is None:
             raise NotFoundError(f"No complaint has the id {complaint_id}.")
-        arrivals = uow.complaints.arrivals_of(complaint_id)
-        actions = uow.actions.page(before=None, limit=50, complaint_id=complaint_id)
         clocks = uow.queue.clocks_of(complaint_id)
         steps = uow.queue.steps_of(complaint_id)
-    shown = schemas.ComplaintShown(
+        root = uow.complaints.root_of(row)
+        issue = uow.complaints.issue_of(row) if root.id == row.id else [row]
+        arrivals = {one.id: uow.complaints.arrivals_of(one.id) for one in issue}
+        actions = [
+            action
+            for one in issue
+            for action in uow.actions.page(before=None, limit=50, complaint_id=one.id)
+        ]
+        merges = uow.gathering.of([one.id for one in issue])
+        moves = uow.gathering.moves_of(row.id)
+        subjects = {one.id for one in issue} | {one.identity_id or "" for one in issue}
+        questions = uow.reviews.open_about_any(subjects)
+        claims = claim.told(uow, claim.claims_on(hub, uow, row))
+    written = [(one, arrival) for one in issue for arrival in arrivals[one.id]]
+    written.sort(key=lambda w: (w[1].posted_at or w[1].received_at, w[1].id))
+    return schemas.ComplaintShown(
         id=row.id,
         connection=row.connection,
         conversation=row.conversation,
         network=row.network,
         brand_account=row.brand_account,
+        team=row.team,
         state=row.state,
+        merged_into=root.id if root.id != row.id else None,
+        merges=[_merge(merge) for merge in merges],
+        moves=[_move(move) for move in moves],
         identity_id=row.identity_id,
         person_id=row.person_id,
         order=row.order_ref,
-        arrivals=[_arrival(arrival) for arrival in arrivals],
-        understanding=understanding_shown(row.understanding, arrivals),
-        resolution=resolution_of(row.resolution),
-        order_match=_order_match(row.order_match),
-        actions=[action.id for action in actions if action.requested_by != "hub"],
         priority=score_shown(row),
         due_at=row.due_at,
-        team=row.team,
         clocks=[clock_shown(clock) for clock in clocks],
         escalations=[step_shown(step) for step in steps],
+        arrivals=[_arrival(one, arrival) for one, arrival in written],
+        understanding=understanding_shown(row.understanding, arrivals[row.id]),
+        resolution=resolution_of(row.resolution),
+        order_match=_order_match(row.order_match),
+        actions=sorted((a.id for a in actions if a.requested_by != "hub"), reverse=True),
+        questions=[question.id for question in questions],
+        claims=[HeldShown.model_validate(held.model_dump()) for held in claims],
         opened_at=row.opened_at,
         updated_at=row.updated_at,
         version=row.version,
     )
-    return answer(request, shown, tagged=True)
+
+
+def _merge(row: queries.ComplaintMergeRow) -> schemas.MergeShown:
+    return schemas.MergeShown.model_validate(
+        row.model_dump(include=set(schemas.MergeShown.model_fields))
+    )
+
+
+def _move(row: queries.ComplaintMoveRow) -> schemas.MoveShown:
+    return schemas.MoveShown.model_validate(
+        row.model_dump(include=set(schemas.MoveShown.model_fields))
+    )
 
 
 def listed(row: queries.ComplaintRow) -> schemas.ComplaintListed:
@@ -507,6 +551,7 @@ def listed(row: queries.ComplaintRow) -> schemas.ComplaintListed:
         conversation=row.conversation,
         network=row.network,
         state=row.state,
+        merged_into=row.merged_into,
         person_id=row.person_id,
         order=row.order_ref,
         intent=word("intent"),
@@ -522,10 +567,13 @@ def listed(row: queries.ComplaintRow) -> schemas.ComplaintListed:
     )
 
 
-def _arrival(row: queries.ArrivalRow) -> schemas.ArrivalShown:
+def _arrival(complaint: queries.ComplaintRow, row: queries.ArrivalRow) -> schemas.ArrivalShown:
     author = row.author or {}
     return schemas.ArrivalShown(
         source_id=row.source_id,
+        complaint_id=complaint.id,
+        connection=row.connection,
+        brand_account=row.brand_account or complaint.brand_account,
         outgoing=row.outgoing,
         network=author.get("network"),
         handle=author.get("handle"),

@@ -187,6 +187,9 @@ class CaseBeside(Asked):
     priority: Literal["low", "normal", "high", "urgent"] = "normal"
 
 
+Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000)]
+
+
 class _ActionAsked(Asked):
     complaint_id: HubId | None = None
     """What it answers; its conversation gets the note, its person is the customer."""
@@ -197,6 +200,9 @@ class _ActionAsked(Asked):
     """Text for the conversation; empty means the hub's own sentence, `null` means no note."""
     evidence: Annotated[list[EvidenceAsked], Field(max_length=20, default_factory=list)]
     """Where the proof lies: addresses of photos and documents that the agent has seen."""
+    override: Why | None = None
+    """Why it is done although somebody else has claimed the issue; they are told. Without it a
+    claim of another key is a 409."""
     preview_token: Annotated[str, Field(max_length=20_000)] | None = None
     """Of a preview of this very request: if what it showed has changed, nothing is done (409)."""
 
@@ -293,6 +299,8 @@ class UndoWanted(Asked):
     reason: Annotated[str, Field(max_length=1000)] | None = None
     note: Long | None = None
     """Text for the conversation; empty means the hub's own sentence, `null` means no note."""
+    override: Why | None = None
+    """Why it is done although somebody else has claimed the issue."""
 
 
 class Settlement(Asked):

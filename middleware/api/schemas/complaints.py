@@ -16,6 +16,7 @@ from middleware.api.schemas.base import (
     Shown,
     When,
 )
+from middleware.api.schemas.claims import HeldShown
 from middleware.api.schemas.priority import ClockShown, ScoreShown, StepShown
 from middleware.domain.identity import EvidenceKind, Outcome
 from middleware.domain.understanding import Band, CueKind, EntityType
@@ -200,6 +201,11 @@ class ArrivalShown(Shown):
     """One message of a complaint, as last edited at its source."""
 
     source_id: str
+    complaint_id: str
+    """The complaint that it arrived in; another one where complaints were merged."""
+    connection: str
+    brand_account: str | None
+    """Which account of the company it was written to."""
     outgoing: bool
     network: str | None
     handle: str | None
@@ -373,6 +379,8 @@ class ComplaintListed(Shown):
     network: str
     state: str
     """open, closed, deleted."""
+    merged_into: str | None
+    """The complaint that this one was merged into; that one may be merged further."""
     person_id: str | None
     order: RefShown | None
     """The order that is meant, where one stands out."""
@@ -391,6 +399,40 @@ class ComplaintListed(Shown):
     updated_at: Moment
 
 
+class MergeShown(Shown):
+    """Two complaints held against each other: what was decided, by whom and why."""
+
+    id: str
+    main_id: str
+    other_id: str
+    state: Literal["merged", "suggested", "split", "settled"]
+    """merged; suggested (may be one); split (a person said that they are two, and nothing merges
+    them by itself again); settled (a suggestion that somebody followed)."""
+    decided_by: str
+    score: float | None
+    """The sum of the reasons' points; `null` where a person decided."""
+    reasons: list[ReasonShown]
+    reason: str | None
+    """A person's words."""
+    at: Moment
+    ended_by: str | None
+    ended_reason: str | None
+    ended_at: Moment | None
+
+
+class MoveShown(Shown):
+    """A move to another brand account or team."""
+
+    id: str
+    from_account: str | None
+    to_account: str | None
+    from_team: str | None
+    to_team: str | None
+    reason: str
+    moved_by: str
+    moved_at: Moment
+
+
 class ComplaintShown(Shown):
     """One customer issue: what was written, what it means, who wrote it, which order is meant."""
 
@@ -399,22 +441,34 @@ class ComplaintShown(Shown):
     conversation: str
     network: str
     brand_account: str | None
+    team: str | None
+    """Who looks after it, where somebody said so."""
     state: str
+    merged_into: str | None
+    """The complaint that stands for the issue, where this was merged; ask for that one."""
+    merges: list[MergeShown]
+    """What was merged into this one, or may be the same; and what was split off it."""
+    moves: list[MoveShown]
+    """From which brand accounts and teams it came here, oldest first."""
     identity_id: str | None
     person_id: str | None
     order: RefShown | None
     arrivals: list[ArrivalShown]
+    """Of all complaints that are this issue, oldest first."""
     understanding: UnderstandingShown | None
     resolution: ResolutionShown | None
     order_match: OrderMatchShown | None
     actions: list[str]
-    """Corrective actions for this complaint, newest first."""
+    """Corrective actions for this issue, newest first."""
     priority: ScoreShown | None
     """How urgent it is and why; `null` until it was scored."""
     due_at: Moment | None
-    team: str | None
     clocks: list[ClockShown]
     escalations: list[StepShown]
+    questions: list[str]
+    """Open reviews: who is behind this issue?"""
+    claims: list[HeldShown]
+    """Who works on it."""
     opened_at: Moment
     updated_at: Moment
     version: int

@@ -78,6 +78,8 @@ class ClaimCard(Shown):
 
     subject: str
     holder: str
+    tool: str | None
+    """Where the holder works."""
     note: str | None
     taken_at: Moment
     expires_at: Moment
