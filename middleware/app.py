@@ -19,7 +19,18 @@ from middleware.domain.breaker import Thresholds
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.policy_file import PolicyUnreadableError, read_policy
 from middleware.domain.turns import Rate
-from middleware.flows import carry, correct, deliver, policies, receive, reconcile, resolve, sync
+from middleware.flows import (
+    carry,
+    correct,
+    deliver,
+    eligibility,
+    incidents,
+    policies,
+    receive,
+    reconcile,
+    resolve,
+    sync,
+)
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Limits
 from middleware.flows.hub import EndpointOptions, Hub, InletOptions, Options, ResolveOptions
@@ -179,12 +190,15 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "resolve": partial(resolve.run, hub),
         "deliver": partial(deliver.run, hub),
         "reconcile": partial(reconcile.run, hub),
+        "incidents": partial(incidents.run, hub),
+        "incidents.affected": partial(eligibility.list_affected, hub),
     }
 
 
 def owe_reconcile(hub: Hub, tick: str) -> None:
     with hub.database.begin() as uow:
         hub.engine.enqueue(uow, "reconcile", tick, name=f"reconcile:{tick}")
+        hub.engine.enqueue(uow, "incidents", tick, name=f"incidents:{tick}")
 
 
 def configured(settings: Settings) -> list[Configured]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from middleware.domain.incidents import IncidentRules
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.review import AUDIT_SHARE
 from middleware.domain.survivorship import UNIQUE_IDS
@@ -104,6 +105,8 @@ class Options:
     """The connections whose orders count where several hold the same one, the first first."""
     note_when_enriched: bool = True
     """Whether the conversation gets a note with what was found out."""
+    incidents: IncidentRules = field(default_factory=IncidentRules)
+    """When complaints about one thing are a pile-on, and what becomes of that."""
     limits: Mapping[str, Limits] = field(default_factory=dict)
     """What may be asked of each connection at once and over time; `Limits()` for the others."""
     resolve: ResolveOptions = field(default_factory=ResolveOptions)

@@ -25,7 +25,7 @@ from middleware.domain.ids import new_id
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
-from middleware.flows import correct, deliver, lookup, plan, reviews
+from middleware.flows import correct, deliver, incidents, lookup, plan, reviews
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
@@ -357,8 +357,11 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             },
             at=now,
         )
+        order = theirs.order(match.chosen) if match and match.chosen else None
+        incidents.count_in(
+            hub, uow, complaint, incoming, understanding, match, order, theirs.shipments
+        )
         if hub.options.note_when_enriched:
-            order = theirs.order(match.chosen) if match and match.chosen else None
             _write_note(hub, uow, complaint, resolution, understanding, match, order)
     return True
 

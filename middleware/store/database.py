@@ -20,6 +20,7 @@ from middleware.store.complaints import Complaints
 from middleware.store.connections import Connections
 from middleware.store.events import Events
 from middleware.store.inbox import Inbox
+from middleware.store.incidents import Incidents
 from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
 from middleware.store.ledger import Ledger
@@ -48,6 +49,7 @@ class UnitOfWork:
         self.connections = Connections(session)
         self.events = Events(session)
         self.inbox = Inbox(session)
+        self.incidents = Incidents(session)
         self.jobs = Jobs(session)
         self.keys = Keys(session)
         self.ledger = Ledger(session)
