@@ -30,6 +30,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from middleware.contract.canonical import Kind
 from middleware.domain.blackouts import span_at, window_of
+from middleware.domain.bursts import BurstRules
+from middleware.domain.incidents import IncidentRules
 from middleware.domain.schedules import weekdays_named
 from middleware.domain.survivorship import WORDS
 
@@ -257,6 +259,37 @@ class ActionSettings(Section):
     note_when_enriched: bool = True
 
 
+class IncidentSettings(Section):
+    """When complaints about one thing are a pile-on; see docs/incidents.md."""
+
+    enabled: bool = True
+    windows: list[Duration] = [timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6)]
+    least_complaints: Annotated[int, Field(ge=2)] = 6
+    least_persons: Annotated[int, Field(ge=2)] = 5
+    least_ratio: Annotated[float, Field(gt=1)] = 3.0
+    surprise: Annotated[float, Field(gt=0, le=50)] = 7.0
+    """Zeros after the point of how improbable it must be."""
+    ends_below: Annotated[float, Field(ge=0)] = 2.0
+    quiet: Duration = timedelta(hours=1)
+    variation: Annotated[float, Field(ge=0.05, le=2)] = 0.3
+    close_after: Duration = timedelta(hours=24)
+    silent_since: Duration = timedelta(days=60)
+    most_affected: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    lot_fields: list[str] = ["lots", "lot", "batch"]
+    warehouse_fields: list[str] = ["warehouse"]
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> IncidentSettings:
+        self.rules()
+        return self
+
+    def rules(self) -> IncidentRules:
+        """The same for the flows; raises ValueError for what contradicts itself."""
+        given = self.model_dump()
+        bursts = {name: given.pop(name) for name in BurstRules.model_fields if name in given}
+        return IncidentRules.model_validate({**given, "bursts": bursts})
+
+
 class LinkSettings(Section):
     """What may be linked without a person looking."""
 
@@ -311,6 +344,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     actions: ActionSettings = ActionSettings()
     links: LinkSettings = LinkSettings()
+    incidents: IncidentSettings = IncidentSettings()
     resolve: ResolveSettings = ResolveSettings()
 
     folder: Path = Path()

@@ -42,6 +42,7 @@ TAGS = {
     "context": "Person, orders, cases, actions and claims in one answer.",
     "actions": "Putting things right: replacement orders, returns, credits, cancellations, cases.",
     "policy": "Which remedies go through, who must approve them, and what evidence they need.",
+    "incidents": "Pile-ons: many complaints with one cause, and what each customer may get.",
     "connections": "The remotes: what they can do, and how they are.",
     "jobs": "Scheduled syncs and the receipts of their runs.",
     "quarantine": "What could not be read or mapped, ready to be replayed.",

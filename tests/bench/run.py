@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import databases
-from tests.bench import batch, context, engine, identity, intake, places, sync
+from tests.bench import batch, context, engine, flood, identity, intake, places, sync
 
 LEAST_INTAKE_RATIO = 0.5
 MOST_CONTEXT_RATIO = 2.0
@@ -45,6 +45,7 @@ def missed(figures: dict[str, Any]) -> list[str]:
     for database, measured in figures.get("sync", {}).items():
         if measured["ratio"] < LEAST_SYNC_RATIO:
             found.append(f"sync on {database}: {measured['ratio']} of the raw upsert")
+    found += flood.missed(figures.get("flood", {}))
     found += identity.missed(figures.get("identity", {}))
     for size, measured in figures.get("batch", {}).get("sizes", {}).items():
         if int(size) < LEAST_MEASURED:
@@ -82,11 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sync": partial(sync.run, size=sync.SHORT if asked.short else sync.FULL),
         "identity": partial(identity.run, size=identity.SHORT if asked.short else identity.FULL),
     }
+    asked_for = {"flood": partial(flood.run, size=flood.SHORT if asked.short else flood.FULL)}
     alone = {
         "batch": partial(batch.run, asked.records or (batch.SHORT if asked.short else batch.FULL))
     }
-    if unknown := set(asked.what) - {*benches, *alone}:
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join([*benches, *alone])}")
+    if unknown := set(asked.what) - {*benches, *asked_for, *alone}:
+        parser.error(
+            f"there is no {', '.join(unknown)}; there are {', '.join([*benches, *asked_for, *alone])}"
+        )
     began = time.monotonic()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="amends-bench-") as name:
@@ -100,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for kind in kinds:
                 place = folder / f"{what}-{kind}"
                 place.mkdir()
-                figures[what][kind] = benches[what](kind, place)
+                figures[what][kind] = {**benches, **asked_for}[what](kind, place)
     if "identity" in figures:
         figures |= identity.summary(figures["identity"])
     figures["targets_missed"] = missed(figures)

@@ -124,16 +124,20 @@ def the_incident(stage: Stage) -> IncidentRow:
     return row
 
 
-@pytest.fixture
-def calm(known: Stage) -> Stage:
-    """A hub that has seen two quiet weeks."""
-    stage = known.with_options(note_when_enriched=False)
+def calmed(stage: Stage) -> Stage:
+    """The stage as if it had seen two quiet weeks."""
+    stage = stage.with_options(note_when_enriched=False)
     now = bursts.bucket_of(stage.time.now) // bursts.BUCKETS_AN_HOUR - 6
     season = bursts.Season(folded=now - 14 * 24)
     season.fold(now, {hour * bursts.BUCKETS_AN_HOUR: 1 for hour in range(now - 14 * 24, now)})
     with stage.hub.database.begin() as uow:
         incidents.Book(season, {}, {}, {incidents.ALL: None}).keep(uow)
     return stage
+
+
+@pytest.fixture
+def calm(known: Stage) -> Stage:
+    return calmed(known)
 
 
 @pytest.fixture
