@@ -285,6 +285,7 @@ def options_of(settings: Settings) -> Options:
         survivorship={name: tuple(rule) for name, rule in settings.links.survivorship.items()},
         cases_to=settings.actions.cases_to,
         incidents=settings.incidents.rules(),
+        call_hours=settings.call_hours.rules(),
         orders_from=tuple(settings.actions.orders_from),
         phone_regions=tuple(settings.phone_regions),
         resolve=resolve_options_of(settings),

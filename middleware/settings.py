@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.cron import CronTrigger
 from pydantic import (
@@ -33,6 +34,7 @@ from middleware.domain.blackouts import span_at, window_of
 from middleware.domain.bursts import BurstRules
 from middleware.domain.incidents import IncidentRules
 from middleware.domain.schedules import weekdays_named
+from middleware.domain.slots import CallHours
 from middleware.domain.survivorship import WORDS
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -290,6 +292,31 @@ class IncidentSettings(Section):
         return IncidentRules.model_validate({**given, "bursts": bursts})
 
 
+class CallHourSettings(Section):
+    """When customers are called back; see docs/incidents.md."""
+
+    timezone: str = "UTC"
+    hours: list[dict[str, str]] = []
+    """`{days = "mon-fri", from = "09:00", to = "17:00"}`."""
+    slot: Duration = timedelta(minutes=30)
+    notice: Duration = timedelta(hours=1)
+    ahead: Duration = timedelta(days=5)
+    offered: Annotated[int, Field(ge=1, le=20)] = 3
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> CallHourSettings:
+        try:
+            self.rules()
+        except ZoneInfoNotFoundError:
+            raise ValueError(f"there is no time zone {self.timezone!r}") from None
+        return self
+
+    def rules(self) -> CallHours:
+        """The same for the flows; raises ValueError for what contradicts itself."""
+        ZoneInfo(self.timezone)
+        return CallHours.model_validate(self.model_dump())
+
+
 class LinkSettings(Section):
     """What may be linked without a person looking."""
 
@@ -345,6 +372,7 @@ class Settings(BaseSettings):
     actions: ActionSettings = ActionSettings()
     links: LinkSettings = LinkSettings()
     incidents: IncidentSettings = IncidentSettings()
+    call_hours: CallHourSettings = CallHourSettings()
     resolve: ResolveSettings = ResolveSettings()
 
     folder: Path = Path()

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from middleware.domain.incidents import IncidentRules
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.review import AUDIT_SHARE
+from middleware.domain.slots import CallHours
 from middleware.domain.survivorship import UNIQUE_IDS
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Gate, Limits
@@ -107,6 +108,8 @@ class Options:
     """Whether the conversation gets a note with what was found out."""
     incidents: IncidentRules = field(default_factory=IncidentRules)
     """When complaints about one thing are a pile-on, and what becomes of that."""
+    call_hours: CallHours = field(default_factory=CallHours)
+    """When customers are called, and in whose time zone times are told."""
     limits: Mapping[str, Limits] = field(default_factory=dict)
     """What may be asked of each connection at once and over time; `Limits()` for the others."""
     resolve: ResolveOptions = field(default_factory=ResolveOptions)

@@ -16,6 +16,7 @@ from middleware.contract.canonical import CANONICAL, Kind, Record
 from middleware.store.tables import (
     AffectedRow,
     ComplaintRow,
+    HandoffRow,
     IncidentKeyRow,
     IncidentMemberRow,
     IncidentRow,
@@ -299,6 +300,9 @@ class Incidents:
             .where(col(IncidentKeyRow.incident_id) == incident_id)
             .values(live=False)
         )
+
+    def handoff(self, handoff_id: str) -> HandoffRow | None:
+        return self._session.get(HandoffRow, handoff_id)
 
     # --- their complaints -----------------------------------------------------------------------
 
