@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from middleware import __version__
 from middleware.app import Application, SchemaBehindError, set_up_logging
 from middleware.beginning import begin
-from middleware.commands import actions, incidents, jobs, people, policy, resolve, reviews
+from middleware.commands import actions, handoff, incidents, jobs, people, policy, resolve, reviews
 from middleware.commands.console import (
     ConfigOption,
     JsonOption,
@@ -69,6 +69,7 @@ keys = group("keys", "API keys.")
 connections = group("connections", "The connections to remote systems.")
 maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
+app.add_typer(handoff.commands, name="handoff")
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(people.commands, name="people")
 app.add_typer(policy.commands, name="policy")

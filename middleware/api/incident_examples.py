@@ -135,3 +135,117 @@ ELIGIBILITY_PAGE: Json = {
     "next_cursor": None,
     "has_more": False,
 }
+
+_WINDOW: Json = {"open": True, "way": None, "until": None, "once": False}
+
+DRAFT_PRIVATE: Json = {
+    "channel": "private",
+    "language": "en",
+    "text": "Hello Kim, we are sorry that it arrived damaged. This is about your order SO-10001. "
+    "A replacement is ordered, under the number SO-20001.",
+    "sentences": [
+        {"text": "Hello Kim,", "facts": ["name"]},
+        {"text": "we are sorry that it arrived damaged.", "facts": ["reason"]},
+        {"text": "This is about your order SO-10001.", "facts": ["order_number"]},
+        {
+            "text": "A replacement is ordered, under the number SO-20001.",
+            "facts": ["done_replacement_order", "action_number"],
+        },
+    ],
+    "facts": [
+        {
+            "name": "order_number",
+            "value": "SO-10001",
+            "source": "erp:order:SO-10001",
+            "personal": True,
+        }
+    ],
+    "length": 124,
+    "limit": 10000,
+    "window": _WINDOW,
+    "warnings": [],
+}
+
+DRAFT_PUBLIC: Json = {
+    "channel": "public",
+    "language": "en",
+    "text": "Hello, we are sorry that it arrived damaged. Please send us a direct message, so that "
+    "we can look at your order.",
+    "sentences": [
+        {"text": "Hello,", "facts": []},
+        {"text": "we are sorry that it arrived damaged.", "facts": ["reason"]},
+        {
+            "text": "Please send us a direct message, so that we can look at your order.",
+            "facts": ["direct_messages"],
+        },
+    ],
+    "facts": [
+        {
+            "name": "reason",
+            "value": "damaged",
+            "source": f"complaint {COMPLAINT_ID}",
+            "personal": False,
+        }
+    ],
+    "length": 112,
+    "limit": 280,
+    "window": _WINDOW,
+    "warnings": [],
+}
+
+DRAFTS: Json = {
+    "advice": {
+        "channel": "private",
+        "why": "what there is to say is about the customer's order",
+    },
+    "drafts": [DRAFT_PRIVATE, DRAFT_PUBLIC],
+}
+
+DRAFT_CHECK: Json = {
+    "may_be_sent": False,
+    "length": 61,
+    "limit": 280,
+    "window": _WINDOW,
+    "warnings": [
+        {
+            "code": "promise",
+            "detail": "“tomorrow” promises something, and no action is done that stands behind it",
+            "blocks": True,
+        },
+        {
+            "code": "personal_data",
+            "detail": "it tells everybody the customer's order_number",
+            "blocks": True,
+        },
+    ],
+}
+
+SLOTS: Json = {
+    "data": [{"slot_from": "2026-11-23T08:00:00Z", "slot_to": "2026-11-23T08:30:00Z"}],
+    "timezone": "Europe/Berlin",
+}
+
+HANDOFF_MADE: Json = {
+    "id": HANDOFF_ID,
+    "complaint_id": COMPLAINT_ID,
+    "to": "call centre",
+    "reason": "She asks to be called.",
+    "made_by": KEY_ID,
+    "made_at": HANDLED,
+    "expires_at": "2026-11-24T10:00:02Z",
+}
+
+HANDOFF: Json = {
+    **HANDOFF_MADE,
+    "packet": {
+        "complaint": {"id": COMPLAINT_ID, "network": "x", "state": "open"},
+        "thread": [{"source_id": "m-1", "outgoing": False, "text": "My lamp arrived broken"}],
+        "identity": {"person_id": PERSON_ID, "outcome": "link", "why": "e-mail on file"},
+        "orders": [{"ref": "erp:order:SO-10001", "meant": True, "number": "SO-10001"}],
+        "promises": [],
+        "actions": [],
+        "windows": [{"channel": "private", "longest": 10000, "ways": []}],
+        "claims": [],
+    },
+    "changed": {},
+}

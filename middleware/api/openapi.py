@@ -43,6 +43,8 @@ TAGS = {
     "actions": "Putting things right: replacement orders, returns, credits, cancellations, cases.",
     "policy": "Which remedies go through, who must approve them, and what evidence they need.",
     "incidents": "Pile-ons: many complaints with one cause, and what each customer may get.",
+    "drafts": "Replies made of facts, checks of what people write, and times for calls.",
+    "handoffs": "A complaint frozen for whoever takes over.",
     "connections": "The remotes: what they can do, and how they are.",
     "jobs": "Scheduled syncs and the receipts of their runs.",
     "quarantine": "What could not be read or mapped, ready to be replayed.",

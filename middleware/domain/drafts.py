@@ -236,7 +236,7 @@ def _stands_in(value: str, text: str) -> bool:
     return bool(value) and f" {value} " in f" {text} "
 
 
-_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _FIGURE = re.compile(r"\d+(?:[.,:/-]\d+)*")
 
 
@@ -251,8 +251,7 @@ def promises_in(text: str, facts: Iterable[Fact], *, language: str) -> list[Caut
     done = any(fact.name.startswith("done_") for fact in known)
     figures = {figure for fact in known for figure in _FIGURE.findall(fact.value)}
     found = []
-    for match in _SENTENCE.finditer(text):
-        sentence = match.group().strip()
+    for sentence in _BETWEEN_SENTENCES.split(text):
         promise = pattern.search(sentence)
         if promise is None:
             continue
