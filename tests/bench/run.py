@@ -88,9 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "batch": partial(batch.run, asked.records or (batch.SHORT if asked.short else batch.FULL))
     }
     if unknown := set(asked.what) - {*benches, *asked_for, *alone}:
-        parser.error(
-            f"there is no {', '.join(unknown)}; there are {', '.join([*benches, *asked_for, *alone])}"
-        )
+        there = ", ".join([*benches, *asked_for, *alone])
+        parser.error(f"there is no {', '.join(unknown)}; there are {there}")
     began = time.monotonic()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="amends-bench-") as name:
