@@ -261,6 +261,13 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
     live = uow.incidents.live_keys()
     if str(found.key) in live:
         return  # another worker was quicker
+    again = uow.incidents.last_of_key(str(found.key))
+    if again is not None and _flares_up(hub, again, now):
+        again.over_at, again.updated_at = None, now
+        again.version += 1
+        uow.incidents.take_up(again.id)
+        _absorb(uow, again, now)
+        return
     best: tuple[float, str, set[str]] | None = None
     for incident_id in sorted({row.incident_id for row in live.values()}):
         theirs = uow.incidents.member_ids(
@@ -284,6 +291,13 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
     row = uow.incidents.get(incident_id, lock=True)
     assert row is not None, "a live key has its incident"
     _absorb(uow, row, now)
+
+
+def _flares_up(hub: Hub, row: IncidentRow, now: datetime) -> bool:
+    """Whether a burst that was over is not so long over that this would be another one."""
+    lately = row.over_at is not None and now - row.over_at < hub.options.incidents.close_after
+    by_itself = row.decided_by == "hub"
+    return lately and not (row.state == IncidentState.CLOSED and by_itself)
 
 
 def _open(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:

@@ -293,6 +293,29 @@ class Incidents:
         self._session.merge(row)
         self._session.flush()
 
+    def last_of_key(self, key: str) -> IncidentRow | None:
+        """The latest incident that answered for a key."""
+        query = (
+            select(IncidentRow)
+            .join(IncidentKeyRow, col(IncidentKeyRow.incident_id) == col(IncidentRow.id))
+            .where(IncidentKeyRow.key == key)
+            .order_by(col(IncidentRow.id).desc())
+            .limit(1)
+        )
+        return self._session.exec(query).first()
+
+    def take_up(self, incident_id: str) -> None:
+        """Let an incident answer for its keys again, but for those that another one has taken."""
+        taken = sa.select(col(IncidentKeyRow.key)).where(col(IncidentKeyRow.live).is_(True))
+        self._session.connection().execute(
+            sa.update(IncidentKeyRow)
+            .where(
+                col(IncidentKeyRow.incident_id) == incident_id,
+                col(IncidentKeyRow.key).not_in(taken),
+            )
+            .values(live=True)
+        )
+
     def let_go(self, incident_id: str) -> None:
         """Free the keys of an incident for another one."""
         self._session.connection().execute(

@@ -299,6 +299,7 @@ class IncidentKeyRow(SQLModel, table=True):
             sqlite_where=sa.text("live = 1"),
             postgresql_where=sa.text("live"),
         ),
+        sa.Index("ix_incident_key_key", "key"),
     )
 
     incident_id: str = Field(primary_key=True, foreign_key="incident.id")

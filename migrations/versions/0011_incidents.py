@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["incident_id"], ["incident.id"]),
         sa.PrimaryKeyConstraint("incident_id", "key"),
     )
+    op.create_index("ix_incident_key_key", "incident_key", ["key"])
     op.create_index(
         "ux_incident_key_live",
         "incident_key",

@@ -236,10 +236,28 @@ def test_what_is_dismissed_does_not_open_again_for_the_same_burst(
     assert the_incident(piled).complaints == 18
     piled.time.pass_(hours=3)
     look(piled)
+    assert the_incident(piled).over_at is not None
+    complain(piled, [8, 9])
+    piled.time.pass_(hours=25)
+    look(piled)
     customers(piled, 32, lot="L77")
     complain(piled, range(20, 32), every=timedelta(seconds=5))
     look(piled)
     assert [r.state for r in everyone(piled)] == ["open", "dismissed"]
+
+
+def test_what_flares_up_again_goes_on_as_the_same_incident(piled: Stage) -> None:
+    piled.time.pass_(hours=3)
+    look(piled)
+    assert the_incident(piled).over_at is not None
+    customers(piled, 19, lot="L77")
+    complain(piled, range(10, 19))
+    look(piled)
+    row = the_incident(piled)
+    assert row.over_at is None
+    assert (row.state, row.complaints) == ("open", 17)
+    with piled.hub.database.read() as uow:
+        assert {key.live for key in uow.incidents.keys(row.id)} == {True}
 
 
 def test_what_was_counted_while_nobody_looked_is_found(calm: Stage) -> None:
