@@ -55,7 +55,7 @@ QUEUES = {
     "sync": Queue(2, polls=4),
     "resolve": Queue(1, polls=4),
     "reconcile": Queue(1, polls=4),
-    "incidents": Queue(1, polls=8),
+    "incidents": Queue(2, polls=8),
 }
 
 MOST_ADOPTED = 1000

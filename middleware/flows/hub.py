@@ -17,6 +17,7 @@ from middleware.domain.slots import CallHours
 from middleware.domain.survivorship import UNIQUE_IDS
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Gate, Limits
+from middleware.flows.rush import Rush
 from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
@@ -160,6 +161,8 @@ class Hub:
         default_factory=lambda: ThreadPoolExecutor(max_workers=16, thread_name_prefix="reader")
     )
     """Threads that ask remotes for an answer somebody is waiting for."""
+    rush: Rush = field(default_factory=Rush)
+    """Whether deliveries rush in, so that handling them gives way to accepting them."""
     seal: Seal = field(init=False)
     """What tokens of the hub's own are sealed with."""
     gate: Gate = field(init=False)

@@ -144,12 +144,24 @@ def run(hub: Hub, tick: str) -> None:
         pass
     for incident_id in late:
         _close_by_itself(hub, incident_id, old, now)
-    if now.minute == 0 and now.second < 10:
+    _owe_listings(hub, tick)
+    if now.hour == 3 and now.minute == 0:
         with hub.database.begin() as uow:
             uow.incidents.forget(
                 before=bucket_of(now - KEPT),
                 texts_before=bucket_of(now - TEXTS_KEPT),
             )
+
+
+def _owe_listings(hub: Hub, tick: str) -> None:
+    """Owe the lists anew whose flow ended without making them."""
+    with hub.database.read() as uow:
+        unlisted = uow.incidents.unlisted(limit=20)
+    for incident_id in unlisted:
+        name = f"incidents.affected:{incident_id}"
+        if not hub.engine.pending(name):
+            with hub.database.begin() as uow:
+                hub.engine.enqueue(uow, "incidents.affected", incident_id, name=f"{name}:{tick}")
 
 
 def _compare_texts(hub: Hub, now: datetime) -> int:

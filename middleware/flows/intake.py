@@ -104,6 +104,7 @@ class Intake:
             log.exception("a delivery could not be stored")
             batch[0].done.set_exception(error)
             return
+        self._hub.rush.stored(len(batch))
         for item, result in zip(batch, accepted, strict=True):
             item.done.set_result(result)
 

@@ -77,6 +77,7 @@ def run(hub: Hub, *inbox_ids: str) -> None:
     fails, and finds what the other made when it is tried again.
     """
     for inbox_id in inbox_ids:
+        hub.rush.give_way()
         for tries_left in reversed(range(TRIES)):
             try:
                 handle(hub, inbox_id)

@@ -66,15 +66,15 @@ def test_the_lowest_priority_is_begun_first_and_the_oldest_is_known(database: Da
     begun: list[str] = []
     before = time.time()
     try:
-        assert engine.oldest("incidents") is None
+        assert engine.oldest("resolve") is None
         for name, priority in (("usual", 3), ("danger", 1), ("high", 2)):
             with database.begin() as uow:
-                engine.enqueue(uow, "incidents", name, name=f"incidents:{name}", priority=priority)
-        oldest = engine.oldest("incidents")
+                engine.enqueue(uow, "resolve", name, name=f"resolve:{name}", priority=priority)
+        oldest = engine.oldest("resolve")
         assert oldest is not None
         assert abs(oldest.timestamp() - before) < 60
         assert engine.oldest("receive") is None
-        engine.work({"incidents": begun.append})
+        engine.work({"resolve": begun.append})
         until(lambda: len(begun) == 3, seconds=30)
     finally:
         engine.stop(grace=timedelta(0))
