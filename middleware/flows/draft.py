@@ -318,7 +318,7 @@ def _of_action(hub: Hub, uow: UnitOfWork, action: ActionRow) -> Iterable[Fact]:
         ),
         None,
     )
-    if state is not ActionState.DONE or step is None:
+    if step is None:
         if state in UNDER_WAY:
             yield Fact(name="under_way", value=action.kind, source=source)
         return

@@ -249,11 +249,15 @@ def look(hub: Hub, now: datetime) -> int:
     found.sort(key=lambda one: (one.key.kind.rank, -one.reading.surprise, one.key.value))
     with hub.database.begin() as uow:
         book.keep(uow)
-        uow.incidents.mark_read(unread)
-        if found:
+    # Each in a transaction of its own: events are told one transaction at a time, so whoever tells
+    # one must not go on to rows that another teller may hold.
+    for one in found:
+        with hub.database.begin() as uow:
             uow.policies.take_turns(["incidents"])
-            for one in found:
-                _answer_for(hub, uow, one, now)
+            _answer_for(hub, uow, one, now)
+    # Last, so that whatever breaks off before is looked at again.
+    with hub.database.begin() as uow:
+        uow.incidents.mark_read(unread)
     return len(unread)
 
 

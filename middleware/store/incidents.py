@@ -178,7 +178,8 @@ class Incidents:
             )
             .values(unread=sa.false())
         )
-        found = [{"k": row.key, "b": row.bucket, "n": row.count} for row in rows]
+        ordered = sorted(rows, key=lambda row: (row.key, row.bucket))
+        found = [{"k": row.key, "b": row.bucket, "n": row.count} for row in ordered]
         if found:
             self._session.connection().execute(statement, found)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from middleware.contract.actions import Operation
+from middleware.contract.actions import Operation, ReplacementOrderRequest
 from middleware.contract.canonical import (
     Account,
     Contact,
@@ -31,7 +31,9 @@ from tests.flows.test_receive import arrive, event
 SKU = "KTL-7"
 
 
-def customers(stage: Stage, count: int, *, sku: str = SKU, lot: str | None = None) -> None:
+def customers(
+    stage: Stage, count: int, *, sku: str = SKU, lot: str | None = None, pieces: int = 1
+) -> None:
     """So many customers with one order each, of that article, sent from Venlo by DHL."""
     records: list[Record] = []
     for n in range(count):
@@ -62,7 +64,7 @@ def customers(stage: Stage, count: int, *, sku: str = SKU, lot: str | None = Non
                         id="1",
                         sku=sku,
                         name="Kettle",
-                        quantity=Decimal(1),
+                        quantity=Decimal(pieces),
                         unit_price=Money(amount=Decimal("30.00"), currency="EUR"),
                     ),
                 ),
@@ -315,6 +317,23 @@ def test_the_silent_are_listed_and_the_budget_says_who_may_get_what(
     assert (again.outcome, again.wanted) == ("no", None)
     assert "put right already" in again.why[0]
     assert set(eligible(piled, asker, complained=False)) == {f"SO-{SKU}008", f"SO-{SKU}009"}
+
+
+def test_what_is_left_of_a_line_is_what_somebody_may_get(calm: Stage, asker: Asker) -> None:
+    customers(calm, 6, lot="L77", pieces=3)
+    complain(calm, range(6))
+    look(calm)
+    first = eligible(calm, asker)[f"SO-{SKU}000"].wanted
+    assert first is not None
+    assert isinstance(first.request, ReplacementOrderRequest)
+    assert first.request.lines[0].quantity == 3
+    one = first.request.lines[0].model_copy(update={"quantity": Decimal(1)})
+    request = first.request.model_copy(update={"lines": (one,)})
+    correct.create(calm.hub, first.model_copy(update={"request": request}), asker)
+    left = eligible(calm, asker)[f"SO-{SKU}000"].wanted
+    assert left is not None
+    assert isinstance(left.request, ReplacementOrderRequest)
+    assert left.request.lines[0].quantity == 2
 
 
 def test_a_stranger_needs_an_approval_as_any_action_does(piled: Stage, asker: Asker) -> None:
