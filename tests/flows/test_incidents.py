@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +26,21 @@ from middleware.domain import bursts
 from middleware.flows import correct, decide, eligibility, incidents
 from middleware.flows.hub import Asker
 from middleware.store.tables import IncidentRow
+from tests import databases
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, event
 
 SKU = "KTL-7"
+
+both_databases = pytest.mark.parametrize("database_url", databases.BOTH, indirect=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """SQLite; a test that says `both_databases` runs on PostgreSQL too."""
+    url = databases.migrated(getattr(request, "param", "sqlite"), tmp_path)
+    yield url
+    databases.drop(url)
 
 
 def customers(
@@ -152,6 +164,7 @@ def piled(calm: Stage) -> Stage:
     return stage
 
 
+@both_databases
 def test_a_pile_on_is_one_incident_named_by_what_is_most_specific(piled: Stage) -> None:
     row = the_incident(piled)
     assert (row.state, row.key, row.title) == ("open", "lot:L77", "lot L77")
@@ -190,6 +203,7 @@ def test_praise_does_not_pile_up(calm: Stage) -> None:
     assert everyone(stage) == []
 
 
+@both_databases
 def test_what_has_no_key_is_found_by_its_words(calm: Stage) -> None:
     stage = calm
     for n in range(7):
@@ -206,6 +220,7 @@ def test_what_has_no_key_is_found_by_its_words(calm: Stage) -> None:
     assert row.complaints == 7
 
 
+@both_databases
 def test_it_grows_ends_and_is_closed_by_itself(piled: Stage) -> None:
     customers(piled, 19, lot="L77")
     complain(piled, range(8, 19), every=timedelta(seconds=30))
@@ -226,6 +241,7 @@ def test_it_grows_ends_and_is_closed_by_itself(piled: Stage) -> None:
     assert piled.events().count("incident.closed") == 1
 
 
+@both_databases
 def test_what_is_dismissed_does_not_open_again_for_the_same_burst(
     piled: Stage, asker: Asker
 ) -> None:
@@ -273,6 +289,7 @@ def test_what_was_counted_while_nobody_looked_is_found(calm: Stage) -> None:
     assert row.onset_at < stage.time.now - timedelta(hours=2)
 
 
+@both_databases
 def test_a_complaint_is_counted_once_however_often_it_is_understood(piled: Stage) -> None:
     with piled.hub.database.read() as uow:
         member = uow.incidents.members(the_incident(piled).id, limit=1)[0]
@@ -299,6 +316,7 @@ def eligible(stage: Stage, asker: Asker, **more: Any) -> dict[str, eligibility.E
     return {one.number or "": one for one in found}
 
 
+@both_databases
 def test_the_silent_are_listed_and_the_budget_says_who_may_get_what(
     piled: Stage, asker: Asker
 ) -> None:
@@ -343,6 +361,7 @@ def test_a_stranger_needs_an_approval_as_any_action_does(piled: Stage, asker: As
     assert any("not linked" in why for why in silent.why)
 
 
+@both_databases
 def test_a_complaint_is_put_out_and_stays_out(piled: Stage, asker: Asker) -> None:
     row = the_incident(piled)
     with piled.hub.database.read() as uow:
