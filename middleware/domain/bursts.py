@@ -287,6 +287,26 @@ class Track:
 
     counts: Mapping[int, int]
     past: Past
+    wider: Past | None = None
+    """The past of what it is a new part of, such as the warehouse of a day's parcels: each day's
+    key is new, and some complaints about each day are nothing new."""
+
+    def count(self, hour: int) -> float:
+        """Its past complaints, discounted to an hour."""
+        own = self.past.at(hour)
+        return own if self.wider is None else max(own, PART * self.wider.at(hour))
+
+
+PART = 0.5
+"""The share of what is usual for a sender that may be about the parcels of one day."""
+
+
+def wider_than(key: Key) -> tuple[Key, ...]:
+    """The lasting keys that a key is a part of, of which one is there."""
+    if key.kind is not KeyKind.SHIPPED:
+        return ()
+    sender = key.value.rpartition("/")[0]
+    return Key(KeyKind.WAREHOUSE, sender), Key(KeyKind.CARRIER, sender)
 
 
 def rise(
@@ -315,7 +335,7 @@ def read(
     """What the window that ends with the bucket `last` holds of a key."""
     found = within(track.counts, last, window)
     hour = (last - window + 1) // BUCKETS_AN_HOUR
-    count = track.past.at(hour)
+    count = track.count(hour)
     lifted = rise(season, everything, track.counts, last, window)
     expected = rate_of(count, season) * season.ordinary_hours(last, window) * lifted
     return Reading(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -525,6 +525,10 @@ class Book:
             past = Past(row.folded, row.count) if row is not None else Past(season.folded - 24 * 70)
             folded = past.fold(until, counts[key], season, rules)
             tracks[key] = Track(counts[key], folded)
+        for key in tracks:
+            wider = [tracks[w] for w in map(str, bursts.wider_than(Key.parse(key))) if w in tracks]
+            if wider:
+                tracks[key] = replace(tracks[key], wider=wider[0].past)
         return cls(season, everything, tracks, was)
 
     def keep(self, uow: UnitOfWork) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -143,6 +144,26 @@ def test_what_lifts_everything_is_no_burst_of_one_key() -> None:
         lifted[bucket] = lifted.get(bucket, 0) * 6
     together, _, _ = reading_of(counts, lifted, last)
     assert together is None
+
+
+def test_a_days_parcels_are_held_against_what_is_usual_for_their_sender() -> None:
+    sender = traffic(12, days=15, per_hour=4)
+    everything = traffic(13, days=15, per_hour=40)
+    last = BEGAN + 14 * DAY + 12 * BUCKETS_AN_HOUR
+    season, warehouse = learnt(sender, everything, until=last - RULES.longest)
+    day = {last - 6 * n: 1 for n in range(12)}
+    track = Track(day, Past(BEGAN // BUCKETS_AN_HOUR))
+
+    def found(track: Track) -> bool:
+        return bursts.burst(track, season, everything, ends=[last], rules=RULES) is not None
+
+    assert found(track)
+    assert not found(replace(track, wider=warehouse.past))
+    piled = {last - n: 6 for n in range(12)}
+    assert found(replace(track, counts=piled, wider=warehouse.past))
+    key = Key(KeyKind.SHIPPED, "Venlo/2026-11-21")
+    assert Key(KeyKind.WAREHOUSE, "Venlo") in bursts.wider_than(key)
+    assert bursts.wider_than(Key(KeyKind.SKU, "x")) == ()
 
 
 def test_a_hub_that_has_seen_nothing_is_not_easily_alarmed() -> None:
