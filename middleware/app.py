@@ -27,7 +27,9 @@ from middleware.flows import (
     carry,
     correct,
     deliver,
+    eligibility,
     gather,
+    incidents,
     policies,
     prioritise,
     receive,
@@ -215,12 +217,15 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "reconcile": partial(reconcile.run, hub),
         "prioritise": partial(prioritise.run, hub),
         "prioritise.all": partial(prioritise.run_all, hub),
+        "incidents": partial(incidents.run, hub),
+        "incidents.affected": partial(eligibility.list_affected, hub),
     }
 
 
 def owe_reconcile(hub: Hub, tick: str) -> None:
     with hub.database.begin() as uow:
         hub.engine.enqueue(uow, "reconcile", tick, name=f"reconcile:{tick}")
+        hub.engine.enqueue(uow, "incidents", tick, name=f"incidents:{tick}")
 
 
 def configured(settings: Settings) -> list[Configured]:
@@ -310,6 +315,8 @@ def options_of(settings: Settings) -> Options:
         duplicate_free=tuple(settings.links.duplicate_free),
         survivorship={name: tuple(rule) for name, rule in settings.links.survivorship.items()},
         cases_to=settings.actions.cases_to,
+        incidents=settings.incidents.rules(),
+        call_hours=settings.call_hours.rules(),
         orders_from=tuple(settings.actions.orders_from),
         phone_regions=tuple(settings.phone_regions),
         resolve=resolve_options_of(settings),

@@ -20,6 +20,8 @@ from middleware.beginning import begin
 from middleware.commands import (
     actions,
     claims,
+    handoff,
+    incidents,
     jobs,
     people,
     policy,
@@ -81,6 +83,8 @@ maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
 app.add_typer(claims.commands, name="claims")
 app.add_typer(claims.complaints, name="complaints")
+app.add_typer(handoff.commands, name="handoff")
+app.add_typer(incidents.commands, name="incidents")
 app.add_typer(people.commands, name="people")
 app.add_typer(policy.commands, name="policy")
 app.add_typer(priority.commands, name="priority")

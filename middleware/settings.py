@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.cron import CronTrigger
 from pydantic import (
@@ -30,9 +31,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from middleware.contract.canonical import Kind
 from middleware.domain.blackouts import span_at, window_of
+from middleware.domain.bursts import BurstRules
 from middleware.domain.claims import LEASE, LONGEST_LEASE
 from middleware.domain.gathering import AUTO, SUGGEST
+from middleware.domain.incidents import IncidentRules
 from middleware.domain.schedules import weekdays_named
+from middleware.domain.slots import CallHours
 from middleware.domain.survivorship import WORDS
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -286,6 +290,62 @@ class ActionSettings(Section):
     note_when_enriched: bool = True
 
 
+class IncidentSettings(Section):
+    """When complaints about one thing are a pile-on; see docs/incidents.md."""
+
+    enabled: bool = True
+    windows: list[Duration] = [timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6)]
+    least_complaints: Annotated[int, Field(ge=2)] = 6
+    least_persons: Annotated[int, Field(ge=2)] = 5
+    least_ratio: Annotated[float, Field(gt=1)] = 3.0
+    surprise: Annotated[float, Field(gt=0, le=50)] = 7.0
+    """Zeros after the point of how improbable it must be."""
+    ends_below: Annotated[float, Field(ge=0)] = 2.0
+    quiet: Duration = timedelta(hours=1)
+    variation: Annotated[float, Field(ge=0.05, le=2)] = 0.3
+    close_after: Duration = timedelta(hours=24)
+    silent_since: Duration = timedelta(days=60)
+    most_affected: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    lot_fields: list[str] = ["lots", "lot", "batch"]
+    warehouse_fields: list[str] = ["warehouse"]
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> IncidentSettings:
+        self.rules()
+        return self
+
+    def rules(self) -> IncidentRules:
+        """The same for the flows; raises ValueError for what contradicts itself."""
+        given = self.model_dump()
+        bursts = {name: given.pop(name) for name in BurstRules.model_fields if name in given}
+        return IncidentRules.model_validate({**given, "bursts": bursts})
+
+
+class CallHourSettings(Section):
+    """When customers are called back; see docs/incidents.md."""
+
+    timezone: str = "UTC"
+    hours: list[dict[str, str]] = []
+    """`{days = "mon-fri", from = "09:00", to = "17:00"}`."""
+    slot: Duration = timedelta(minutes=30)
+    notice: Duration = timedelta(hours=1)
+    ahead: Duration = timedelta(days=5)
+    offered: Annotated[int, Field(ge=1, le=20)] = 3
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> CallHourSettings:
+        try:
+            self.rules()
+        except ZoneInfoNotFoundError:
+            raise ValueError(f"there is no time zone {self.timezone!r}") from None
+        return self
+
+    def rules(self) -> CallHours:
+        """The same for the flows; raises ValueError for what contradicts itself."""
+        ZoneInfo(self.timezone)
+        return CallHours.model_validate(self.model_dump())
+
+
 class LinkSettings(Section):
     """What may be linked without a person looking."""
 
@@ -418,6 +478,8 @@ class Settings(BaseSettings):
     links: LinkSettings = LinkSettings()
     claims: ClaimSettings = ClaimSettings()
     gathering: GatheringSettings = GatheringSettings()
+    incidents: IncidentSettings = IncidentSettings()
+    call_hours: CallHourSettings = CallHourSettings()
     resolve: ResolveSettings = ResolveSettings()
     understanding: UnderstandingSettings = UnderstandingSettings()
 

@@ -275,6 +275,25 @@ class DeliveryQuarantinedTold(Shown):
     problems: list[dict[str, str]]
 
 
+class IncidentTold(Shown):
+    """A pile-on, in figures."""
+
+    id: str
+    state: str
+    key: str
+    """What its complaints have in common, such as `lot:L77`."""
+    title: str
+    onset_at: Moment
+    complaints: int
+    persons: int
+    reach: int
+    growth_per_hour: int
+    expected: float
+    """How many complaints the window that opened it would have had by its own past."""
+    proposed: str | None
+    """The remedy that is proposed for all of them."""
+
+
 class ConnectionTold(Shown):
     """Whether calls go out to a remote, and why not."""
 
@@ -375,6 +394,12 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
         "A remote refuses our login: nothing is sent until somebody resumes the connection.",
     ),
     "connection.back": (ConnectionTold, "Calls go out to a remote again."),
+    "incident.opened": (IncidentTold, "Complaints about one thing pile up: somebody should look."),
+    "incident.grown": (IncidentTold, "A pile-on is twice as large as when it was last told of."),
+    "incident.closed": (
+        IncidentTold,
+        "A pile-on was dealt with or dismissed, or is over; its state says which.",
+    ),
     "inbox.quarantined": (DeliveryQuarantinedTold, "A delivery could not be read."),
 }
 """Every type of event: what its `data` holds, and what it tells."""

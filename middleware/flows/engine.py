@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -56,6 +56,7 @@ QUEUES = {
     "sync": Queue(2, polls=4),
     "resolve": Queue(1, polls=4),
     "reconcile": Queue(1, polls=4),
+    "incidents": Queue(2, polls=8),
 }
 
 MOST_ADOPTED = 1000
@@ -133,14 +134,20 @@ class Engine:
         *arguments: str,
         name: str,
         delay: timedelta | None = None,
+        priority: int = 0,
     ) -> None:
-        """Owe a run of a flow, in the caller's transaction. The same `name` is owed once."""
+        """Owe a run of a flow, in the caller's transaction. The same `name` is owed once.
+
+        Of what waits in a queue the lowest `priority` is begun first, and of equal ones the oldest.
+        """
         options: EnqueueOptions = {
             "workflow_name": "flow",
             "queue_name": flow.split(".")[0],
             "workflow_id": name,
             "app_version": VERSION,
         }
+        if priority:
+            options["priority"] = priority
         if delay is not None and delay > timedelta(0):
             options["delay_seconds"] = delay.total_seconds()
         self._ready().enqueue_in_transaction(uow.session, options, flow, list(arguments))
@@ -234,6 +241,18 @@ class Engine:
             load_output=False,
         )
         return bool(found)
+
+    def oldest(self, queue: str) -> datetime | None:
+        """When the oldest run was owed that still waits in a queue; None where none waits."""
+        found = self._ready().list_workflows(
+            queue_name=queue,
+            status="ENQUEUED",
+            limit=1,
+            load_input=False,
+            load_output=False,
+        )
+        made = next((workflow.created_at for workflow in found), None)
+        return datetime.fromtimestamp(made / 1000, UTC) if made is not None else None
 
     def tidy(self, *, older_than: timedelta, limit: int = 1000) -> int:
         """Delete the engine's rows of flows that ended long ago; answers how many."""
@@ -358,7 +377,7 @@ class Engine:
                 flow, arguments = what
                 # The same name for whoever else adopts it, or does it again after a crash here.
                 name = f"{workflow.workflow_id}@{VERSION}"
-                self.enqueue(uow, flow, *arguments, name=name)
+                self.enqueue(uow, flow, *arguments, name=name, priority=workflow.priority or 0)
                 adopted.append(workflow.workflow_id)
         if adopted:
             log.warning("adopted work of another release", extra={"count": len(adopted)})

@@ -12,12 +12,15 @@ from pydantic import SecretStr
 
 from middleware.domain.claims import ClaimOptions
 from middleware.domain.gathering import GatheringRules
+from middleware.domain.incidents import IncidentRules
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.review import AUDIT_SHARE
 from middleware.domain.rulebook import RuleBook
+from middleware.domain.slots import CallHours
 from middleware.domain.survivorship import UNIQUE_IDS
 from middleware.flows.engine import Engine
 from middleware.flows.gate import Gate, Limits
+from middleware.flows.rush import Rush
 from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
@@ -128,6 +131,10 @@ class Options:
     """How long claims last."""
     gathering: GatheringRules = field(default_factory=GatheringRules)
     """When complaints are one issue."""
+    incidents: IncidentRules = field(default_factory=IncidentRules)
+    """When complaints about one thing are a pile-on, and what becomes of that."""
+    call_hours: CallHours = field(default_factory=CallHours)
+    """When customers are called, and in whose time zone times are told."""
     limits: Mapping[str, Limits] = field(default_factory=dict)
     """What may be asked of each connection at once and over time; `Limits()` for the others."""
     resolve: ResolveOptions = field(default_factory=ResolveOptions)
@@ -178,6 +185,8 @@ class Hub:
         default_factory=lambda: ThreadPoolExecutor(max_workers=16, thread_name_prefix="reader")
     )
     """Threads that ask remotes for an answer somebody is waiting for."""
+    rush: Rush = field(default_factory=Rush)
+    """Whether deliveries rush in, so that handling them gives way to accepting them."""
     seal: Seal = field(init=False)
     """What tokens of the hub's own are sealed with."""
     gate: Gate = field(init=False)

@@ -1,7 +1,8 @@
 """Intake: deliveries are stored and their handling owed in one commit, before they are accepted.
 
 One writer thread takes whatever has arrived and commits it together: under load many deliveries
-share one disk sync, and none waits for a lock that another holds.
+share one disk sync, and none waits for a lock that another holds. While more comes in than can be
+handled, what sounds urgent is handled first; all of it is stored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from itertools import islice
 
 from middleware.flows.hub import Hub
 from middleware.store.tables import InboxRow
+from middleware.understanding.glance import Haste, haste
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,7 @@ class Intake:
             log.exception("a delivery could not be stored")
             batch[0].done.set_exception(error)
             return
+        self._hub.rush.stored(len(batch))
         for item, result in zip(batch, accepted, strict=True):
             item.done.set_result(result)
 
@@ -116,8 +119,15 @@ class Intake:
                 )
                 for item, kept in zip(batch, stored, strict=True)
             ]
-            for ids in _chunks([a.inbox_id for a in accepted if a.new], HANDLED_TOGETHER):
-                self._hub.engine.enqueue(uow, "receive", *ids, name=f"receive:{ids[0]}")
+            new: dict[Haste, list[str]] = {}
+            for item, result in zip(batch, accepted, strict=True):
+                if result.new:
+                    new.setdefault(haste(item.row.body), []).append(result.inbox_id)
+            for level, found in sorted(new.items()):
+                for ids in _chunks(found, HANDLED_TOGETHER):
+                    self._hub.engine.enqueue(
+                        uow, "receive", *ids, name=f"receive:{ids[0]}", priority=level
+                    )
         return accepted
 
 

@@ -30,6 +30,7 @@ from middleware.flows import (
     correct,
     deliver,
     gather,
+    incidents,
     lookup,
     plan,
     prioritise,
@@ -87,6 +88,7 @@ def run(hub: Hub, *inbox_ids: str) -> None:
     fails, and finds what the other made when it is tried again.
     """
     for inbox_id in inbox_ids:
+        hub.rush.give_way()
         for tries_left in reversed(range(TRIES)):
             try:
                 handle(hub, inbox_id)
@@ -380,8 +382,11 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             },
             at=now,
         )
+        order = theirs.order(match.chosen) if match and match.chosen else None
+        incidents.count_in(
+            hub, uow, complaint, incoming, understanding, match, order, theirs.shipments
+        )
         if hub.options.note_when_enriched:
-            order = theirs.order(match.chosen) if match and match.chosen else None
             priority = prioritise.line(score, complaint.due_at)
             _write_note(hub, uow, complaint, resolution, understanding, match, order, priority)
         gather.take_up(hub, uow, complaint, now=now)

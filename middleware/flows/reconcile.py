@@ -16,6 +16,7 @@ from middleware.domain.actions import ActionState, StepState, describe_error
 from middleware.domain.turns import Urgency
 from middleware.flows import claim, correct, deliver, life, rounds, watch
 from middleware.flows.hub import Hub
+from middleware.understanding.glance import haste
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,12 @@ def _owe_deliveries(hub: Hub, now: datetime) -> None:
 
 
 def _owe_arrivals(hub: Hub, now: datetime, tick: str) -> None:
+    # What waits in the queue is not left behind, however long it takes: only what arrived before
+    # the oldest of it was owed has been passed over.
+    oldest = hub.engine.oldest("receive")
+    before = min(now, oldest or now) - hub.options.call_margin
     with hub.database.begin() as uow:
-        for inbox_id in uow.inbox.left_behind(before=now - hub.options.call_margin, limit=AT_ONCE):
+        for inbox_id in uow.inbox.left_behind(before=before, limit=AT_ONCE):
             row = uow.inbox.get(inbox_id)
             assert row is not None
             row.replays += 1
@@ -85,7 +90,13 @@ def _owe_arrivals(hub: Hub, now: datetime, tick: str) -> None:
                     problem={"place": "", "reason": "it could not be handled; see the log"},
                 )
                 continue
-            hub.engine.enqueue(uow, "receive", inbox_id, name=f"receive:{inbox_id}:{tick}")
+            hub.engine.enqueue(
+                uow,
+                "receive",
+                inbox_id,
+                name=f"receive:{inbox_id}:{tick}",
+                priority=haste(row.body),
+            )
 
 
 def _owe_runs(hub: Hub, now: datetime, tick: str) -> None:

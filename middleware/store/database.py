@@ -22,6 +22,7 @@ from middleware.store.connections import Connections
 from middleware.store.events import Events
 from middleware.store.gathering import Gathering
 from middleware.store.inbox import Inbox
+from middleware.store.incidents import Incidents
 from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
 from middleware.store.ledger import Ledger
@@ -58,6 +59,7 @@ class UnitOfWork:
         self.events = Events(session)
         self.gathering = Gathering(session)
         self.inbox = Inbox(session)
+        self.incidents = Incidents(session)
         self.jobs = Jobs(session)
         self.keys = Keys(session)
         self.ledger = Ledger(session)

@@ -21,6 +21,7 @@ from tests.bench import (
     batch,
     context,
     engine,
+    flood,
     histories,
     identity,
     intake,
@@ -57,6 +58,7 @@ def missed(figures: dict[str, Any]) -> list[str]:
             found.append(f"sync on {database}: {measured['ratio']} of the raw upsert")
     if "understanding" in figures:
         found += understanding.missed(figures["understanding"])
+    found += flood.missed(figures.get("flood", {}))
     found += identity.missed(figures.get("identity", {}))
     for size, measured in figures.get("batch", {}).get("sizes", {}).items():
         if int(size) < LEAST_MEASURED:
@@ -96,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sync": partial(sync.run, size=sync.SHORT if asked.short else sync.FULL),
         "identity": partial(identity.run, size=identity.SHORT if asked.short else identity.FULL),
     }
+    asked_for = {"flood": partial(flood.run, size=flood.SHORT if asked.short else flood.FULL)}
     alone = {
         "batch": partial(batch.run, asked.records or (batch.SHORT if asked.short else batch.FULL)),
         "understanding": partial(
@@ -110,8 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
     }
     every = [*benches, *alone, *on_sqlite]
-    if unknown := set(asked.what) - set(every):
-        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(every)}")
+    if unknown := set(asked.what) - {*every, *asked_for}:
+        there = ", ".join([*every, *asked_for])
+        parser.error(f"there is no {', '.join(unknown)}; there are {there}")
     began = time.monotonic()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="amends-bench-") as name:
@@ -128,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for kind in kinds:
                 place = folder / f"{what}-{kind}"
                 place.mkdir()
-                figures[what][kind] = benches[what](kind, place)
+                figures[what][kind] = {**benches, **asked_for}[what](kind, place)
     if "identity" in figures:
         figures |= identity.summary(figures["identity"])
     if "understanding" in figures:

@@ -89,6 +89,7 @@ class HandRun:
         *arguments: str,
         name: str,
         delay: timedelta | None = None,
+        priority: int = 0,
     ) -> None:
         if name in self._seen:
             return
@@ -112,6 +113,9 @@ class HandRun:
 
     def pending(self, name: str) -> bool:
         return False
+
+    def oldest(self, queue: str) -> datetime | None:
+        return None
 
     def tidy(self, *, older_than: timedelta, limit: int = 1000) -> int:
         return 0

@@ -1,0 +1,566 @@
+"""Pile-ons: complaints are counted under their keys, bursts are looked for, and become incidents.
+
+Counting is part of the transaction that understands a complaint. Looking is owed every few seconds
+by whoever ticks: it goes by rows that say that they changed, so what was counted while nobody
+looked is found when somebody does. It reads without a lock and writes in short transactions; a key
+belongs to one living incident at a time, whoever looks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from middleware.contract.canonical import Order, Shipment
+from middleware.domain import bursts, incidents, sketches
+from middleware.domain.bursts import (
+    BUCKETS_AN_HOUR,
+    Key,
+    KeyKind,
+    Past,
+    Reading,
+    Season,
+    Track,
+    bucket_of,
+)
+from middleware.domain.ids import new_id
+from middleware.domain.incidents import SPECIFIC, IncidentState
+from middleware.domain.orders import OrderMatch
+from middleware.domain.sketches import Leaders
+from middleware.domain.understanding import Understanding
+from middleware.flows import deliver
+from middleware.flows.hub import Hub
+from middleware.store.database import UnitOfWork
+from middleware.store.incidents import Signal
+from middleware.store.tables import (
+    ArrivalRow,
+    ComplaintRow,
+    IncidentKeyRow,
+    IncidentRow,
+)
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+"""The key that every complaint counts under: how busy the hub is."""
+AT_ONCE = 2000
+"""Counts or texts that are looked at in one go."""
+MOST_LEADERS = 1000
+LED_FOR = timedelta(days=2)
+"""How long a text is compared with those that come after it."""
+KEPT = timedelta(days=56)
+TEXTS_KEPT = timedelta(days=14)
+MOST_COMPARED = 5000
+"""Complaints by which two keys are compared."""
+UNDERSTOOD = 200
+"""The latest complaints by which a remedy is proposed."""
+
+
+# --- counting -------------------------------------------------------------------------------------
+
+
+def count_in(
+    hub: Hub,
+    uow: UnitOfWork,
+    complaint: ComplaintRow,
+    incoming: Sequence[ArrivalRow],
+    understanding: Understanding,
+    match: OrderMatch | None,
+    order: Order | None,
+    shipments: Sequence[Shipment],
+) -> None:
+    """Count a complaint under its keys, in the transaction that understood it.
+
+    Once per key, however often it is understood; a key that it no longer has is taken back.
+    """
+    rules = hub.options.incidents
+    if not rules.enabled or not incoming:
+        return
+    latest = incoming[-1]
+    text = "\n".join(arrival.text for arrival in incoming)
+    found = incidents.keys_of(
+        understanding,
+        text,
+        order=order,
+        lines=match.chosen_lines if match is not None else (),
+        shipments=[s for s in shipments if order is not None and s.order == order.ref],
+        rules=rules,
+    )
+    counted = understanding.intent.value in incidents.COUNTED
+    keys = {ALL, *map(str, found)} if counted else set()
+    had = uow.incidents.keys_of(complaint.id)
+    gone = {key for key in had if key not in keys and not key.startswith(f"{KeyKind.TEXT}:")}
+    new = keys - had.keys()
+    bucket = bucket_of(latest.received_at)
+    who = complaint.person_id or complaint.identity_id or complaint.id
+    reach = min(int((latest.author or {}).get("followers") or 0), 2_000_000_000)
+    if gone:
+        uow.incidents.unseen(complaint.id, gone)
+    if new or gone:
+        uow.incidents.seen(
+            [Signal(key, bucket, complaint.id, who, reach) for key in sorted(new)],
+            counted=[
+                *((key, bucket, 1) for key in new),
+                *((key, had[key], -1) for key in gone),
+            ],
+        )
+    if ALL in new and not any(key.kind in SPECIFIC for key in found):
+        sketch = sketches.sketch(text)
+        if sketch is not None:
+            uow.incidents.sketched(
+                {
+                    "complaint_id": complaint.id,
+                    "bucket": bucket,
+                    "who": who,
+                    "reach": reach,
+                    "sketch": sketch,
+                    "leader": None,
+                }
+            )
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def run(hub: Hub, tick: str) -> None:
+    """Look for bursts, see how the known ones go on, and close what is over."""
+    if not hub.options.incidents.enabled:
+        return
+    now = hub.clock()
+    while _compare_texts(hub, now) == AT_ONCE:
+        pass
+    with hub.database.read() as uow:
+        lasting = [row.id for row in uow.incidents.lasting()]
+        old = now - hub.options.incidents.close_after
+        late = [row.id for row in uow.incidents.to_be_closed(over_before=old)]
+    # First, so that a key that bursts only now is compared with all that belongs to them.
+    for incident_id in lasting:
+        see_on(hub, incident_id, now)
+    while look(hub, now) == AT_ONCE:
+        pass
+    for incident_id in late:
+        _close_by_itself(hub, incident_id, old, now)
+    _owe_listings(hub, tick)
+    if now.hour == 3 and now.minute == 0:
+        with hub.database.begin() as uow:
+            uow.incidents.forget(
+                before=bucket_of(now - KEPT),
+                texts_before=bucket_of(now - TEXTS_KEPT),
+            )
+
+
+def _owe_listings(hub: Hub, tick: str) -> None:
+    """Owe the lists anew whose flow ended without making them."""
+    with hub.database.read() as uow:
+        unlisted = uow.incidents.unlisted(limit=20)
+    for incident_id in unlisted:
+        name = f"incidents.affected:{incident_id}"
+        if not hub.engine.pending(name):
+            with hub.database.begin() as uow:
+                hub.engine.enqueue(uow, "incidents.affected", incident_id, name=f"{name}:{tick}")
+
+
+def _compare_texts(hub: Hub, now: datetime) -> int:
+    """Find for each new text the first one that said the same; answers how many were looked at."""
+    with hub.database.read() as uow:
+        unread = uow.incidents.unread_sketches(limit=AT_ONCE)
+        if not unread:
+            return 0
+        since = bucket_of(now - LED_FOR)
+        before = uow.incidents.leaders(since=since, limit=MOST_LEADERS)
+    leaders, known = Leaders(before), {name for name, _ in before}
+    led: dict[str, str] = {}
+    for row in unread:
+        leader = leaders.nearest(row.sketch)
+        if leader is None:
+            leader = row.complaint_id
+            leaders.add(leader, row.sketch)
+        led[row.complaint_id] = leader
+    followed = {leader for of, leader in led.items() if of != leader}
+    rows = {row.complaint_id: row for row in unread}
+    with hub.database.begin() as uow:
+        uow.policies.take_turns(["sketches"])
+        uow.incidents.led(led)
+        signals: list[Signal] = []
+        for of, leader in led.items():
+            # A text that nobody repeats is no key yet; the first one counts with its first copy.
+            if leader in followed or leader in known:
+                row = rows[of]
+                signals.append(_of_text(leader, row.bucket, of, row.who, row.reach))
+        for leader in followed & known:
+            first = uow.incidents.sketch(leader)
+            if first is not None:
+                at = first.bucket
+                signals.append(_of_text(leader, at, leader, first.who, first.reach))
+        fresh = uow.incidents.not_yet(signals)
+        uow.incidents.seen(fresh, counted=_counted(fresh))
+    return len(unread)
+
+
+def _of_text(leader: str, bucket: int, complaint_id: str, who: str, reach: int) -> Signal:
+    return Signal(str(Key(KeyKind.TEXT, leader)), bucket, complaint_id, who, reach)
+
+
+def _counted(signals: Iterable[Signal]) -> list[tuple[str, int, int]]:
+    sums: dict[tuple[str, int], int] = defaultdict(int)
+    for signal in signals:
+        sums[signal.key, signal.bucket] += 1
+    return [(key, bucket, count) for (key, bucket), count in sums.items()]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A key that bursts, the window that shows it, and where it began."""
+
+    key: Key
+    reading: Reading
+    onset: int
+    complaints: frozenset[str]
+
+
+def look(hub: Hub, now: datetime) -> int:
+    """Look at the counts that changed; answers how many there were."""
+    rules = hub.options.incidents.bursts
+    with hub.database.read() as uow:
+        unread = uow.incidents.unread(limit=AT_ONCE)
+        if not unread:
+            return 0
+        book = Book.opened(hub, uow, {row.key for row in unread}, oldest=unread[0].bucket)
+        live = uow.incidents.live_keys()
+        ends: dict[str, list[int]] = defaultdict(list)
+        for row in unread:
+            if row.key != ALL and row.count > 0:
+                ends[row.key].append(row.bucket)
+        found: list[Found] = []
+        for key, last in ends.items():
+            if key in live:
+                continue
+            reading = bursts.burst(
+                book.tracks[key], book.season, book.everything, ends=last, rules=rules
+            )
+            if reading is not None:
+                began = bursts.onset(book.tracks[key], reading, rules=rules)
+                one = _with_people(uow, Key.parse(key), reading, began, rules.least_persons)
+                found += [one] if one is not None else []
+    found.sort(key=lambda one: (one.key.kind.rank, -one.reading.surprise, one.key.value))
+    with hub.database.begin() as uow:
+        book.keep(uow)
+    # Each in a transaction of its own: events are told one transaction at a time, so whoever tells
+    # one must not go on to rows that another teller may hold.
+    for one in found:
+        with hub.database.begin() as uow:
+            uow.policies.take_turns(["incidents"])
+            _answer_for(hub, uow, one, now)
+    # Last, so that whatever breaks off before is looked at again.
+    with hub.database.begin() as uow:
+        uow.incidents.mark_read(unread)
+    return len(unread)
+
+
+def _with_people(
+    uow: UnitOfWork, key: Key, reading: Reading, began: int, least: int
+) -> Found | None:
+    """The burst with its complaints, if enough different people are in it."""
+    first = min(reading.first, began)
+    signals = uow.incidents.signals(str(key), first, reading.last, limit=MOST_COMPARED)
+    if len({s.who for s in signals if s.bucket >= reading.first}) < least:
+        return None
+    return Found(key, reading, began, frozenset(s.complaint_id for s in signals))
+
+
+def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
+    """Attach a bursting key to the incident that it tells of too, or open one."""
+    live = uow.incidents.live_keys()
+    if str(found.key) in live:
+        return  # another worker was quicker
+    again = uow.incidents.last_of_key(str(found.key))
+    if again is not None and _flares_up(hub, again, now):
+        again.over_at, again.updated_at = None, now
+        again.version += 1
+        uow.incidents.take_up(again.id)
+        _absorb(uow, again, now)
+        return
+    best: tuple[float, str, set[str]] | None = None
+    for incident_id in sorted({row.incident_id for row in live.values()}):
+        theirs = uow.incidents.member_ids(
+            incident_id, since=min(found.reading.first, found.onset), limit=MOST_COMPARED
+        )
+        shared = bursts.overlap(set(found.complaints), theirs)
+        if shared >= bursts.SAME and (best is None or shared > best[0]):
+            best = (shared, incident_id, theirs)
+    if best is None:
+        _open(hub, uow, found, now)
+        return
+    _, incident_id, theirs = best
+    uow.incidents.add_key(
+        IncidentKeyRow(
+            incident_id=incident_id,
+            key=str(found.key),
+            gives=bursts.is_part_of(set(found.complaints), theirs),
+            since=found.onset,
+        )
+    )
+    row = uow.incidents.get(incident_id, lock=True)
+    assert row is not None, "a live key has its incident"
+    _absorb(uow, row, now)
+
+
+def _flares_up(hub: Hub, row: IncidentRow, now: datetime) -> bool:
+    """Whether a burst that was over is not so long over that this would be another one."""
+    lately = row.over_at is not None and now - row.over_at < hub.options.incidents.close_after
+    by_itself = row.decided_by == "hub"
+    return lately and not (row.state == IncidentState.CLOSED and by_itself)
+
+
+def _open(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
+    row = IncidentRow(
+        id=new_id("inc"),
+        state=IncidentState.OPEN.value,
+        key=str(found.key),
+        title=incidents.title_of(found.key),
+        onset_at=bursts.begins(found.onset),
+        opened_at=now,
+        last_at=now,
+        found=found.reading.found,
+        expected=round(found.reading.expected, 3),
+        surprise=round(found.reading.surprise, 2),
+        updated_at=now,
+    )
+    uow.incidents.add(row)
+    uow.incidents.add_key(
+        IncidentKeyRow(incident_id=row.id, key=row.key, gives=True, since=found.onset)
+    )
+    _absorb(uow, row, now)
+    row.told = row.complaints
+    row.proposed = _proposed(uow, row.id)
+    tell(hub, uow, "incident.opened", row, now)
+    log.warning("incident opened", extra={"incident": row.id, "burst": row.key})
+    owe_listing(hub, uow, row)
+
+
+def owe_listing(hub: Hub, uow: UnitOfWork, row: IncidentRow) -> None:
+    """Owe the list of everybody whom an incident concerns."""
+    row.affected_state = "owed"
+    name = f"incidents.affected:{row.id}:{row.version}"
+    hub.engine.enqueue(uow, "incidents.affected", row.id, name=name)
+
+
+def _absorb(uow: UnitOfWork, row: IncidentRow, now: datetime) -> bool:
+    """Take in the complaints that came under its keys; answers whether there were any."""
+    came = False
+    while newcomers := uow.incidents.newcomers(row.id, limit=AT_ONCE):
+        came = True
+        uow.incidents.join(row.id, newcomers, at=now)
+        _list_their_orders(uow, row.id, [s.complaint_id for s in newcomers])
+    measure(uow, row, now)
+    return came
+
+
+def _list_their_orders(uow: UnitOfWork, incident_id: str, complaints: Sequence[str]) -> None:
+    """List the orders that these complaints mean."""
+    rows = {}
+    for complaint in uow.incidents.complaints(complaints).values():
+        if complaint.order_ref is not None:
+            rows[complaint.order_ref] = affected_row(incident_id, complaint)
+    uow.incidents.add_affected(list(rows.values()))
+
+
+def affected_row(incident_id: str, complaint: ComplaintRow) -> dict[str, Any]:
+    return {
+        "incident_id": incident_id,
+        "order_ref": complaint.order_ref,
+        "lines": list((complaint.order_match or {}).get("chosen_lines") or ()),
+        "why": "complaint",
+        "complaint_id": complaint.id,
+    }
+
+
+def measure(uow: UnitOfWork, row: IncidentRow, now: datetime) -> None:
+    """Bring its figures up to date."""
+    figures = uow.incidents.figures(row.id)
+    row.complaints, row.persons, row.reach = figures.complaints, figures.persons, figures.reach
+    if figures.last is not None:
+        row.last_at = bursts.begins(figures.last)
+    here = bucket_of(now)
+    hour = BUCKETS_AN_HOUR
+    row.growth = uow.incidents.arrived(row.id, here - hour + 1, here) - uow.incidents.arrived(
+        row.id, here - 2 * hour + 1, here - hour
+    )
+
+
+def _proposed(uow: UnitOfWork, incident_id: str) -> dict[str, Any] | None:
+    members = uow.incidents.members(incident_id, limit=UNDERSTOOD)
+    rows = uow.incidents.complaints([member.complaint_id for member in members])
+    proposal = incidents.propose([r.understanding for r in rows.values() if r.understanding])
+    return proposal.model_dump(mode="json") if proposal is not None else None
+
+
+def see_on(hub: Hub, incident_id: str, now: datetime) -> None:
+    """Take in what came, tell of growth, name it anew where that fits better, and see its end."""
+    with hub.database.read() as uow:
+        row = uow.incidents.get(incident_id)
+        if row is None or row.over_at is not None:
+            return
+        keys = [key.key for key in uow.incidents.keys(incident_id) if key.gives and key.live]
+        came = bool(uow.incidents.newcomers(incident_id, limit=1))
+        book = Book.opened(hub, uow, set(keys), oldest=bucket_of(now))
+    rules = hub.options.incidents.bursts
+    here = bucket_of(now)
+    over = not came and all(
+        bursts.is_over(book.tracks[key], book.season, book.everything, now=here, rules=rules)
+        for key in keys
+    )
+    if not came and not over:
+        return
+    with hub.database.begin() as uow:
+        row = uow.incidents.get(incident_id, lock=True)
+        if row is None or row.over_at is not None:
+            return
+        came = _absorb(uow, row, now)
+        if came:
+            _name_anew(uow, row)
+            row.proposed = _proposed(uow, row.id) or row.proposed
+            if row.state != IncidentState.DISMISSED and incidents.has_grown(
+                row.complaints, row.told
+            ):
+                row.told = row.complaints
+                tell(hub, uow, "incident.grown", row, now)
+        elif over:
+            row.over_at = now
+            uow.incidents.let_go(row.id)
+        row.updated_at = now
+        row.version += 1
+
+
+def _name_anew(uow: UnitOfWork, row: IncidentRow) -> None:
+    """Call it by the most specific key that covers it: as it grows, the cause shows."""
+    members = uow.incidents.member_ids(row.id, since=0, limit=MOST_COMPARED)
+    named: dict[Key, int] = {}
+    for key in uow.incidents.keys(row.id):
+        signals = uow.incidents.signals(
+            key.key, key.since, bucket_of(row.last_at), limit=MOST_COMPARED
+        )
+        if key.live:
+            covered = len({s.complaint_id for s in signals} & members)
+            named[Key.parse(key.key)] = covered
+    if named:
+        name = bursts.name_of(named, len(members))
+        row.key, row.title = str(name), incidents.title_of(name)
+
+
+def _close_by_itself(hub: Hub, incident_id: str, old: datetime, now: datetime) -> None:
+    with hub.database.begin() as uow:
+        row = uow.incidents.get(incident_id, lock=True)
+        if row is None or row.state in incidents.ENDED or row.over_at is None:
+            return
+        if row.over_at >= old:
+            return
+        row.state, row.reason, row.updated_at = "closed", "its burst is over", now
+        row.decided_by, row.decided_at = "hub", now
+        row.version += 1
+        tell(hub, uow, "incident.closed", row, now)
+
+
+def tell(hub: Hub, uow: UnitOfWork, type_: str, row: IncidentRow, now: datetime) -> None:
+    deliver.tell(
+        hub,
+        uow,
+        type_,
+        subject=row.id,
+        data={
+            "id": row.id,
+            "state": row.state,
+            "key": row.key,
+            "title": row.title,
+            "onset_at": row.onset_at.isoformat(),
+            "complaints": row.complaints,
+            "persons": row.persons,
+            "reach": row.reach,
+            "growth_per_hour": row.growth,
+            "expected": row.expected,
+            "proposed": (row.proposed or {}).get("operation"),
+        },
+        at=now,
+    )
+
+
+# --- the past -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Book:
+    """What is known of some keys: their buckets, their past before those, and the season."""
+
+    season: Season
+    everything: Mapping[int, int]
+    tracks: dict[str, Track]
+    was: dict[str, int | None]
+    """Up to where each past was folded when it was read."""
+
+    @classmethod
+    def opened(cls, hub: Hub, uow: UnitOfWork, keys: set[str], *, oldest: int) -> Book:
+        """Read keys, and fold their past up to before the longest window that ends at `oldest`."""
+        rules = hub.options.incidents.bursts
+        until = (oldest - rules.longest + 1) // BUCKETS_AN_HOUR
+        pasts = uow.incidents.pasts(sorted({*keys, ALL}))
+        was = {key: pasts[key].folded if key in pasts else None for key in {*keys, ALL}}
+        wanted = {*keys, ALL}
+        # A bucket before what is folded is read again for windows that reach back there.
+        back = until * BUCKETS_AN_HOUR - rules.longest
+        since = {
+            key: min((pasts[key].folded if key in pasts else 0) * BUCKETS_AN_HOUR, back)
+            for key in wanted
+        }
+        counts = uow.incidents.counts(since)
+        season = _season(pasts[ALL].season if ALL in pasts else None, counts[ALL], until)
+        everything = counts[ALL]
+        season.fold(until, everything)
+        tracks = {}
+        for key in keys - {ALL}:
+            row = pasts.get(key)
+            past = Past(row.folded, row.count) if row is not None else Past(season.folded - 24 * 70)
+            folded = past.fold(until, counts[key], season, rules)
+            tracks[key] = Track(counts[key], folded)
+        for key in tracks:
+            wider = [tracks[w] for w in map(str, bursts.wider_than(Key.parse(key))) if w in tracks]
+            if wider:
+                tracks[key] = replace(tracks[key], wider=wider[0].past)
+        return cls(season, everything, tracks, was)
+
+    def keep(self, uow: UnitOfWork) -> None:
+        """Save what was folded."""
+        season = self.season
+        if self.was[ALL] != season.folded:
+            kept = {
+                "counts": [round(n, 4) for n in season.counts],
+                "seen": [round(n, 4) for n in season.seen],
+                "exposure": season.exposure,
+                "folded": season.folded,
+                "total": season.total,
+            }
+            values = {"folded": season.folded, "count": season.total, "season": kept}
+            uow.incidents.save_past(ALL, self.was[ALL], values)
+        for key, track in sorted(self.tracks.items()):
+            if self.was[key] != track.past.folded:
+                uow.incidents.save_past(
+                    key,
+                    self.was[key],
+                    {"folded": track.past.folded, "count": track.past.count, "season": None},
+                )
+
+
+def _season(kept: Mapping[str, Any] | None, counts: Mapping[int, int], until: int) -> Season:
+    if kept is None:
+        first = min(counts, default=until * BUCKETS_AN_HOUR) // BUCKETS_AN_HOUR
+        return Season(folded=min(first, until))
+    return Season(
+        folded=kept["folded"],
+        counts=list(kept["counts"]),
+        seen=list(kept["seen"]),
+        exposure=kept["exposure"],
+        total=kept["total"],
+    )

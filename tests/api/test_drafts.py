@@ -1,0 +1,140 @@
+"""Drafts and hand-offs over the API: from facts, checked, frozen, audited."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from middleware.contract.canonical import Kind
+from tests.api.conftest import Api
+from tests.flows.conftest import Stage
+
+PHOTO = "https://x.example.com/kimberg/status/1"
+
+
+@pytest.fixture
+def known(known: Stage) -> Stage:
+    return known.with_options(public_url="https://hub.example.com")
+
+
+@pytest.fixture
+def complaint(api: Api) -> str:
+    """Kim complains on X, in public, about her order."""
+    return api.send_in(
+        "My lamp from order SO-10001 arrived broken",
+        url=PHOTO,
+        author={"emails": ["kim@example.com"]},
+    )
+
+
+def replace(api: Api, complaint: str, **request: Any) -> dict[str, Any]:
+    body = {
+        "operation": "replacement_order",
+        "request": {
+            "order": str(api.stage.order.ref),
+            "lines": [{"line": "1", "sku": "LMP-100", "quantity": "1"}],
+            **request,
+        },
+        "complaint_id": complaint,
+    }
+    made = api.post("/v1/actions", body, headers={"Idempotency-Key": "r1"})
+    assert made.status_code == 202, made.text
+    return dict(made.json())
+
+
+def drafts(api: Api, complaint: str, **asked: Any) -> dict[str, dict[str, Any]]:
+    answer = api.post(f"/v1/complaints/{complaint}/drafts", asked)
+    assert answer.status_code == 200, answer.text
+    return {draft["channel"]: draft for draft in answer.json()["drafts"]}
+
+
+def test_a_draft_tells_what_is_done_only_once_it_is(api: Api, complaint: str) -> None:
+    before = drafts(api, complaint)
+    assert "SO-10001" in before["private"]["text"]
+    assert "replacement" not in before["private"]["text"].lower()
+    replace(api, complaint)
+    waiting = drafts(api, complaint)["private"]["text"]
+    assert "not confirmed yet" in waiting
+    api.stage.run_due()
+    done = drafts(api, complaint)["private"]
+    assert "A replacement is ordered, under the number" in done["text"]
+    number = next(f["value"] for f in done["facts"] if f["name"] == "action_number")
+    assert number in done["text"]
+
+
+def test_the_public_draft_holds_nothing_of_hers(api: Api, complaint: str) -> None:
+    replace(api, complaint)
+    api.stage.run_due()
+    answer = api.post(f"/v1/complaints/{complaint}/drafts", {}).json()
+    assert answer["advice"]["channel"] == "private"
+    assert answer["drafts"][0]["channel"] == "private"
+    public = answer["drafts"][1]
+    private_values = {fact["value"] for fact in answer["drafts"][0]["facts"] if fact["personal"]}
+    assert "Kim" in private_values
+    for value in private_values:
+        assert value not in public["text"]
+    assert public["length"] <= public["limit"] == 280
+
+
+def test_an_invitation_is_offered_in_private_until_it_ends(api: Api, complaint: str) -> None:
+    place = str(api.stage.ref("desk", Kind.CONVERSATION, "7"))
+    body = {
+        "operation": "invitation",
+        "request": {"valid_hours": 2, "on": place},
+        "complaint_id": complaint,
+    }
+    made = api.post("/v1/actions", body, headers={"Idempotency-Key": "i1"})
+    assert made.status_code == 202, made.text
+    texts = drafts(api, complaint)
+    assert "https://hub.example.com/v1/invitations/" in texts["private"]["text"]
+    assert "/v1/invitations/" not in texts["public"]["text"]
+    api.stage.time.now += timedelta(hours=3)
+    assert "/v1/invitations/" not in drafts(api, complaint)["private"]["text"]
+
+
+def test_a_text_is_checked(api: Api, complaint: str) -> None:
+    body = {
+        "text": "Sorry Kim, order SO-10001 will be replaced tomorrow!",
+        "channel": "public",
+        "complaint_id": complaint,
+    }
+    found = api.post("/v1/drafts/check", body).json()
+    assert found["may_be_sent"] is False
+    assert {w["code"] for w in found["warnings"]} == {"personal_data", "promise"}
+    fine = {"text": "Sorry to hear that. Please send us a message.", "channel": "public"}
+    assert api.post("/v1/drafts/check", {**fine, "network": "x"}).json()["may_be_sent"] is True
+    assert api.post("/v1/drafts/check", fine).status_code == 422
+    long = {"text": "a" * 281, "channel": "public", "network": "x"}
+    assert api.post("/v1/drafts/check", long).json()["warnings"][0]["code"] == "too_long"
+    mail = {"text": "a", "channel": "public", "network": "email"}
+    assert api.post("/v1/drafts/check", mail).status_code == 422
+
+
+def test_a_handoff_is_frozen_shows_what_changed_and_expires(api: Api, complaint: str) -> None:
+    made = api.post(
+        f"/v1/complaints/{complaint}/handoffs",
+        {"to": "call centre", "reason": "wants a call", "valid_hours": 5},
+    )
+    assert made.status_code == 201
+    path = made.headers["Location"]
+    first = api.get(path).json()
+    assert first["changed"] == {}
+    assert set(first["packet"]) == {
+        "complaint", "thread", "identity", "orders", "promises", "actions", "windows", "claims",
+    }  # fmt: skip
+    assert first["packet"]["identity"]["evidence"]
+    assert first["packet"]["orders"][0]["number"] == "SO-10001"
+    replace(api, complaint)
+    api.stage.run_due()
+    later = api.get(path).json()
+    assert later["packet"] == first["packet"]
+    assert {"actions", "promises"} <= set(later["changed"])
+    assert api.get(path, scopes=("complaints:read",)).status_code == 403
+    api.stage.time.now += timedelta(hours=6)
+    assert api.get(path).status_code == 410
+    with api.stage.hub.database.read() as uow:
+        audit = [row.action for row in uow.audit.about(first["id"])]
+    assert audit == ["handoff.make", "handoff.open", "handoff.open", "handoff.refuse"]
+    assert api.get("/v1/handoffs/hnd_nothing").status_code == 404
