@@ -79,6 +79,7 @@ INCIDENT_MEMBER_PAGE: Json = {
                 "conversation": "4711",
                 "network": "x",
                 "state": "open",
+                "merged_into": None,
                 "person_id": PERSON_ID,
                 "order": "erp:order:SO-10001",
                 "intent": "complaint",
