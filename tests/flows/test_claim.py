@@ -25,6 +25,9 @@ from tests.flows.test_receive import arrive, event, the_complaint
 ANNA = Asker(principal="key_desk", request_id="req_1")
 CALLS = Asker(principal="key_calls", request_id="req_2")
 
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what no database could see differently."""
+
 
 @pytest.fixture
 def told(known: Stage) -> Stage:
@@ -91,6 +94,7 @@ def test_a_line_conflicts_with_its_order_and_the_complaint_about_it(told: Stage)
     take(told, on_line(told, "2"), CALLS)
 
 
+@on_sqlite
 def test_what_is_claimed_must_be_there(told: Stage) -> None:
     missing = Ref(connection=told.names["erp"], kind=Kind.ORDER, id="O9")
     for subject in (
@@ -105,6 +109,7 @@ def test_what_is_claimed_must_be_there(told: Stage) -> None:
         take(told, on_complaint(told), lease=timedelta(days=3))
 
 
+@on_sqlite
 def test_asking_again_renews_and_an_agent_is_not_another(told: Stage) -> None:
     first = take(told, on_complaint(told), agent="anna")
     told.time.pass_(minutes=20)
@@ -135,6 +140,7 @@ def test_a_claim_ends_by_itself_and_that_is_said_once(told: Stage) -> None:
         claim.renew(told.hub, second.id or "", agent=None, asker=CALLS)
 
 
+@on_sqlite
 def test_only_the_holder_keeps_hands_over_and_gives_up(told: Stage) -> None:
     row = take(told, on_complaint(told), agent="anna")
     claim_id = row.id or ""
@@ -197,6 +203,7 @@ def test_of_two_askers_one_wins(told: Stage) -> None:
     assert len(events(told, "claim.taken")) == 1
 
 
+@on_sqlite
 def test_others_actions_are_refused_unless_they_say_why(told: Stage) -> None:
     took = take(told, on_complaint(told), agent="anna")
     wanted = told.wanted(complaint_id=the_complaint(told).id)
@@ -222,6 +229,7 @@ def test_others_actions_are_refused_unless_they_say_why(told: Stage) -> None:
     assert held is not None, "she has not lost it"
 
 
+@on_sqlite
 def test_the_same_key_again_is_the_same_action_whoever_claimed_since(told: Stage) -> None:
     asker = replace(CALLS, key="click-1", body_hash="b")
     wanted = told.wanted(complaint_id=the_complaint(told).id)

@@ -23,6 +23,9 @@ from tests.flows.test_receive import arrive, complaints, event
 ASKER = Asker(principal="key_agent", request_id="req_1")
 TWEET = "My reading lamp arrived broken and nobody answers me, I want a new one!"
 
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what no database could see differently."""
+
 
 @pytest.fixture
 def known(stage: Stage) -> Stage:
@@ -86,12 +89,14 @@ def test_a_cross_post_is_one_issue_and_another_trouble_another(known: Stage) -> 
     assert len(merges(known)) == 1, "once is enough"
 
 
+@on_sqlite
 def test_the_same_words_of_strangers_are_no_issue(known: Stage) -> None:
     say(known, TWEET, "x-1", author={"native_id": "5", "handle": "a", "display_name": "A"})
     say(known, TWEET, "x-2", author={"native_id": "6", "handle": "b", "display_name": "B"})
     assert merges(known) == []
 
 
+@on_sqlite
 def test_who_may_be_one_is_only_suggested(known: Stage) -> None:
     """The same name, the same words, and nobody knows whether they are one."""
     say(known, TWEET, "x-1", author={"native_id": "5", "handle": "a", "display_name": "Lou Ash"})
@@ -133,6 +138,7 @@ def test_what_people_split_is_never_merged_again_by_itself(known: Stage) -> None
     assert of(known, "ig-1").merged_into == first.id
 
 
+@on_sqlite
 def test_what_is_said_after_a_split_is_its_own(known: Stage) -> None:
     say(known, TWEET, "x-1")
     second = say(known, TWEET, "ig-1", author=INSTAGRAM)
@@ -156,6 +162,7 @@ def test_the_order_named_later_elsewhere_is_the_issues_order(known: Stage) -> No
         claim.take(known.hub, taken, Asker(principal="key_other"))
 
 
+@on_sqlite
 def test_claims_and_budget_hold_for_the_whole_issue(known: Stage) -> None:
     first = say(known, TWEET + " Order SO-10001, LMP-100", "x-1")
     second = say(known, TWEET + " Order SO-10001, LMP-100", "ig-1", author=INSTAGRAM)
@@ -195,6 +202,7 @@ def test_people_merge_and_split_what_they_know_better(known: Stage) -> None:
         gather.merge(known.hub, first.id, "cmp_9", reason="No.", asker=ASKER)
 
 
+@on_sqlite
 def test_closed_and_old_complaints_are_let_be(known: Stage) -> None:
     say(known, TWEET, "x-1")
     with known.hub.database.begin() as uow:
@@ -220,6 +228,7 @@ def test_the_younger_one_goes_to_the_older_whichever_is_understood_last(known: S
     assert [m.state for m in merges(known)] == ["settled", "merged"]
 
 
+@on_sqlite
 def test_gathering_can_be_turned_off(known: Stage) -> None:
     off = known.with_options(gathering=GatheringRules(enabled=False))
     say(off, TWEET, "x-1")
@@ -288,6 +297,7 @@ def test_a_move_leaves_its_trail_and_takes_all_along(known: Stage) -> None:
         gather.move(known.hub, row.id, account=None, team=None, reason="x", asker=ASKER)
 
 
+@on_sqlite
 def test_notes_are_still_written_where_each_was_told(known: Stage) -> None:
     say(known, TWEET, "x-1")
     say(known, TWEET, "ig-1", author=INSTAGRAM)
