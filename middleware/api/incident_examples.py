@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from middleware.api.examples import COMPLAINT_ID, HANDLED, KEY_ID, PERSON_ID
+from middleware.api.examples import COMPLAINT_ID, COMPLAINT_LISTED, HANDLED, KEY_ID, PERSON_ID
 
 INCIDENT_ID = "inc_019c9d6f3a5e7c41b1d0a2f4c6e88b01"
 HANDOFF_ID = "hnd_019c9d6f3a5e7c41b1d0a2f4c6e88b02"
@@ -73,22 +73,7 @@ INCIDENT_ENDED: Json = {
 INCIDENT_MEMBER_PAGE: Json = {
     "data": [
         {
-            "complaint": {
-                "id": COMPLAINT_ID,
-                "connection": "chatwoot",
-                "conversation": "4711",
-                "network": "x",
-                "state": "open",
-                "merged_into": None,
-                "person_id": PERSON_ID,
-                "order": "erp:order:SO-10001",
-                "intent": "complaint",
-                "reason": "damaged",
-                "severity": "normal",
-                "outcome": "link",
-                "opened_at": HANDLED,
-                "updated_at": HANDLED,
-            },
+            "complaint": COMPLAINT_LISTED,
             "reach": 310,
             "put_by": None,
         }
