@@ -426,6 +426,32 @@ def test_scoring_adds_few_statements_to_intake(
     assert inside[0] < 0.3 * len(scored), (inside, len(scored))
 
 
+def test_the_queue_and_what_is_due_are_read_from_indexes(known: Stage) -> None:
+    arrive(known, event(author=KIM))
+    plans: list[str] = []
+    engine = known.hub.database.engine
+
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(" / ".join(row[3] for row in cursor.fetchall()))
+
+    with known.hub.database.read() as uow:
+        sa.event.listen(engine, "before_cursor_execute", explain)
+        try:
+            for more in ({}, {"brand": "b"}, {"team": "t"}):
+                uow.complaints.queue(after=(5, "cmp_1"), limit=10, **more)
+            uow.queue.due_steps(known.time(), limit=10)
+            uow.queue.due_scores(known.time(), limit=10)
+        finally:
+            sa.event.remove(engine, "before_cursor_execute", explain)
+    wanted = ("queue", "brand_queue", "team_queue", "due", "rescore")
+    assert len(plans) == len(wanted)
+    for plan, index in zip(plans, wanted, strict=True):
+        assert f"_{index} (" in plan, plan
+        assert "SCAN" not in plan
+
+
 # --- report and simulation ----------------------------------------------------------------------
 
 
