@@ -43,6 +43,7 @@ YEAR = timedelta(days=365)
 TOLD_FROM = 0.5
 """Points that a score must move by for others to be told."""
 AT_ONCE = 200
+SOON = timedelta(seconds=1)
 PUT_OFF = timedelta(minutes=5)
 """When a complaint is scored anew that could not be scored."""
 
@@ -162,7 +163,8 @@ def _next(
     moments = [kept.next_at] if kept.next_at is not None else []
     if voice.views_per_hour or voice.engagement_per_hour:
         moments.append(heard[-1].at + window)
-    return min((moment for moment in moments if moment > now), default=None)
+    # What is on the very edge of now is looked at once more, not forgotten.
+    return max(min(moments), now + SOON) if moments else None
 
 
 def understood(complaint: ComplaintRow, name: str) -> str | None:

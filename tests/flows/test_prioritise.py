@@ -23,8 +23,11 @@ from middleware.store.tables import (
     EventRow,
     SlaClockRow,
 )
+from tests.api.conftest import both_databases, database_url
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, event, the_complaint
+
+__all__ = ["database_url"]
 
 KIM = {"emails": ["kim@example.com"]}
 
@@ -87,6 +90,7 @@ STEPS = {
 }
 
 
+@both_databases
 def test_a_complaint_is_scored_when_it_is_understood(known: Stage) -> None:
     tiered = known.account.model_copy(update={"tier": "Gold"})
     known.store(tiered)
@@ -115,6 +119,7 @@ def test_a_complaint_is_scored_when_it_is_understood(known: Stage) -> None:
     assert "due 2026-11-21 12:59 UTC" in note
 
 
+@both_databases
 def test_value_comes_from_figures_and_from_orders(known: Stage) -> None:
     def order(id_: str, total: str, days: int, state: OrderStatus, currency: str = "EUR") -> Any:
         return known.order.model_copy(
@@ -207,6 +212,7 @@ def test_time_alone_raises_a_score_step_by_step(known: Stage) -> None:
     assert due > known.time()
 
 
+@both_databases
 def test_steps_are_taken_once_and_say_how_late(known: Stage) -> None:
     put(known, **STEPS)
     arrive(known, event(author=KIM))
@@ -247,6 +253,7 @@ def test_steps_are_taken_once_and_say_how_late(known: Stage) -> None:
     assert "raised" not in terms(the_complaint(known))
 
 
+@both_databases
 def test_two_workers_take_a_step_once(known: Stage) -> None:
     put(known, **STEPS)
     arrive(known, event(author=KIM))
@@ -279,6 +286,7 @@ def test_an_answer_that_came_first_calls_the_step_off(known: Stage) -> None:
     assert {s.state for s in steps(known)} == {"cancelled"}
 
 
+@both_databases
 def test_a_step_that_fails_stays_due(known: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     put(known, **STEPS)
     arrive(known, event(author=KIM))
@@ -299,6 +307,7 @@ def test_a_step_that_fails_stays_due(known: Stage, monkeypatch: pytest.MonkeyPat
     assert [e.data["step"] for e in told(known, "complaint.escalated")] == ["nearly"]
 
 
+@both_databases
 def test_a_new_rule_book_scores_what_is_open_anew(known: Stage) -> None:
     arrive(known, event(author=KIM))
     before = the_complaint(known).priority
@@ -339,6 +348,7 @@ def test_the_configured_rule_book_is_put_once_and_stays_until_it_changes(known: 
         assert rulebooks.in_force(known.hub, uow).version == 2
 
 
+@both_databases
 def test_reach_is_kept_and_its_growth_counts(known: Stage) -> None:
     first = event(author=KIM, reach={"views": 1000, "likes": 3})
     arrive(known, first)
@@ -358,6 +368,7 @@ def test_reach_is_kept_and_its_growth_counts(known: Stage) -> None:
     assert not terms(the_complaint(known))["growth"]["known"]
 
 
+@both_databases
 def test_who_writes_again_comes_sooner(known: Stage) -> None:
     arrive(known, event(author=KIM))
     with known.hub.database.read() as uow:
@@ -392,6 +403,7 @@ def queries(stage: Stage) -> Iterator[list[str]]:
         sa.event.remove(stage.hub.database.engine, "before_cursor_execute", note)
 
 
+@both_databases
 def test_scoring_adds_few_statements_to_intake(
     known: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,6 +424,32 @@ def test_scoring_adds_few_statements_to_intake(
     assert len(inside) == 1
     assert inside[0] <= 16, inside
     assert inside[0] < 0.3 * len(scored), (inside, len(scored))
+
+
+def test_the_queue_and_what_is_due_are_read_from_indexes(known: Stage) -> None:
+    arrive(known, event(author=KIM))
+    plans: list[str] = []
+    engine = known.hub.database.engine
+
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(" / ".join(row[3] for row in cursor.fetchall()))
+
+    with known.hub.database.read() as uow:
+        sa.event.listen(engine, "before_cursor_execute", explain)
+        try:
+            for more in ({}, {"brand": "b"}, {"team": "t"}):
+                uow.complaints.queue(after=(5, "cmp_1"), limit=10, **more)
+            uow.queue.due_steps(known.time(), limit=10)
+            uow.queue.due_scores(known.time(), limit=10)
+        finally:
+            sa.event.remove(engine, "before_cursor_execute", explain)
+    wanted = ("queue", "brand_queue", "team_queue", "due", "rescore")
+    assert len(plans) == len(wanted)
+    for plan, index in zip(plans, wanted, strict=True):
+        assert f"_{index} (" in plan, plan
+        assert "SCAN" not in plan
 
 
 # --- report and simulation ----------------------------------------------------------------------
@@ -456,6 +494,7 @@ def clock_rows(stage: Stage, *given: tuple[str, float | None, float, str | None]
             )
 
 
+@both_databases
 def test_the_report_counts_and_ranks_exactly(stage: Stage) -> None:
     times = [5, 10, 15, 20, 25, 30, 35, 40, 90, 120, 61]
     clock_rows(
@@ -489,6 +528,7 @@ def test_the_report_counts_and_ranks_exactly(stage: Stage) -> None:
     assert later.groups == ()
 
 
+@both_databases
 def test_a_simulation_says_who_moves_and_why_and_writes_nothing(known: Stage) -> None:
     known.store(known.account.model_copy(update={"tier": "platinum"}))
     arrive(known, event("My lamp is broken", id="m-1", conversation="c-1", author=KIM))
