@@ -216,6 +216,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "deliver": partial(deliver.run, hub),
         "reconcile": partial(reconcile.run, hub),
         "prioritise": partial(prioritise.run, hub),
+        "prioritise.one": partial(prioritise.rescore, hub),
         "prioritise.all": partial(prioritise.run_all, hub),
         "incidents": partial(incidents.run, hub),
         "incidents.affected": partial(eligibility.list_affected, hub),

@@ -21,7 +21,7 @@ from middleware.domain.ids import new_id
 from middleware.domain.orders import number_key
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.domain.understanding import EntityType, Intent, Understanding
-from middleware.flows import correct, deliver, plan
+from middleware.flows import correct, deliver, plan, prioritise
 from middleware.flows.hub import Asker, Hub
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ComplaintMergeRow, ComplaintMoveRow, ComplaintRow
@@ -69,6 +69,7 @@ def take_up(hub: Hub, uow: UnitOfWork, complaint: ComplaintRow, *, now: datetime
                 _suggest(hub, uow, root, complaint, compared, now)
         elif _age(root) < _age(complaint):
             _merge(hub, uow, complaint, root, compared=compared, now=now)
+            prioritise.score_in(hub, uow, complaint, now=now)
             _owe(hub, uow, root, complaint)
             return
         else:
@@ -268,6 +269,8 @@ def merge(hub: Hub, main_id: str, other_id: str, *, reason: str, asker: Asker) -
         merged = _merge(hub, uow, other, main, now=now, by=asker.principal, reason=reason)
         _adopt(uow, main, now)
         _bump(main, now)
+        for row in (other, main):
+            prioritise.score_in(hub, uow, row, now=now)
     return merged
 
 
@@ -338,6 +341,8 @@ def split(
             main.order_ref = None
             uow.session.flush()
             _adopt(uow, main, now)
+        for one in (row, main):
+            prioritise.score_in(hub, uow, one, now=now)
     return ended
 
 
@@ -422,6 +427,7 @@ def move(
         )
         row.brand_account, row.team = to_account, to_team
         _bump(row, now)
+        prioritise.score_in(hub, uow, row, now=now)
         uow.gathering.add_move(moved)
         uow.audit.write(
             at=now,

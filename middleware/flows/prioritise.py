@@ -52,14 +52,36 @@ PUT_OFF = timedelta(minutes=5)
 
 
 def score_in(hub: Hub, uow: UnitOfWork, complaint: ComplaintRow, *, now: datetime) -> Score:
-    """Score a locked complaint, keep its clocks in step, and tell others if it moved."""
+    """Score a locked complaint, keep its clocks in step, and tell others if it moved.
+
+    What another complaint stands for has no clocks: they run for the issue, and end when it is
+    answered in any of its conversations.
+    """
     current = rulebooks.in_force(hub, uow)
-    arrivals = uow.complaints.arrivals_of(complaint.id)
+    arrivals, turns = _told(uow, complaint)
     worth = _worth(uow, complaint.person_id, current.book.scoring.value, now)
-    turns = clocks.turns_of(arrivals, complaint.status_changes)
+    _follow(hub, uow, complaint)
     facts = _facts(complaint, worth, current.book)
     kept = clocks.keep(uow, complaint, turns, facts, current, now)
     return _scored(hub, uow, complaint, arrivals, turns, worth, kept, facts, current, now)
+
+
+def _told(uow: UnitOfWork, complaint: ComplaintRow) -> tuple[list[ArrivalRow], list[sla.Turn]]:
+    """What was said of an issue in all its conversations, and what of it clocks go by."""
+    if complaint.merged_into is not None:
+        return uow.complaints.arrivals_of(complaint.id), []
+    issue = uow.complaints.issue_of(complaint)
+    arrivals = [arrival for one in issue for arrival in uow.complaints.arrivals_of(one.id)]
+    return arrivals, clocks.turns_of(arrivals, complaint.status_changes)
+
+
+def _follow(hub: Hub, uow: UnitOfWork, complaint: ComplaintRow) -> None:
+    """Owe a new score of the complaint that stands for this one's issue, if another does."""
+    if complaint.merged_into is None:
+        return
+    root = uow.complaints.root_of(complaint).id
+    name = f"prioritise.one:{root}:{complaint.id}:{complaint.version}"
+    hub.engine.enqueue(uow, "prioritise.one", root, name=name)
 
 
 def _facts(complaint: ComplaintRow, worth: Worth | None, book: RuleBook) -> Facts:
@@ -378,9 +400,8 @@ def fire(hub: Hub, step_id: str, complaint_id: str) -> bool:
         if complaint is None or step is None or step.state != "due":
             return False
         current = rulebooks.in_force(hub, uow)
-        arrivals = uow.complaints.arrivals_of(complaint.id)
+        arrivals, turns = _told(uow, complaint)
         worth = _worth(uow, complaint.person_id, current.book.scoring.value, now)
-        turns = clocks.turns_of(arrivals, complaint.status_changes)
         facts = _facts(complaint, worth, current.book)
         kept = clocks.keep(uow, complaint, turns, facts, current, now)
         taken = step.state == "due" and step.due_at is not None and step.due_at <= now
