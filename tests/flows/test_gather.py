@@ -269,6 +269,30 @@ def test_two_that_are_handled_at_once_end_as_one_issue(known: Stage) -> None:
         assert {f"x-{round_}", f"ig-{round_}", f"x2-{round_}"} <= found
 
 
+def clocks_of(stage: Stage, conversation: str) -> dict[str, str]:
+    with stage.hub.database.read() as uow:
+        rows = uow.queue.clocks_of(of(stage, conversation).id)
+    return {row.kind: row.state for row in rows if row.number == 1}
+
+
+def test_an_issue_has_its_clocks_once_and_an_answer_anywhere_stops_them(known: Stage) -> None:
+    say(known, TWEET, "x-1")
+    say(known, TWEET, "ig-1", author=INSTAGRAM)
+    known.run_all()
+    assert clocks_of(known, "x-1")["first_response"] == "running"
+    assert "running" not in clocks_of(known, "ig-1").values()
+    assert of(known, "ig-1").due_at is None
+    with known.hub.database.read() as uow:
+        queue = uow.complaints.queue(after=None, limit=10)
+        assert [row.conversation for row in queue] == ["x-1"]
+    say(known, "We send a new one today.", "ig-1", outgoing=True)
+    known.run_all()
+    assert clocks_of(known, "x-1")["first_response"] == "answered"
+    gather.split(known.hub, of(known, "ig-1").id, reason="two lamps", asker=ASKER)
+    assert clocks_of(known, "ig-1")["first_response"] == "answered"
+    assert clocks_of(known, "x-1")["first_response"] == "running"
+
+
 def test_a_move_leaves_its_trail_and_takes_all_along(known: Stage) -> None:
     row = say(known, TWEET + " LMP-100", "7", brand_account="hearth_home")
     claim.take(known.hub, claim.Asked(subject=Subject(complaint=row.id)), ASKER)
