@@ -592,6 +592,11 @@ def _who(complaint: dict[str, Any]) -> Iterator[str]:
         name: understood[name]["value"] for name in ("intent", "reason", "sentiment", "severity")
     }
     yield "understood as " + ", ".join(f"{k} {v}" for k, v in judged.items())
+    urgency = complaint["priority"]
+    yield f"priority {urgency['points']:.1f}, due {complaint['due_at'] or 'at no set time'}"
+    for term in urgency["terms"]:
+        if term["points"]:
+            yield f"  {term['points']:+.1f} {term['why']}"
 
 
 def _ended(hub: Api, action: dict[str, Any]) -> dict[str, Any]:
