@@ -67,7 +67,7 @@ from middleware.settings import (
 from middleware.store import schema
 from middleware.store.database import Database
 from middleware.understanding import Rules, Understands
-from middleware.understanding.model import SHIPPED
+from middleware.understanding.model import SHIPPED, WORLD
 from middleware.understanding.model import load as load_model
 from middleware.understanding.own import OwnModel, OwnModelError, read_golden
 from middleware.understanding.patterns import PatternRefused, order_pattern
@@ -358,7 +358,12 @@ def understanding_of(settings: Settings) -> Understands:
             raise SettingsError(f"{where}.{error}") from None
     return Pooled(
         rules,
-        lambda: Trained(load_model(folder), rules, own=own),
+        lambda: Trained(
+            load_model(folder),
+            rules,
+            own=own,
+            world=load_model(WORLD) if chosen.multilingual else None,
+        ),
         PoolLimits(
             batch=chosen.batch, queue=chosen.queue, timeout_s=chosen.timeout.total_seconds()
         ),

@@ -104,7 +104,8 @@ def _model(application: Application) -> Line:
             "mend what the message names, then start the hub anew",
         )
     shadows = [f", {q} in shadow" for q, one in sorted(trained.own.items()) if one.shadow]
-    return Line("✓", "understanding", f"{trained.model.id}{''.join(shadows)}")
+    world = f", {trained.world.id}" if trained.world is not None else ""
+    return Line("✓", "understanding", f"{trained.model.id}{world}{''.join(shadows)}")
 
 
 def _rulebook(application: Application) -> Iterator[Line]:

@@ -401,6 +401,8 @@ class UnderstandingSettings(Section):
     """A folder that `amends train` wrote; by default the model that comes with the hub."""
     rules_only: bool = False
     """Whether no model is asked at all."""
+    multilingual: bool = False
+    """Whether texts in other languages are judged by a model too; needs the extra of that name."""
     labels: Path | None = None
     """A file of your own sentences per class, which `amends understand --retrain` learns from."""
     batch: Annotated[int, Field(ge=1, le=256)] = 16
@@ -414,8 +416,11 @@ class UnderstandingSettings(Section):
     def _make_sense(self) -> UnderstandingSettings:
         if not timedelta(0) < self.timeout <= timedelta(minutes=10):
             raise ValueError("timeout is more than nothing and at most ten minutes")
-        if self.rules_only and (self.model or self.own):
-            raise ValueError("rules_only asks no model: leave out `model` and `own`, or rules_only")
+        if self.rules_only and (self.model or self.own or self.multilingual):
+            raise ValueError(
+                "rules_only asks no model: leave out `model`, `own` and `multilingual`, or"
+                " rules_only"
+            )
         return self
 
 

@@ -155,6 +155,9 @@ def train(
     ],
     out: Annotated[Path, typer.Argument(help="The folder that the model is written to.")],
     *,
+    world: Annotated[
+        bool, typer.Option(help="The heads for other languages, from our own sentences alone.")
+    ] = False,
     encoder: Annotated[
         Path | None, typer.Option(help="The folder of an encoder made before: fit the heads only.")
     ] = None,
@@ -163,21 +166,25 @@ def train(
     times: Annotated[int, typer.Option(min=1, max=20, help="Ways to write a sentence.")] = 3,
 ) -> None:
     """Train the default model anew from its sentences. Needs the extra `train`; takes minutes."""
-    from middleware.understanding.training.train import Recipe
+    from middleware.understanding.training.train import Recipe, train_world
     from middleware.understanding.training.train import train as run
     from middleware.understanding.training.tuning import BaseModelError
 
     try:
-        manifest = run(
-            texts,
-            out,
-            recipe=Recipe(seed=seed, epochs=epochs, times=times),
-            encoder=encoder,
-            tell=say,
+        manifest = (
+            train_world(out, tell=say)
+            if world
+            else run(
+                texts,
+                out,
+                recipe=Recipe(seed=seed, epochs=epochs, times=times),
+                encoder=encoder,
+                tell=say,
+            )
         )
     except (MalformedSentencesError, BaseModelError) as error:
         fail(str(error))
     except ImportError as error:
-        fail(f"{error.name} is not installed; pip install 'amends[train]'")
+        fail(f"{error.name} is not installed; pip install 'amends[train,multilingual]'")
     say(json.dumps(manifest["metrics"], indent=1))
     say(f"written to {out}")

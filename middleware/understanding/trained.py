@@ -1,8 +1,9 @@
 """Understanding by a trained model, with the rules beside it.
 
 The model judges intent, sentiment, reason and remedy where it is sure enough to say something. The
-rules find entities, language, cues and severity, and give the evidence in the text. In a language
-that the model does not know the rules judge alone, where they know it; else nothing is judged.
+rules find entities, language, cues and severity, and give the evidence in the text. A text in a
+language that the model does not know is judged by a second one, if there is one that does; else by
+the rules alone, where they know it; else nothing is judged.
 """
 
 from __future__ import annotations
@@ -68,10 +69,19 @@ class Trained:
     """An `Understands` by a model and rules. Answers are remembered by text for a while."""
 
     def __init__(
-        self, model: Model, rules: Rules, *, own: Mapping[str, OwnModel] | None = None
+        self,
+        model: Model,
+        rules: Rules,
+        *,
+        own: Mapping[str, OwnModel] | None = None,
+        world: Model | None = None,
     ) -> None:
-        """`own` are a customer's models by question; each is loaded. Raises ModelRefusedError."""
+        """`own` are a customer's models by question; each is loaded. Raises ModelRefusedError.
+
+        `world` judges texts in its languages that `model` does not know.
+        """
         self.model = model
+        self.world = world
         self.rules = rules
         self.own = dict(own or {})
         for question, one in self.own.items():
@@ -94,11 +104,29 @@ class Trained:
 
     def understand_all(self, asked: Sequence[Asked]) -> list[Understanding]:
         """Judge texts together, which is faster than one by one."""
-        answers = self._answers([a.text[:MAX_TEXT] for a in asked])
-        return [self._judged(a, by) for a, by in zip(asked, answers, strict=True)]
+        spoken = [identify(a.text[:MAX_TEXT], a.language).value for a in asked]
+        readers = [self._reader(a.text[:MAX_TEXT], s) for a, s in zip(asked, spoken, strict=True)]
+        found: dict[int, dict[str, Answer]] = {}
+        for reader in (self.model, self.world):
+            which = [i for i, one in enumerate(readers) if one is not None and one is reader]
+            if reader is not None and which:
+                texts = [asked[i].text[:MAX_TEXT] for i in which]
+                found |= dict(zip(which, self._answers(reader, texts), strict=True))
+        return [
+            self._judged(a, reader, found[i], said)
+            if reader is not None
+            else self._in_another_language(a, said)
+            for i, (a, reader, said) in enumerate(zip(asked, readers, spoken, strict=True))
+        ]
 
-    def _answers(self, texts: Sequence[str]) -> list[dict[str, Answer]]:
-        model_id = self.model.id
+    def _reader(self, text: str, spoken: str | None) -> Model | None:
+        """Which model knows the language of a text."""
+        if self.reads(text, spoken):
+            return self.model
+        return self.world if self.world is not None and spoken in self.world.languages else None
+
+    def _answers(self, model: Model, texts: Sequence[str]) -> list[dict[str, Answer]]:
+        model_id = model.id
         found: dict[str, dict[str, Answer]] = {}
         with self._lock:
             for text in texts:
@@ -106,8 +134,8 @@ class Trained:
                     found[text] = kept
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
-            made = dict(zip(missing, self.model.answers(missing), strict=True))
-            for question, one in self.own.items():
+            made = dict(zip(missing, model.answers(missing), strict=True))
+            for question, one in self._own(model).items():
                 place = _shadow(question) if one.shadow else question
                 for text, answer in zip(missing, one.answers(missing), strict=True):
                     made[text][place] = answer
@@ -126,10 +154,15 @@ class Trained:
         read = readable(text)
         return is_latin(read) and self.model.heads.vocabulary.known_share(read) >= KNOWN_SHARE
 
-    def _judged(self, asked: Asked, answers: Mapping[str, Answer]) -> Understanding:
-        spoken = identify(asked.text[:MAX_TEXT], asked.language).value
-        if not self.reads(asked.text[:MAX_TEXT], spoken):
-            return self._in_another_language(asked, spoken)
+    def _own(self, model: Model) -> dict[str, OwnModel]:
+        """The customer's models that judge beside a model: they know its languages."""
+        return self.own if model is self.model else {}
+
+    def _judged(
+        self, asked: Asked, model: Model, answers: Mapping[str, Answer], spoken: str | None
+    ) -> Understanding:
+        own = self._own(model)
+        deciding = [f"own:{q}" for q, one in sorted(own.items()) if not one.shadow]
         short = len(readable(asked.text).split()) < FEWEST_WORDS
         intent = _judgement(Intent, answers["intent"], short=short)
         read = self.rules.read(
@@ -137,7 +170,7 @@ class Trained:
             language=asked.language,
             products=asked.products,
             order_patterns=asked.order_patterns,
-            supposed=self.model.languages[0],
+            supposed=spoken or model.languages[0],
         )
         said = read.judged(told=intent)
         intent = _beside(intent, read.intent)
@@ -169,15 +202,12 @@ class Trained:
                         probability=beside.probability,
                         agrees=beside.value == answers[question].value,
                     )
-                    for question, one in self.own.items()
+                    for question, one in own.items()
                     if one.shadow and (beside := answers[_shadow(question)])
                 ),
-                "by": ", ".join((self.model.id, *self._deciding(), VERSION)),
+                "by": ", ".join((model.id, *deciding, VERSION)),
             }
         )
-
-    def _deciding(self) -> list[str]:
-        return [f"own:{q}" for q, one in sorted(self.own.items()) if not one.shadow]
 
     def _in_another_language(self, asked: Asked, spoken: str | None) -> Understanding:
         said = judged_by_rules(self.rules, asked, degraded=False)

