@@ -27,7 +27,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from middleware.contract.canonical import Kind
 from middleware.domain.blackouts import span_at, window_of
@@ -455,6 +460,17 @@ class GatheringSettings(Section):
         return self
 
 
+class _Environment(EnvSettingsSource):
+    """The environment, where a secret stands itself: what is kept is where it stands."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        secret = found.get("secret_key")
+        if isinstance(secret, str) and not secret.startswith(("env:", "file:")):
+            found["secret_key"] = "env:AMENDS_SECRET_KEY"  # noqa: S105 - where it stands
+        return found
+
+
 class Settings(BaseSettings):
     """Everything an operator decides."""
 
@@ -500,7 +516,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return _Environment(settings_cls), init_settings
 
     @model_validator(mode="after")
     def _names_exist(self) -> Settings:

@@ -8,7 +8,7 @@ import pytest
 
 from middleware.app import _declared_jobs
 from middleware.flows.due import next_due, trigger_of
-from middleware.settings import SettingsError, load
+from middleware.settings import SettingsError, load, resolve
 
 HEAD = """
 [connections.shop]
@@ -115,3 +115,25 @@ def test_a_job_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: s
     with pytest.raises(SettingsError, match="jobs") as caught:
         load(path)
     assert said in str(caught.value)
+
+
+def test_a_secret_that_stands_in_the_environment_is_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `amends init` writes it: the file refers to a variable, whose name is a setting's too."""
+    path = tmp_path / "amends.toml"
+    path.write_text('secret_key = "env:AMENDS_SECRET_KEY"\n')
+    monkeypatch.setenv("AMENDS_SECRET_KEY", "k" * 43)
+    settings = load(path)
+    assert settings.secret_key == "env:AMENDS_SECRET_KEY"
+    assert resolve(settings.secret_key, folder=tmp_path).get_secret_value() == "k" * 43
+    monkeypatch.setenv("AMENDS_SECRET_KEY", "file:key")
+    assert load(path).secret_key == "file:key"
+
+
+def test_a_secret_in_plain_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "amends.toml"
+    path.write_text(f'secret_key = "{"k" * 43}"\n')
+    with pytest.raises(SettingsError, match="never in plain text") as told:
+        load(path)
+    assert "kkkk" not in str(told.value)
