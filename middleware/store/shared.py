@@ -94,23 +94,19 @@ class _Write(Generic[T]):
         self.woken.acquire()
 
     def run(self, connection: sa.Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        driver.execute("SAVEPOINT one")
-        # The savepoint is ours: what the session commits is flushed, and the transaction goes on.
-        session = Session(
-            connection,
-            expire_on_commit=False,
-            join_transaction_mode="rollback_only",
-        )
+        savepoint = connection.begin_nested()
+        # A flush that fails rolls back what the session has joined: the savepoint, no more.
+        session = Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only")
         try:
             self._answer.append(self._work(session))
             session.commit()
+            savepoint.commit()
         except BaseException as error:
             self.failed = error
-            driver.execute("ROLLBACK TO one")
+            if savepoint.is_active:
+                savepoint.rollback()
         finally:
             session.close()
-            driver.execute("RELEASE one")
 
     def result(self) -> T:
         if self.failed is not None:

@@ -112,8 +112,8 @@ def _held(watched: _Watched, names: list[str]) -> list[object]:
     def write(name: str) -> None:
         try:
             outcomes.append(watched.shared.write(lambda s: _adding(name)(UnitOfWork(s))))
-        except OSError as error:
-            outcomes.append(str(error))
+        except (OSError, sa.exc.IntegrityError) as error:
+            outcomes.append(error)
 
     leading = threading.Thread(target=watched.shared.write, args=(first,))
     leading.start()
@@ -136,6 +136,17 @@ def test_those_who_wait_share_a_commit(sqlite: Database, watched: _Watched) -> N
     assert sorted(map(str, outcomes)) == sorted(names)
     assert watched.commits == 2
     assert _stored(sqlite) == {f"per_{name}" for name in names}
+
+
+def test_a_statement_that_fails_in_the_midst_leaves_those_before_and_after_it(
+    sqlite: Database, watched: _Watched
+) -> None:
+    sqlite.write(_adding("there"))
+    outcomes = _held(watched, ["one", "there", "two", "there", "three"])
+    assert sorted(o for o in outcomes if isinstance(o, str)) == ["one", "three", "two"]
+    assert sum(isinstance(o, sa.exc.IntegrityError) for o in outcomes) == 2
+    assert watched.commits == 2 + 1
+    assert _stored(sqlite) == {"per_there", "per_one", "per_two", "per_three"}
 
 
 def test_nobody_is_told_of_a_commit_that_failed(sqlite: Database, watched: _Watched) -> None:
