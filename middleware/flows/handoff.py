@@ -100,22 +100,32 @@ def open_(hub: Hub, handoff_id: str, asker: Asker) -> Opened:
 
 
 def packet_of(hub: Hub, complaint_id: str) -> Packet:
-    """Thread, who and why, orders, promises, open actions, windows and claims, as JSON."""
+    """Thread, who and why, orders, promises, open actions, windows and claims, as JSON.
+
+    What was said, done and claimed is that of the whole issue; the windows are those of the
+    complaint's own conversation.
+    """
     found = context.of_complaint(hub, complaint_id)
     complaint = found.complaint
     assert complaint is not None, "the context of a complaint has it"
     with hub.database.read() as uow:
-        arrivals = uow.complaints.arrivals_of(complaint_id)
-        actions = _actions(uow, complaint_id)
-        claims = queries.claims(uow, _claimed(complaint), now=found.read_at)
+        issue = [row.id for row in uow.complaints.issue_of(complaint)]
+        arrivals = {one: uow.complaints.arrivals_of(one) for one in issue}
+        actions = [action for one in issue for action in _actions(uow, one)]
+        claimed = [*issue, *([complaint.order_ref] if complaint.order_ref else [])]
+        claims = queries.claims(uow, claimed, now=found.read_at)
+    thread = sorted(
+        (arrival for one in issue for arrival in arrivals[one]),
+        key=lambda a: (a.posted_at or a.received_at, a.id),
+    )
     packet = {
         "complaint": _complaint(complaint),
-        "thread": [_message(arrival) for arrival in arrivals[-MESSAGES:]],
+        "thread": [_message(arrival) for arrival in thread[-MESSAGES:]],
         "identity": _identity(complaint, found.picture),
         "orders": _orders(complaint, found.picture),
         "promises": [_promise(action) for action in actions if _promise(action)],
         "actions": actions,
-        "windows": _windows(complaint, arrivals),
+        "windows": _windows(complaint, arrivals[complaint.id]),
         "claims": [
             {
                 "subject": claim.subject,
@@ -133,10 +143,6 @@ def packet_of(hub: Hub, complaint_id: str) -> Packet:
 
 def _text(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _claimed(complaint: ComplaintRow) -> list[str]:
-    return [complaint.id, *([complaint.order_ref] if complaint.order_ref else [])]
 
 
 def _complaint(row: ComplaintRow) -> Packet:
@@ -159,6 +165,7 @@ def _message(row: ArrivalRow) -> Packet:
     author = row.author or {}
     return {
         "source_id": row.source_id,
+        "connection": row.connection,
         "outgoing": row.outgoing,
         "handle": author.get("handle"),
         "display_name": author.get("display_name"),

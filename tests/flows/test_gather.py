@@ -13,7 +13,7 @@ from middleware.contract.canonical import Contact, Handle, Kind
 from middleware.domain.claims import ClaimedError, Subject
 from middleware.domain.gathering import GatheringRules
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import claim, correct, gather, receive
+from middleware.flows import claim, correct, gather, handoff, receive
 from middleware.flows.hub import Asker
 from middleware.inlets import Delivery
 from middleware.store.tables import ComplaintMergeRow, ComplaintRow
@@ -291,6 +291,18 @@ def test_an_issue_has_its_clocks_once_and_an_answer_anywhere_stops_them(known: S
     gather.split(known.hub, of(known, "ig-1").id, reason="two lamps", asker=ASKER)
     assert clocks_of(known, "ig-1")["first_response"] == "answered"
     assert clocks_of(known, "x-1")["first_response"] == "running"
+
+
+@on_sqlite
+def test_whoever_takes_an_issue_over_reads_all_of_it(known: Stage) -> None:
+    say(known, TWEET, "x-1")
+    say(known, TWEET, "ig-1", author=INSTAGRAM)
+    say(known, "Still waiting, and now it rattles.", "ig-1", author=INSTAGRAM)
+    for conversation in ("x-1", "ig-1"):
+        packet = handoff.packet_of(known.hub, of(known, conversation).id)
+        texts = [message["text"] for message in packet["thread"]]
+        assert texts == [TWEET, TWEET, "Still waiting, and now it rattles."]
+        assert packet["complaint"]["conversation"] == conversation
 
 
 def test_a_move_leaves_its_trail_and_takes_all_along(known: Stage) -> None:
