@@ -1,9 +1,12 @@
-"""Replayed histories: what of a week's traffic is told twice, and does the hub see it?
+"""Replayed histories: is what is told twice seen, what piles up found, and what is due on time?
 
-Seeded weeks (`tests.histories`) go through the hub's own flows. Pairs of arrivals are held against
-the truth: a pair is right if both are one issue and ended in one. Pairs within one conversation are
-left out, since the source itself says that they belong together. The points of
+Gathering: seeded weeks (`tests.histories`) go through the hub's own flows. Pairs of arrivals are
+held against the truth: a pair is right if both are one issue and ended in one. Pairs within one
+conversation are left out, since the source itself says that they belong together. The points of
 `middleware.domain.gathering` were set on seeds from 100 on; the report uses others.
+
+Pile-ons: see `tests.bench.bursts`. Punctuality: escalation steps that fall due while the hub that
+takes them is killed and started again, see `tests.flows.punctual`.
 
 Every part of the report is one of `SECTIONS`.
 """
@@ -14,12 +17,14 @@ import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from middleware.store.tables import ComplaintRow
-from tests.bench import places
+from tests.bench import bursts, places
+from tests.flows import punctual
 from tests.histories import History, history
 from tests.histories.replay import Replay, replay
 
@@ -30,10 +35,30 @@ class Size:
     per_week: int
     customers: int
     """As many for an arrival as in a whole week of 5,000: how often somebody has two issues."""
+    bursts: tuple[int, ...]
+    """Seeds of the weeks with pile-ons; their rules were set on others."""
+    steps: int
+    """Escalation steps."""
+    over: timedelta
+    """In which they fall due."""
 
 
-FULL = Size(seeds=(1, 2, 3), per_week=1500, customers=600)
-SHORT = Size(seeds=(1,), per_week=150, customers=60)
+FULL = Size(
+    seeds=(1, 2, 3),
+    per_week=1500,
+    customers=600,
+    bursts=(13, 14),
+    steps=100,
+    over=timedelta(seconds=20),
+)
+SHORT = Size(
+    seeds=(1,),
+    per_week=150,
+    customers=60,
+    bursts=(13,),
+    steps=20,
+    over=timedelta(seconds=5),
+)
 
 LEAST_PRECISION = 0.99
 LEAST_RECALL = 0.8
@@ -49,10 +74,14 @@ def run(folder: Path, size: Size) -> dict[str, Any]:
 
 def missed(figures: Mapping[str, Any]) -> list[str]:
     """Which targets were not met."""
+    found = [
+        f"histories: {one['twice']} steps taken twice on {database}"
+        for database, one in figures.get("punctuality", {}).items()
+        if one["twice"]
+    ]
     gathered = figures.get("gathering")
     if gathered is None:
-        return []
-    found = []
+        return found
     for name, least in (("precision", LEAST_PRECISION), ("recall", LEAST_RECALL)):
         if gathered[name] is None or gathered[name] < least:
             found.append(f"histories: {name} of merged pairs {gathered[name]}")
@@ -166,5 +195,30 @@ def _share(part: float, whole: float) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-SECTIONS: dict[str, Callable[[Path, Size], dict[str, Any]]] = {"gathering": gathering}
+# --- pile-ons, punctuality ----------------------------------------------------------------------
+
+
+def pile_ons(_folder: Path, size: Size) -> dict[str, Any]:
+    """How soon bursts are found, false alarms a week, and the complaints in what was found."""
+    return bursts.run(size.bursts, per_week=size.per_week)
+
+
+def punctuality(_folder: Path, size: Size) -> dict[str, Any]:
+    """Lateness of escalation steps by database: a hub killed twice on SQLite, of two one once."""
+    found = {}
+    for database, kills, nodes in (("sqlite", 2, 1), ("postgresql", 1, 2)):
+        with punctual.migrated(database) as url:
+            made = punctual.punctuality(
+                url, steps=size.steps, over=size.over, kills=kills, nodes=nodes
+            )
+        found[database] = asdict(made)
+        places.say(f"punctuality, {database}: {found[database]}")
+    return found
+
+
+SECTIONS: dict[str, Callable[[Path, Size], dict[str, Any]]] = {
+    "gathering": gathering,
+    "pile_ons": pile_ons,
+    "punctuality": punctuality,
+}
 """The parts of the report: what each measures, by its name."""
