@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -163,6 +164,7 @@ class Application:
         self.warm()
         if isinstance(self.hub.understands, Pooled):
             self.hub.understands.trained()
+        spare_the_collector()
         self.hub.engine.work(handlers(self.hub))
         self.clock = Clock(self.hub, partial(owe_reconcile, self.hub))
         self.clock.start()
@@ -201,6 +203,16 @@ class Application:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def spare_the_collector() -> None:
+    """Take what is loaded by now for good: the collector of cycles need not visit it any more.
+
+    Modules, models and tables are most of what a hub holds, and each full collection went through
+    them all with every thread waiting.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def handlers(hub: Hub) -> dict[str, Callable[..., None]]:

@@ -43,14 +43,18 @@ class Queue(NamedTuple):
     """
 
     width: int
+    ahead: int = 0
+    """How many more a node takes on, so that the next can begin at once when one has ended, and not
+    only when the queue is asked again. Their order is settled then."""
     polls: float = 1
-    """Asked every so many polls. Each asking fills it up once: its width and this bound how many
-    flows a second it begins."""
+    """Asked every so many polls. Each asking fills it up once: its width, what is taken ahead and
+    this bound how many flows a second it begins."""
 
 
 QUEUES = {
     "receive": Queue(8),
-    "correct": Queue(16, polls=0.4),
+    "correct": Queue(16, ahead=32, polls=0.4),
+    "gather": Queue(2, polls=4),
     "deliver": Queue(8, polls=2),
     "prioritise": Queue(2, polls=4),
     "sync": Queue(2, polls=4),
@@ -142,7 +146,7 @@ class Engine:
         """
         options: EnqueueOptions = {
             "workflow_name": "flow",
-            "queue_name": flow.split(".")[0],
+            "queue_name": _queue_of(flow),
             "workflow_id": name,
             "app_version": VERSION,
         }
@@ -153,14 +157,22 @@ class Engine:
         self._ready().enqueue_in_transaction(uow.session, options, flow, list(arguments))
 
     def work(self, handlers: dict[str, Callable[..., None]]) -> None:
-        """Become a worker: take over what a former one left, then run what is owed."""
+        """Become a worker: take over what a former one left, then run what is owed.
+
+        Raises ValueError for a flow of no queue: nobody would ever run it.
+        """
+        homeless = sorted(name for name in handlers if _queue_of(name) not in QUEUES)
+        if homeless:
+            raise ValueError(f"flows without a queue: {', '.join(homeless)}")
         if self._database.sqlite:
             self._lock = _only_worker(self._database)
             self.node = "local"
         else:
             self._beat()
         _handlers.clear()
-        _handlers.update({name: self._under_lease(handler) for name, handler in handlers.items()})
+        rooms = {name: threading.Semaphore(queue.width) for name, queue in QUEUES.items()}
+        for name, handler in handlers.items():
+            _handlers[name] = self._under_lease(handler, rooms[_queue_of(name)])
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": _plain(self._database),
@@ -182,7 +194,7 @@ class Engine:
         for name, queue in QUEUES.items():
             DBOS.register_queue(
                 name,
-                worker_concurrency=queue.width,
+                worker_concurrency=queue.width + queue.ahead,
                 polling_interval_sec=self._poll.total_seconds() * queue.polls,
             )
         self.working = True
@@ -300,13 +312,16 @@ class Engine:
                 if self._stopping.wait(self._lease.total_seconds() / 3):
                     return
 
-    def _under_lease(self, handler: Callable[..., None]) -> Callable[..., None]:
-        """The handler, with a note of the lease that each of its runs began under."""
+    def _under_lease(
+        self, handler: Callable[..., None], room: threading.Semaphore
+    ) -> Callable[..., None]:
+        """The handler, with a note of the lease that each of its runs was taken on under."""
 
         def run(*arguments: str) -> None:
             _run.lease = self._held
             try:
-                handler(*arguments)
+                with room:
+                    handler(*arguments)
             finally:
                 del _run.lease
 
@@ -388,6 +403,10 @@ class Engine:
         known = {v["version_name"] for v in self._ready().list_application_versions()}
         self._others |= known - {VERSION}
         return sorted(self._others)
+
+
+def _queue_of(flow: str) -> str:
+    return flow.split(".")[0]
 
 
 def _flow_of(workflow: Any) -> tuple[str, list[str]] | None:

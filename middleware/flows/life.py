@@ -85,7 +85,8 @@ def end(
     if state in TOLD_IN_A_NOTE and Wanted.model_validate(action.request).note is not None:
         name = f"correct.story:{action.id}:{action.version}"
         hub.engine.enqueue(uow, "correct.story", action.id, state.value, name=name)
-    for waiting in uow.actions.held_up_by(action):
+    waiting = uow.actions.held_up_by(action)
+    if waiting is not None:
         owe_pass(hub, uow, waiting, at=now)
 
 

@@ -53,14 +53,14 @@ _BEFORE = (
     .limit(1)
 )
 _HELD_UP = (
-    select(ActionRow)
+    sa.select(_ACTIONS.c.id)
     .where(
-        ActionRow.customer == sa.bindparam("customer"),
-        col(ActionRow.id) > sa.bindparam("action"),
-        ActionRow.state == "queued",
-        col(ActionRow.pass_no) > 0,
+        _ACTIONS.c.customer == sa.bindparam("customer"),
+        _ACTIONS.c.id > sa.bindparam("action"),
+        _ACTIONS.c.state == "queued",
+        _ACTIONS.c.pass_no > 0,
     )
-    .order_by(ActionRow.id)
+    .order_by(_ACTIONS.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)
 )
@@ -182,12 +182,13 @@ class Actions:
         found: str | None = self._session.connection().execute(_BEFORE, asked).scalar()
         return found
 
-    def held_up_by(self, action: ActionRow) -> list[ActionRow]:
-        """The later actions of the same customer that may have waited for this one, locked."""
+    def held_up_by(self, action: ActionRow) -> ActionRow | None:
+        """The next action of the same customer that may have waited for this one, locked."""
         if action.customer is None:
-            return []
+            return None
         asked = {"customer": action.customer, "action": action.id}
-        return list(self._session.exec(_HELD_UP, params=asked))
+        found: str | None = self._session.connection().execute(_HELD_UP, asked).scalar()
+        return self.get(found, lock=True) if found is not None else None
 
     def awaiting_approval(self, *, expired_by: datetime, limit: int) -> list[ActionRow]:
         """Actions that nobody approved in time."""

@@ -138,7 +138,9 @@ class Database:
     def begin(self) -> Iterator[UnitOfWork]:
         """A writing transaction: committed at the end, rolled back on any exception."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield UnitOfWork(session)
+            uow = UnitOfWork(session)
+            yield uow
+            uow.events.write_told()
 
     def write(self, work: Callable[[UnitOfWork], T]) -> T:
         """`work` within a writing transaction; on SQLite it shares a commit with other threads'.
@@ -146,10 +148,17 @@ class Database:
         For what many threads do often. `work` is called once, maybe by another thread; nothing of
         it is written if it raises, and its answer is returned once it is committed.
         """
-        if self._shared is not None:
-            return self._shared.write(lambda session: work(UnitOfWork(session)))
-        with self.begin() as uow:
-            return work(uow)
+        if self._shared is None:
+            with self.begin() as uow:
+                return work(uow)
+
+        def whole(session: Session) -> T:
+            uow = UnitOfWork(session)
+            answer = work(uow)
+            uow.events.write_told()
+            return answer
+
+        return self._shared.write(whole)
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:

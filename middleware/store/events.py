@@ -11,10 +11,13 @@ from sqlmodel import Session, col, select
 
 from middleware.domain.ids import new_id
 from middleware.store.tables import DeliveryRow, EndpointRow, EventRow
-from middleware.store.together import write
+from middleware.store.together import Asked, write_together
 
 _EVENTS: sa.Table = cast("Any", EventRow).__table__
+_DELIVERIES: sa.Table = cast("Any", DeliveryRow).__table__
 _APPENDED = _EVENTS.insert()
+_OWED = _DELIVERIES.insert()
+_TURN = sa.text("select pg_advisory_xact_lock(:key)")
 _ORDER_LOCK = 0x616D656E6473
 _ENDPOINTS = (
     select(EndpointRow).where(col(EndpointRow.deleted_at).is_(None)).order_by(col(EndpointRow.name))
@@ -24,6 +27,7 @@ _ENDPOINTS = (
 class Events:
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._told: list[Asked] = []
 
     def append(
         self,
@@ -34,11 +38,13 @@ class Events:
         at: datetime,
         also: Sequence[str] = (),
     ) -> list[DeliveryRow]:
-        """Record an event in this transaction; answers the deliveries that it owes."""
-        self.take_turn()
+        """Record an event in this transaction; answers the deliveries that it owes.
+
+        They are written when the transaction ends: see `write_told`.
+        """
         event_id = new_id("msg")
         event = {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
-        write(self._session.connection(), _APPENDED, event)
+        self._told.append(Asked(_APPENDED, event))
         wanting = [
             endpoint.name
             for endpoint in self.endpoints()
@@ -55,10 +61,23 @@ class Events:
             )
             for name in (*wanting, *also)
         ]
-        if owed:
-            self._session.add_all(owed)
-            self._session.flush()
+        self._told.extend(Asked(_OWED, row.model_dump()) for row in owed)
         return owed
+
+    def write_told(self) -> None:
+        """Write the events of this transaction, as the last that it does.
+
+        Every other transaction with an event waits from here to our commit, so that nothing else
+        is done in between.
+        """
+        if not self._told:
+            return
+        self._session.flush()
+        connection = self._session.connection()
+        if connection.dialect.name == "postgresql":
+            self._told.insert(0, Asked(_TURN, {"key": _ORDER_LOCK}))
+        write_together(connection, self._told)
+        self._told = []
 
     def take_turn(self) -> None:
         """Wait until no other transaction writes events, and be the one that does to our end.
@@ -68,9 +87,7 @@ class Events:
         those before us committed is seen by the next statement. No lock may be waited for after.
         """
         if self._session.get_bind().dialect.name == "postgresql":
-            self._session.connection().execute(
-                sa.text("select pg_advisory_xact_lock(:key)"), {"key": _ORDER_LOCK}
-            )
+            self._session.connection().execute(_TURN, {"key": _ORDER_LOCK})
 
     def since(
         self, seq: int, *, types: list[str] | None = None, subject: str | None = None, limit: int

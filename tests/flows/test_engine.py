@@ -203,6 +203,35 @@ def test_each_queue_keeps_its_own_width(engine: Engine) -> None:
     assert max(at_once) == QUEUES["reconcile"].width == 1
 
 
+def test_what_is_taken_on_ahead_waits_for_room(engine: Engine) -> None:
+    """More actions are taken on than run at a time; each of them runs, and at most the width."""
+    at_once: list[int] = []
+    running = 0
+    lock = threading.Lock()
+
+    def step(*_: str) -> None:
+        nonlocal running
+        with lock:
+            running += 1
+            at_once.append(running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+
+    width, ahead = QUEUES["correct"].width, QUEUES["correct"].ahead
+    many = width + ahead + 10
+    for number in range(many):
+        owe(engine, f"a{number}", "correct")
+    engine.work({"correct": step})
+    until(lambda: len(at_once) == many)
+    assert 1 < max(at_once) <= width
+
+
+def test_a_flow_of_no_queue_is_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        engine.work({"receive": print, "nowhere.at_all": print})
+
+
 def test_pending_knows_names_by_their_beginning(engine: Engine) -> None:
     owe(engine, "sync:erp:2026-11-21T12:00:00Z:again")
     assert engine.pending("sync:erp:2026-11-21T12:00:00Z")
