@@ -78,7 +78,7 @@ def _policy(application: Application) -> Iterator[Line]:
     with application.database.read() as uow:
         current = policies.in_force(hub, uow)
         alone = policies.roles_without_keys(hub, uow)
-    policy = current.policy
+    policy = current.document
     found = f"version {current.version}: {len(policy.rules)} rules, {len(policy.caps)} caps"
     yield Line("✓", "policy", found)
     for role in alone:
@@ -115,7 +115,7 @@ def _rulebook(application: Application) -> Iterator[Line]:
     hub = application.hub
     with application.database.read() as uow:
         current = rulebooks.in_force(hub, uow)
-    book = current.book
+    book = current.document
     counts = f"{len(book.targets)} targets, {len(book.escalations)} escalation steps"
     yield Line("✓", "rule book", f"version {current.version}: {counts}")
     if hub.options.email is None and any(step.email for step in book.escalations):

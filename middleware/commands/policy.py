@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +10,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
+from middleware.commands import versions
+from middleware.commands.console import ConfigOption, JsonOption, opened, out, say
 from middleware.domain.policy import Outcome, Verdict
 from middleware.domain.policy_file import (
-    PolicyUnreadableError,
     body_of,
     read_policy,
     text_of,
 )
-from middleware.flows import policies
 from middleware.flows.backtest import Backtest, backtest
-from middleware.flows.hub import Asker
+from middleware.flows.policies import POLICY
 
 commands = typer.Typer(
     help="Which remedies go through, and who must approve them.", no_args_is_help=True
@@ -37,18 +34,9 @@ def show_policy(
     as_json: JsonOption = False,
 ) -> None:
     """Show the policy in force, or an earlier version."""
-    with opened(config) as application, application.database.read() as uow:
-        hub = application.hub
-        found = (
-            policies.in_force(hub, uow) if number is None else policies.version(hub, uow, number)
-        )
-    if as_json:
-        shown = {"version": found.version, "source": found.source, "author": found.author}
-        out.print_json(json.dumps({**shown, "policy": body_of(found.policy)}))
-        return
-    since = f" since {found.created_at:%Y-%m-%d %H:%M} UTC" if found.created_at else ""
-    say(f"# version {found.version}{since}, by {found.author} ({found.source})")
-    sys.stdout.write(text_of(found.policy))
+    versions.show(
+        POLICY, number, config, body_of=body_of, text_of=text_of, field="policy", as_json=as_json
+    )
 
 
 @commands.command("check")
@@ -56,18 +44,12 @@ def check_policy(
     file: Annotated[Path, typer.Argument(help="A policy file.")], *, as_json: JsonOption = False
 ) -> None:
     """Check a policy file without putting it in force; mistakes come with file:line:column."""
-    try:
-        policy = read_policy(file)
-    except PolicyUnreadableError as error:
-        if as_json:
-            mistakes = [{"at": str(m.place), "message": m.message} for m in error.mistakes]
-            out.print_json(json.dumps({"ok": False, "mistakes": mistakes}))
-            sys.exit(1)
-        fail(str(error))
-    if as_json:
-        out.print_json(json.dumps({"ok": True, "mistakes": []}))
-    else:
-        say(f"{file}: {len(policy.rules)} rules, {len(policy.caps)} caps")
+    versions.check(
+        file,
+        read_policy,
+        lambda policy: f"{len(policy.rules)} rules, {len(policy.caps)} caps",
+        as_json=as_json,
+    )
 
 
 @commands.command("put")
@@ -79,43 +61,14 @@ def put_policy(
     reason: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
 ) -> None:
     """Put a policy in force as a new version, or with --back-to an earlier one again."""
-    if (file is None) == (back_to is None):
-        fail("name a policy file, or an earlier version with --back-to")
-    policy = read_policy(file) if file is not None else None
-    asker = Asker(f"cli:{getpass.getuser()}")
-    with opened(config) as application:
-        hub = application.hub
-        if policy is not None:
-            made = policies.put(hub, policy, asker=asker, source="cli", reason=reason)
-        else:
-            assert back_to is not None
-            made = policies.put_back(hub, back_to, asker=asker, source="cli", reason=reason)
-    say(f"version {made.version} is in force")
+    version = versions.put(POLICY, file, back_to, config, read=read_policy, reason=reason)
+    say(f"version {version} is in force")
 
 
 @commands.command("versions")
 def list_policies(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """List the versions of the policy, newest first."""
-    with opened(config) as application, application.database.read() as uow:
-        rows = uow.policies.page(before=None, limit=200)
-    if as_json:
-        shown = [
-            {
-                "version": row.version,
-                "created_at": row.created_at.isoformat(),
-                "source": row.source,
-                "author": row.author,
-                "reason": row.reason,
-            }
-            for row in rows
-        ]
-        out.print_json(json.dumps({"versions": shown}))
-        return
-    table = Table("version", "since", "from", "by", "why")
-    for row in rows:
-        moment = row.created_at.isoformat(timespec="minutes")
-        table.add_row(str(row.version), moment, row.source, row.author, row.reason or "")
-    out.print(table)
+    versions.list_all(POLICY, config, as_json=as_json)
 
 
 @commands.command("backtest")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,13 +12,13 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from middleware.commands import versions
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.domain import sla
-from middleware.domain.policy_file import PolicyUnreadableError
 from middleware.domain.priority import MILLI
 from middleware.domain.rulebook_file import full_body_of, read_rulebook, text_of
 from middleware.flows import prioritise, report, rulebooks, simulate
-from middleware.flows.hub import Asker
+from middleware.flows.rulebooks import RULEBOOK
 
 commands = typer.Typer(help="Which complaint comes first, and why.", no_args_is_help=True)
 reports = typer.Typer(help="What was promised, and what became of it.", no_args_is_help=True)
@@ -86,18 +84,15 @@ def show_rules(
     as_json: JsonOption = False,
 ) -> None:
     """Show the rule book in force, or an earlier version, with every figure."""
-    with opened(config) as application, application.database.read() as uow:
-        hub = application.hub
-        found = (
-            rulebooks.in_force(hub, uow) if number is None else rulebooks.version(hub, uow, number)
-        )
-    if as_json:
-        shown = {"version": found.version, "source": found.source, "author": found.author}
-        out.print_json(json.dumps({**shown, "rules": full_body_of(found.book)}))
-        return
-    since = f" since {found.created_at:%Y-%m-%d %H:%M} UTC" if found.created_at else ""
-    say(f"# version {found.version}{since}, by {found.author} ({found.source})")
-    sys.stdout.write(text_of(found.book))
+    versions.show(
+        RULEBOOK,
+        number,
+        config,
+        body_of=full_body_of,
+        text_of=text_of,
+        field="rules",
+        as_json=as_json,
+    )
 
 
 @commands.command("check")
@@ -105,18 +100,12 @@ def check_rules(
     file: Annotated[Path, typer.Argument(help="A rule book.")], *, as_json: JsonOption = False
 ) -> None:
     """Check a rule book without putting it in force; mistakes come with file:line:column."""
-    try:
-        book = read_rulebook(file)
-    except PolicyUnreadableError as error:
-        if as_json:
-            mistakes = [{"at": str(m.place), "message": m.message} for m in error.mistakes]
-            out.print_json(json.dumps({"ok": False, "mistakes": mistakes}))
-            sys.exit(1)
-        fail(str(error))
-    if as_json:
-        out.print_json(json.dumps({"ok": True, "mistakes": []}))
-    else:
-        say(f"{file}: {len(book.targets)} targets, {len(book.escalations)} escalation steps")
+    versions.check(
+        file,
+        read_rulebook,
+        lambda book: f"{len(book.targets)} targets, {len(book.escalations)} escalation steps",
+        as_json=as_json,
+    )
 
 
 @commands.command("put")
@@ -128,43 +117,14 @@ def put_rules(
     reason: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
 ) -> None:
     """Put a rule book in force as a new version, or with --back-to an earlier one again."""
-    if (file is None) == (back_to is None):
-        fail("name a rule book, or an earlier version with --back-to")
-    asker = Asker(f"cli:{getpass.getuser()}")
-    book = read_rulebook(file) if file is not None else None
-    with opened(config) as application:
-        hub = application.hub
-        if book is None:
-            assert back_to is not None
-            with application.database.read() as uow:
-                book = rulebooks.version(hub, uow, back_to).book
-        made = rulebooks.put(hub, book, asker=asker, source="cli", reason=reason)
-    say(f"version {made.version} is in force; open complaints are scored anew")
+    version = versions.put(RULEBOOK, file, back_to, config, read=read_rulebook, reason=reason)
+    say(f"version {version} is in force; open complaints are scored anew")
 
 
 @commands.command("versions")
 def list_rules(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """List the versions of the rule book, newest first."""
-    with opened(config) as application, application.database.read() as uow:
-        rows = uow.queue.rulebooks(before=None, limit=200)
-    if as_json:
-        shown = [
-            {
-                "version": row.version,
-                "created_at": row.created_at.isoformat(),
-                "source": row.source,
-                "author": row.author,
-                "reason": row.reason,
-            }
-            for row in rows
-        ]
-        out.print_json(json.dumps({"versions": shown}))
-        return
-    table = Table("version", "since", "from", "by", "why")
-    for row in rows:
-        moment = row.created_at.isoformat(timespec="minutes")
-        table.add_row(str(row.version), moment, row.source, row.author, row.reason or "")
-    out.print(table)
+    versions.list_all(RULEBOOK, config, as_json=as_json)
 
 
 @commands.command("simulate")
@@ -214,7 +174,7 @@ def show_on_call(
 ) -> None:
     """Say who is on call, outside the hours of the team."""
     with opened(config) as application, application.database.read() as uow:
-        book = rulebooks.in_force(application.hub, uow).book
+        book = rulebooks.in_force(application.hub, uow).document
         moment = at.replace(tzinfo=UTC) if at is not None else application.hub.clock()
     who = sla.on_call(book, moment)
     say(who or ("the team itself is there" if book.rota is not None else "there is no rota"))

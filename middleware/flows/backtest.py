@@ -136,7 +136,7 @@ def _with_past(
 
 
 def _caps_of(hub: Hub, uow: UnitOfWork, version: int) -> list[str]:
-    return [_key(cap) for cap in policies.version(hub, uow, version).policy.caps]
+    return [_key(cap) for cap in policies.version(hub, uow, version).document.caps]
 
 
 def _key(cap: Cap) -> str:

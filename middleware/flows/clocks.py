@@ -77,7 +77,7 @@ def keep(
     now: datetime,
 ) -> Kept:
     """Bring the rows of a locked complaint in step; answers them."""
-    book = current.book
+    book = current.document
     rows = {(row.kind, row.number): row for row in uow.queue.clocks_of(complaint.id)}
     steps = uow.queue.steps_of(complaint.id) if rows else []
     target = book.target_for(facts)

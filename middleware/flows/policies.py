@@ -1,12 +1,9 @@
-"""The policy in force: which version that is, what it goes by, and how it is replaced."""
+"""The policy in force, and what it goes by."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from middleware.contract.actions import Operation, ReplacementOrderRequest, Speed
@@ -27,37 +24,38 @@ from middleware.domain.policy import (
     caps_for,
     judge,
 )
-from middleware.domain.policy_file import body_of, hash_of, policy_of
+from middleware.domain.policy_file import body_of, policy_of
 from middleware.domain.problems import (
     EvidenceMissingError,
-    NotFoundError,
     PolicyRefusedError,
-    StaleVersionError,
 )
+from middleware.flows import versions
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.keys import Scope as KeyScope
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
 from middleware.store.policies import Span
-from middleware.store.tables import ActionRow, ComplaintRow, PolicyRow
+from middleware.store.tables import ActionRow, ComplaintRow
 
 if TYPE_CHECKING:
     from middleware.flows.plan import Plan
 
-TURN = "policy"
-"""Whose turn it is to append a version."""
+InForce = versions.InForce[Policy]
 
+POLICY = versions.Document(
+    "policy",
+    "policy",
+    rows=lambda uow: uow.policies.versions,
+    configured=lambda hub: hub.options.policy,
+    body_of=body_of,
+    read=policy_of,
+)
 
-@dataclass(frozen=True)
-class InForce:
-    """A policy and where it comes from. Version 0 is the configured one, before any is stored."""
-
-    version: int
-    policy: Policy
-    source: str
-    author: str
-    reason: str | None
-    created_at: datetime | None
+in_force = POLICY.in_force
+version = POLICY.version
+declare = POLICY.declare
+put = POLICY.put
+put_back = POLICY.put_back
 
 
 @dataclass(frozen=True)
@@ -77,30 +75,9 @@ class Judged:
         }
 
 
-# --- which one is in force ----------------------------------------------------------------------
-
-
-def in_force(hub: Hub, uow: UnitOfWork) -> InForce:
-    """The policy that actions are held against now."""
-    row = uow.policies.current()
-    if row is None:
-        return InForce(0, hub.options.policy, "file", "hub", None, None)
-    return _read(row)
-
-
-def version(hub: Hub, uow: UnitOfWork, number: int) -> InForce:
-    """An earlier version; raises NotFoundError."""
-    if number == 0:
-        return InForce(0, hub.options.policy, "file", "hub", None, None)
-    row = uow.policies.version(number)
-    if row is None:
-        raise NotFoundError(f"the policy has no version {number}")
-    return _read(row)
-
-
 def roles_without_keys(hub: Hub, uow: UnitOfWork) -> tuple[str, ...]:
     """The roles whose approval the policy in force asks for, and that no living key has."""
-    policy, now = in_force(hub, uow).policy, hub.clock()
+    policy, now = in_force(hub, uow).document, hub.clock()
     rulings = [*(rule.then for rule in policy.rules), *(cap.then for cap in policy.caps)]
     asked = {stage.role for ruling in rulings for stage in ruling.approve}
     held = {
@@ -111,114 +88,6 @@ def roles_without_keys(hub: Hub, uow: UnitOfWork) -> tuple[str, ...]:
         and {KeyScope.ACTIONS_APPROVE, KeyScope.ADMIN} & set(key.scopes)
     }
     return tuple(role for role in policy.roles if role in asked - held)
-
-
-def declare(hub: Hub, policy: Policy) -> bool:
-    """Make the configured policy the one in force, if it differs from the last configured one.
-
-    What was put by other ways since stays in force until the configuration itself changes.
-    Answers whether there is a new version.
-    """
-    body = body_of(policy)
-    digest = hash_of(body)
-    with hub.database.begin() as uow:
-        uow.policies.take_turns([TURN])
-        last = uow.policies.last_of("file")
-        if last is not None and last.body_hash == digest:
-            return False
-        _append(hub, uow, body, source="file", asker=Asker("hub"), reason=None)
-        return True
-
-
-def put(
-    hub: Hub,
-    policy: Policy,
-    *,
-    asker: Asker,
-    source: str,
-    reason: str | None,
-    expected: int | None = None,
-) -> InForce:
-    """Make a policy the one in force, as a new version.
-
-    The same policy again changes nothing. Raises StaleVersionError when another version than
-    `expected` is in force.
-    """
-    body = body_of(policy)
-    with hub.database.begin() as uow:
-        uow.policies.take_turns([TURN])
-        now = in_force(hub, uow)
-        if expected is not None and now.version != expected:
-            raise StaleVersionError(
-                f"The policy is at version {now.version}; you read version {expected}.",
-                headers={"ETag": f'"{now.version}"'},
-            )
-        if now.version and body_of(now.policy) == body:
-            return now
-        return _read(_append(hub, uow, body, source=source, asker=asker, reason=reason))
-
-
-def put_back(
-    hub: Hub,
-    number: int,
-    *,
-    asker: Asker,
-    source: str,
-    reason: str | None,
-    expected: int | None = None,
-) -> InForce:
-    """Make an earlier version's policy the one in force, as a new version. See `put`."""
-    with hub.database.read() as uow:
-        policy = version(hub, uow, number).policy
-    return put(hub, policy, asker=asker, source=source, reason=reason, expected=expected)
-
-
-def _append(
-    hub: Hub,
-    uow: UnitOfWork,
-    body: dict[str, Any],
-    *,
-    source: str,
-    asker: Asker,
-    reason: str | None,
-) -> PolicyRow:
-    now = hub.clock()
-    row = uow.policies.add(
-        body=body,
-        body_hash=hash_of(body),
-        source=source,
-        author=asker.principal,
-        reason=reason,
-        at=now,
-    )
-    uow.audit.write(
-        at=now,
-        actor=asker.principal,
-        action="policy.put",
-        subject=f"policy:{row.version}",
-        request_id=asker.request_id,
-        version=row.version,
-        source=source,
-        body_hash=row.body_hash,
-        reason=reason,
-    )
-    return row
-
-
-def _read(row: PolicyRow) -> InForce:
-    return InForce(
-        version=row.version,
-        policy=_policy(json.dumps(row.body)),
-        source=row.source,
-        author=row.author,
-        reason=row.reason,
-        created_at=row.created_at,
-    )
-
-
-@lru_cache(maxsize=16)
-def _policy(body: str) -> Policy:
-    return policy_of(json.loads(body))
 
 
 # --- judging an action --------------------------------------------------------------------------
@@ -232,11 +101,11 @@ def judged(hub: Hub, uow: UnitOfWork, made: Plan, asker: Asker, *, lock: bool) -
     """
     current = in_force(hub, uow)
     facts = facts_for(hub, uow, made, asker)
-    caps = caps_for(current.policy, facts)
+    caps = caps_for(current.document, facts)
     if lock and caps:
         uow.policies.take_turns(turn for cap in caps for turn in _turns(cap, facts))
     facts = facts.model_copy(update={"past": past_use(uow, caps, facts)})
-    return Judged(current.version, judge(current.policy, facts), facts)
+    return Judged(current.version, judge(current.document, facts), facts)
 
 
 def facts_for(hub: Hub, uow: UnitOfWork, made: Plan, asker: Asker) -> Facts:

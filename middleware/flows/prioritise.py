@@ -59,9 +59,9 @@ def score_in(hub: Hub, uow: UnitOfWork, complaint: ComplaintRow, *, now: datetim
     """
     current = rulebooks.in_force(hub, uow)
     arrivals, turns = _told(uow, complaint)
-    worth = _worth(uow, complaint.person_id, current.book.scoring.value, now)
+    worth = _worth(uow, complaint.person_id, current.document.scoring.value, now)
     _follow(hub, uow, complaint)
-    facts = _facts(complaint, worth, current.book)
+    facts = _facts(complaint, worth, current.document)
     kept = clocks.keep(uow, complaint, turns, facts, current, now)
     return _scored(hub, uow, complaint, arrivals, turns, worth, kept, facts, current, now)
 
@@ -111,7 +111,7 @@ def _scored(
     current: InForce,
     now: datetime,
 ) -> Score:
-    rules = current.book.scoring
+    rules = current.document.scoring
     heard = [
         Heard(at=row.at, views=row.views, engagement=row.engagement)
         for row in uow.queue.reach_of(complaint.id)
@@ -131,7 +131,7 @@ def _scored(
         unanswered=sla.waiting(turns),
         raised=kept.raised,
     )
-    made = score(current.book, inputs)
+    made = score(current.document, inputs)
     before = complaint.priority if complaint.priority_terms is not None else None
     due_before = complaint.due_at
     complaint.priority = made.milli
@@ -401,8 +401,8 @@ def fire(hub: Hub, step_id: str, complaint_id: str) -> bool:
             return False
         current = rulebooks.in_force(hub, uow)
         arrivals, turns = _told(uow, complaint)
-        worth = _worth(uow, complaint.person_id, current.book.scoring.value, now)
-        facts = _facts(complaint, worth, current.book)
+        worth = _worth(uow, complaint.person_id, current.document.scoring.value, now)
+        facts = _facts(complaint, worth, current.document)
         kept = clocks.keep(uow, complaint, turns, facts, current, now)
         taken = step.state == "due" and step.due_at is not None and step.due_at <= now
         if taken:
@@ -420,7 +420,7 @@ def _take(
     current: InForce,
     now: datetime,
 ) -> None:
-    book = current.book
+    book = current.document
     rule = book.escalation(step.step)
     assert rule is not None, "what the rule book knows no more was cancelled"
     assert step.due_at is not None

@@ -98,7 +98,7 @@ def simulate(
             known = [one for one in page if "inputs" in one.kept]
             unscored += len(page) - len(known)
             turns = _turns(uow, [one.id for one in known])
-            found += [_both(one, turns.get(one.id, []), current.book, book) for one in known]
+            found += [_both(one, turns.get(one.id, []), current.document, book) for one in known]
             uow.session.expunge_all()
             if len(found) >= MOST:
                 complete = False

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 
 from middleware.domain.policy import GIVEN_BACK, HUB, Scope, Subject
 from middleware.store.tables import ActionRow, PolicyRow
+from middleware.store.versions import Versions
 
 MICRO = 1_000_000
 """SQLite has no decimals: money is added up there in millionths, which are whole numbers."""
@@ -39,51 +40,7 @@ class Span:
 class Policies:
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    def current(self) -> PolicyRow | None:
-        """The version in force; None before there was any."""
-        query = select(PolicyRow).order_by(col(PolicyRow.version).desc()).limit(1)
-        return self._session.exec(query).first()
-
-    def version(self, number: int) -> PolicyRow | None:
-        return self._session.get(PolicyRow, number)
-
-    def last_of(self, source: str) -> PolicyRow | None:
-        """The newest version that came from the file, the API or the command line."""
-        query = select(PolicyRow).where(PolicyRow.source == source)
-        return self._session.exec(query.order_by(col(PolicyRow.version).desc()).limit(1)).first()
-
-    def page(self, *, before: int | None, limit: int) -> list[PolicyRow]:
-        """Versions, newest first."""
-        query = select(PolicyRow)
-        if before is not None:
-            query = query.where(col(PolicyRow.version) < before)
-        return list(self._session.exec(query.order_by(col(PolicyRow.version).desc()).limit(limit)))
-
-    def add(
-        self,
-        *,
-        body: dict[str, Any],
-        body_hash: str,
-        source: str,
-        author: str,
-        reason: str | None,
-        at: datetime,
-    ) -> PolicyRow:
-        """Append a version; hold `take_turns(["policy"])` from before the last look at them."""
-        last = self.current()
-        row = PolicyRow(
-            version=last.version + 1 if last else 1,
-            body=body,
-            body_hash=body_hash,
-            source=source,
-            author=author,
-            reason=reason,
-            created_at=at,
-        )
-        self._session.add(row)
-        self._session.flush()
-        return row
+        self.versions = Versions(session, PolicyRow)
 
     def take_turns(self, names: Iterable[str]) -> None:
         """Wait until no other transaction holds one of these names, and hold them to our end.

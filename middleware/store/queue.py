@@ -21,6 +21,7 @@ from middleware.store.tables import (
     RulebookRow,
     SlaClockRow,
 )
+from middleware.store.versions import Versions
 
 ORDERS_COUNTED = 200
 """Orders of a year, the newest, that are added up for one customer: a score goes by magnitudes."""
@@ -103,32 +104,7 @@ _BOUGHT = {
 class Queue:
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    # --- rule books ---------------------------------------------------------------------------
-
-    def rulebook(self, number: int | None = None) -> RulebookRow | None:
-        """A version, or the one in force; None where there is no such one yet."""
-        if number is not None:
-            return self._session.get(RulebookRow, number)
-        query = select(RulebookRow).order_by(col(RulebookRow.version).desc()).limit(1)
-        return self._session.exec(query).first()
-
-    def last_rulebook_of(self, source: str) -> RulebookRow | None:
-        query = select(RulebookRow).where(RulebookRow.source == source)
-        newest = query.order_by(col(RulebookRow.version).desc()).limit(1)
-        return self._session.exec(newest).first()
-
-    def rulebooks(self, *, before: int | None, limit: int) -> list[RulebookRow]:
-        """Versions, newest first."""
-        query = select(RulebookRow)
-        if before is not None:
-            query = query.where(col(RulebookRow.version) < before)
-        newest = query.order_by(col(RulebookRow.version).desc()).limit(limit)
-        return list(self._session.exec(newest))
-
-    def add_rulebook(self, row: RulebookRow) -> None:
-        self._session.add(row)
-        self._session.flush()
+        self.rulebooks = Versions(session, RulebookRow)
 
     # --- what is due --------------------------------------------------------------------------
 

@@ -563,9 +563,9 @@ def test_the_configured_policy_becomes_a_version_when_it_changes(known: Stage) -
     put = policies.put(known.hub, made_of(), asker=LEAD, source="api", reason="quiet")
     assert (put.version, put.author, put.reason) == (2, "key_lead", "quiet")
     assert not policies.declare(known.hub, first)
-    assert current(known).policy == made_of()
+    assert current(known).document == made_of()
     assert policies.declare(known.hub, second)
-    assert (current(known).version, current(known).policy) == (3, second)
+    assert (current(known).version, current(known).document) == (3, second)
 
 
 def test_an_earlier_version_comes_back_as_a_new_one(known: Stage) -> None:
@@ -573,9 +573,13 @@ def test_an_earlier_version_comes_back_as_a_new_one(known: Stage) -> None:
     for policy in (old, new):
         policies.put(known.hub, policy, asker=LEAD, source="api", reason=None)
     back = policies.put_back(known.hub, 1, asker=MANAGER, source="cli", reason="too lax")
-    assert (back.version, back.policy, back.source) == (3, old, "cli")
+    assert (back.version, back.document, back.source) == (3, old, "cli")
     with known.hub.database.read() as uow:
-        assert [row.version for row in uow.policies.page(before=None, limit=9)] == [3, 2, 1]
+        assert [row.version for row in uow.policies.versions.page(before=None, limit=9)] == [
+            3,
+            2,
+            1,
+        ]
         (entry,) = uow.audit.about("policy:3")
     assert (entry.action, entry.actor) == ("policy.put", "key_manager")
     with pytest.raises(NotFoundError):

@@ -332,7 +332,7 @@ def test_a_new_rule_book_scores_what_is_open_anew(known: Stage) -> None:
 
 def rulebook_body(stage: Stage) -> dict[str, Any]:
     with stage.hub.database.read() as uow:
-        row = uow.queue.rulebook()
+        row = uow.queue.rulebooks.current()
         assert row is not None
         return row.body
 
@@ -570,7 +570,7 @@ def test_a_simulation_says_who_moves_and_why_and_writes_nothing(known: Stage) ->
     assert (same.moved, same.overlap, same.terms) == (0, 3, {})
     with known.hub.database.read() as uow:
         assert [e.seq for e in uow.events.since(0, limit=1000)] == before
-        assert uow.queue.rulebook() is None
+        assert uow.queue.rulebooks.current() is None
 
 
 def test_a_simulated_promise_counts_the_time_that_had_passed(known: Stage) -> None:

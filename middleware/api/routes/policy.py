@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from middleware.api import examples, paging
+from middleware.api import examples, paging, versions
 from middleware.api.answers import answer, hold_to_version
 from middleware.api.describe import IfMatch, IfNoneMatch, operation
-from middleware.api.door import Asking, Door, Route, TheDoor
+from middleware.api.door import Asking, Route, TheDoor
 from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import policy as schemas
 from middleware.api.schemas.base import MoneyShown, number
 from middleware.api.showing import shown_verdict
 from middleware.contract.canonical import Money
-from middleware.domain.policy import Outcome, Policy
-from middleware.domain.policy_file import PolicyUnreadableError, body_of, policy_of
-from middleware.domain.problems import InvalidError, NotFoundError
+from middleware.domain.policy import Outcome
+from middleware.domain.policy_file import body_of
+from middleware.domain.problems import InvalidError
 from middleware.flows import backtest, policies
 from middleware.flows.backtest import Backtest, Difference
 from middleware.flows.keys import Scope
-from middleware.flows.policies import InForce
+from middleware.flows.policies import POLICY, InForce
 
 router = APIRouter(route_class=Route, tags=["policy"])
 
@@ -63,26 +62,9 @@ def list_policy_versions(
     request: Request, door: TheDoor, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """List the versions of the policy: who put each one in force, when and why."""
-    here = paging.turn(door.cursors, request, cursor=cursor, limit=limit)
-    before = None if here.position is None else int(here.position[0])
-    with door.hub.database.read() as uow:
-        rows = uow.policies.page(before=before, limit=here.fetch)
-    rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.version])
-    page = schemas.PolicyPage(
-        data=[
-            schemas.PolicyListed(
-                version=row.version,
-                source=row.source,
-                author=row.author,
-                reason=row.reason,
-                created_at=row.created_at,
-            )
-            for row in rows
-        ],
-        next_cursor=following,
-        has_more=following is not None,
+    return versions.page(
+        POLICY, request, door, limit=limit, cursor=cursor, shape=schemas.PolicyPage
     )
-    return answer(request, page, headers=paging.link_header(request, following))
 
 
 @router.get(
@@ -92,9 +74,7 @@ def list_policy_versions(
 )
 def get_policy_version(version: str, request: Request, door: TheDoor) -> Response:
     """Show one version of the policy."""
-    with door.hub.database.read() as uow:
-        found = policies.version(door.hub, uow, _numbered(version))
-    return answer(request, _shown(found))
+    return answer(request, _shown(versions.numbered(POLICY, door, version)))
 
 
 @router.put(
@@ -132,7 +112,7 @@ def put_policy(
     hold_to_version(if_match, current.version)
     made = policies.put(
         door.hub,
-        _policy(door, asked.policy, asked.version),
+        versions.asked(POLICY, door, asked.policy, asked.version, at="policy"),
         asker=asker,
         source="api",
         reason=asked.reason,
@@ -167,7 +147,7 @@ def backtest_policy(
     Each action is judged by what was known of it when it was asked for, and by what really
     happened before. Requests that were refused left no action, and are not among them.
     """
-    policy = _policy(door, asked.policy, asked.version)
+    policy = versions.asked(POLICY, door, asked.policy, asked.version, at="policy")
     until = asked.until or door.hub.clock()
     since = asked.since or _before(until)
     if since >= until:
@@ -194,42 +174,11 @@ def _before(until: datetime) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _numbered(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise NotFoundError(f"The policy has no version {text[:50]!r}.")
-    return int(text)
-
-
-def _policy(door: Door, body: dict[str, Any] | None, version: int | None) -> Policy:
-    """The policy that a request names; raises InvalidError with the place of every mistake."""
-    if body is None:
-        assert version is not None
-        with door.hub.database.read() as uow:
-            return policies.version(door.hub, uow, version).policy
-    try:
-        return policy_of(body)
-    except PolicyUnreadableError as error:
-        raise InvalidError(
-            "The policy does not fit its form.",
-            errors=[
-                {"pointer": f"/policy{wrong.pointer}", "code": "policy", "detail": wrong.message}
-                for wrong in error.mistakes[:50]
-            ],
-        ) from None
-
-
 # --- what is shown -----------------------------------------------------------------------------
 
 
 def _shown(found: InForce) -> schemas.PolicyShown:
-    return schemas.PolicyShown(
-        version=found.version,
-        source=found.source,
-        author=found.author,
-        reason=found.reason,
-        created_at=found.created_at,
-        policy=body_of(found.policy),
-    )
+    return schemas.PolicyShown(**versions.origin(found), policy=body_of(found.document))
 
 
 def shown_backtest(found: Backtest, next_cursor: str | None) -> schemas.BacktestShown:

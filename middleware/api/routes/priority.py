@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from middleware.api import paging
 from middleware.api import priority_examples as examples
+from middleware.api import versions
 from middleware.api.answers import answer, hold_to_version
 from middleware.api.describe import IfMatch, IfNoneMatch, operation
 from middleware.api.door import Asking, Door, Route, TheDoor
@@ -18,13 +18,11 @@ from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import priority as schemas
 from middleware.api.schemas.base import When
 from middleware.domain import sla
-from middleware.domain.policy_file import PolicyUnreadableError
-from middleware.domain.problems import InvalidError, NotFoundError
-from middleware.domain.rulebook import RuleBook
-from middleware.domain.rulebook_file import full_body_of, rulebook_of
+from middleware.domain.problems import InvalidError
+from middleware.domain.rulebook_file import full_body_of
 from middleware.flows import report, rulebooks, simulate
 from middleware.flows.keys import Scope
-from middleware.flows.rulebooks import InForce
+from middleware.flows.rulebooks import RULEBOOK, InForce
 from middleware.store import queries
 
 router = APIRouter(route_class=Route, tags=["priority"])
@@ -65,26 +63,9 @@ def list_priority_rules(
     request: Request, door: TheDoor, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """List the versions of the rule book: who put each one in force, when and why."""
-    here = paging.turn(door.cursors, request, cursor=cursor, limit=limit)
-    before = None if here.position is None else int(here.position[0])
-    with door.hub.database.read() as uow:
-        rows = uow.queue.rulebooks(before=before, limit=here.fetch)
-    rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.version])
-    page = schemas.RulesPage(
-        data=[
-            schemas.RulesListed(
-                version=row.version,
-                source=row.source,
-                author=row.author,
-                reason=row.reason,
-                created_at=row.created_at,
-            )
-            for row in rows
-        ],
-        next_cursor=following,
-        has_more=following is not None,
+    return versions.page(
+        RULEBOOK, request, door, limit=limit, cursor=cursor, shape=schemas.RulesPage
     )
-    return answer(request, page, headers=paging.link_header(request, following))
 
 
 @router.get(
@@ -94,11 +75,7 @@ def list_priority_rules(
 )
 def get_priority_rules_version(version: str, request: Request, door: TheDoor) -> Response:
     """Show one version of the rule book."""
-    if not version.isascii() or not version.isdigit() or len(version) > 9:
-        raise NotFoundError(f"The rule book has no version {version[:50]!r}.")
-    with door.hub.database.read() as uow:
-        found = rulebooks.version(door.hub, uow, int(version))
-    return answer(request, _shown(found))
+    return answer(request, _shown(versions.numbered(RULEBOOK, door, version)))
 
 
 @router.put(
@@ -137,7 +114,7 @@ def put_priority_rules(
     hold_to_version(if_match, current.version)
     made = rulebooks.put(
         door.hub,
-        _book(door, asked.rules, asked.version),
+        versions.asked(RULEBOOK, door, asked.rules, asked.version, at="rules"),
         asker=asker,
         source="api",
         reason=asked.reason,
@@ -170,7 +147,7 @@ def simulate_priority(asked: schemas.SimulationAsked, request: Request, door: Th
 
     Each complaint is scored by what was known of it when it was last scored, at that moment.
     """
-    book = _book(door, asked.rules, asked.version)
+    book = versions.asked(RULEBOOK, door, asked.rules, asked.version, at="rules")
     since, until = span(door, asked.since, asked.until, "/from")
     found = simulate.simulate(door.hub, book, since=since, until=until, top=asked.top)
     shown = schemas.SimulationShown.model_validate(
@@ -197,7 +174,7 @@ def get_on_call(
     with door.hub.database.read() as uow:
         current = rulebooks.in_force(door.hub, uow)
     try:
-        who = sla.on_call(current.book, moment)
+        who = sla.on_call(current.document, moment)
     except OverflowError:
         raise InvalidError(
             "Nobody has a clock for that moment.",
@@ -263,33 +240,8 @@ def span(
     return begin, end
 
 
-def _book(door: Door, body: dict[str, Any] | None, version: int | None) -> RuleBook:
-    """The rule book that a request names; raises InvalidError with the place of every mistake."""
-    if body is None:
-        assert version is not None
-        with door.hub.database.read() as uow:
-            return rulebooks.version(door.hub, uow, version).book
-    try:
-        return rulebook_of(body)
-    except PolicyUnreadableError as error:
-        raise InvalidError(
-            "The rule book does not fit its form.",
-            errors=[
-                {"pointer": f"/rules{wrong.pointer}", "code": "rules", "detail": wrong.message}
-                for wrong in error.mistakes[:50]
-            ],
-        ) from None
-
-
 def _shown(found: InForce) -> schemas.RulesShown:
-    return schemas.RulesShown(
-        version=found.version,
-        source=found.source,
-        author=found.author,
-        reason=found.reason,
-        created_at=found.created_at,
-        rules=full_body_of(found.book),
-    )
+    return schemas.RulesShown(**versions.origin(found), rules=full_body_of(found.document))
 
 
 # --- of one complaint ----------------------------------------------------------------------------
