@@ -172,7 +172,7 @@ def demo(
     listen: Annotated[str, typer.Option(help="Where the API is served.")] = "127.0.0.1:8080",
 ) -> None:
     """The main job on embedded defaults: from a complaint to a replacement order and a case."""
-    from middleware.demo import run
+    from middleware.demo.story import run
 
     sys.exit(run(erp=erp, once=once, as_json=as_json, listen=listen, out=out))
 
