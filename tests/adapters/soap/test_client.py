@@ -832,7 +832,7 @@ def test_a_broken_cursor(cursor: str, remote: Canned, tmp_path: Path) -> None:
 def test_pages_that_do_not_end(
     remote: Canned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.soap.adapter._MOST_PARTS", 5)
+    monkeypatch.setattr("adapters.soap.connection._MOST_PARTS", 5)
     text = BINDINGS.replace(
         "{text: customer.id}, result: Order, id: Id}",
         "{text: customer.id, page: token}, result: Order, id: Id, "
