@@ -1,7 +1,7 @@
 """The index of what contacts and accounts look like: keys, profiles, and how common words are.
 
-Whoever looks somebody up asks for a handful of keys and gets every record that bears one, with
-its profile; a key that too many bear only says so. Two statements, whatever the number of keys.
+Whoever looks somebody up asks for a handful of keys and gets the records that bear most of them,
+with their profiles; a key that too many bear only says so.
 """
 
 from __future__ import annotations
@@ -67,70 +67,8 @@ class LikenessIndex:
         self._count_at_the_end(counted)
 
     def look(self, wanted: Wanted, words: Sequence[int] = ()) -> Looked:
-        """Who bears any of the keys, and how many have each of the words in their name."""
-        on_postgresql = self._session.get_bind().dialect.name == "postgresql"
-        ask = self._ask_postgresql if on_postgresql else self._ask_sqlite
-        borne: dict[int, list[int]] = {}
-        names: dict[int, int] = {}
-        population = 0
-        for what, key, value in ask(wanted, words):
-            if what == 0:
-                borne.setdefault(key, []).append(value)
-            elif what == 1:
-                names[key] = value
-            else:
-                population = value or 0
-        chosen: dict[int, set[int]] = {}
-        for key, cap in wanted:
-            numbers = borne.get(key, ())
-            if len(numbers) <= cap:
-                for number in numbers:
-                    chosen.setdefault(number, set()).add(key)
-        if len(chosen) > MOST_BEARERS:
-            best = sorted(chosen, key=lambda number: -len(chosen[number]))[:MOST_BEARERS]
-            chosen = {number: chosen[number] for number in best}
-        return Looked(
-            population=population,
-            bearers=tuple(self._bearers(chosen, on_postgresql)),
-            counts={key: len(numbers) for key, numbers in borne.items()},
-            names=names,
-        )
-
-    def _ask_sqlite(self, wanted: Wanted, words: Sequence[int]) -> Iterable[Any]:
-        values: list[int] = []
-        for key, cap in wanted:
-            values += (key, cap + 1)
-        return self._rows(_sqlite_keys(len(wanted), len(words)), (*values, *words))
-
-    def _ask_postgresql(self, wanted: Wanted, words: Sequence[int]) -> Iterable[Any]:
-        values = {
-            "keys": [key for key, _ in wanted],
-            "caps": [cap + 1 for _, cap in wanted],
-            "words": list(words),
-        }
-        return self._rows(_POSTGRESQL_KEYS, values)
-
-    def _rows(self, statement: str, values: Any) -> list[Any]:
-        """Asked of the driver itself: these rows are many, small, and wanted at once."""
-        connection = self._session.connection()
-        driver: Any = connection.connection.driver_connection
-        try:
-            rows: list[Any] = driver.execute(statement, values).fetchall()
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise raised(connection, error) from error
-        return rows
-
-    def _bearers(self, chosen: Mapping[int, set[int]], on_postgresql: bool) -> Iterable[Bearer]:
-        if not chosen:
-            return
-        if on_postgresql:
-            rows = self._rows(_POSTGRESQL_PROFILES, {"nids": list(chosen)})
-        else:
-            size = 1 << (len(chosen) - 1).bit_length()
-            values = (*chosen, *(-1 for _ in range(size - len(chosen))))
-            rows = self._rows(_sqlite_profiles(size), values)
-        for nid, connection, kind, id_, profile in rows:
-            yield Bearer(_ref(connection, kind, id_), profile, frozenset(chosen[nid]))
+        """The same as `look`, as this transaction sees it."""
+        return look(self._session.connection(), wanted, words)
 
     def _known(self, keys: Iterable[Key]) -> dict[Key, Any]:
         groups: dict[tuple[str, str], list[str]] = {}
@@ -213,31 +151,110 @@ def _ref(connection: str, kind: str, id_: str) -> Ref:
     return Ref(connection=connection, kind=Kind(kind), id=id_)
 
 
-_POPULATION = "select 2, 0, max(nid) from likeness"
+# --- looking up ------------------------------------------------------------------------------
 
-_POSTGRESQL_KEYS = (
-    "select 0, q.key, b.nid from unnest(%(keys)s::bigint[], %(caps)s::int[]) as q(key, cap) "
-    "cross join lateral "
-    "(select nid from blocking_key where key = q.key limit q.cap) as b "
-    "union all select 1, key, n from name_count where key = any(%(words)s::bigint[]) "
-    "union all select 2, 0, max(nid) from likeness"
+
+def look(connection: sa.Connection, wanted: Wanted, words: Sequence[int]) -> Looked:
+    """Who bears any of the keys, and how many have each of the words in their name.
+
+    Asked of the driver itself, in statements whose text never changes: what is asked thousands of
+    times a minute is neither built nor compiled anew. One view of the index, whether or not the
+    connection is within a transaction. Raises what SQLAlchemy would.
+    """
+    driver: Any = connection.connection.driver_connection
+    ask = _ask_postgresql if connection.dialect.name == "postgresql" else _ask_sqlite
+    try:
+        return ask(driver, wanted, words)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise raised(connection, error) from error
+
+
+def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
+    """A statement a key: in process each costs some microseconds, and all stay prepared."""
+    execute = driver.cursor().execute
+    alone = not driver.in_transaction
+    if alone:
+        execute("begin")
+    try:
+        counts: dict[int, int] = {}
+        borne: dict[int, list[int]] = {}
+        for key, cap in wanted:
+            found = execute(_BEARERS, (key, cap + 1)).fetchall()
+            if found:
+                counts[key] = len(found)
+                if len(found) <= cap:
+                    for (nid,) in found:
+                        if nid in borne:
+                            borne[nid].append(key)
+                        else:
+                            borne[nid] = [key]
+        bearers = []
+        for nid in _foremost(borne):
+            connection, kind, id_, profile = execute(_PROFILE, (nid,)).fetchone()
+            bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(borne[nid])))
+        names = {}
+        for word in words:
+            for (n,) in execute(_NAMES, (word,)):
+                names[word] = n
+        (population,) = execute(_POPULATION).fetchone()
+    finally:
+        if alone:
+            execute("rollback")
+    return Looked(population or 0, tuple(bearers), counts, names)
+
+
+def _foremost(borne: Mapping[int, list[int]]) -> Iterable[int]:
+    """Those with most of the keys; among equals those with the more telling key, then the older."""
+    if len(borne) <= MOST_BEARERS:
+        return borne
+    place = {key: n for n, key in enumerate(dict.fromkeys(k for ks in borne.values() for k in ks))}
+    ranked = sorted(borne, key=lambda nid: (-len(borne[nid]), place[borne[nid][0]], nid))
+    return ranked[:MOST_BEARERS]
+
+
+_BEARERS = "select nid from blocking_key where key = ? limit ?"
+_PROFILE = "select connection, kind, id, profile from likeness where nid = ?"
+_NAMES = "select n from name_count where key = ?"
+_POPULATION = "select max(nid) from likeness"
+
+
+def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
+    """All of it in one statement: the line is crossed once."""
+    values = ([key for key, _ in wanted], [cap for _, cap in wanted], list(words))
+    counts: dict[int, int] = {}
+    names: dict[int, int] = {}
+    bearers = []
+    population = 0
+    rows = driver.execute(_ALL, values, prepare=True, binary=True)
+    for what, key, n, keys, connection, kind, id_, profile in rows:
+        if what == 0:
+            bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(keys)))
+        elif what == 1:
+            counts[key] = n
+        elif what == 2:
+            names[key] = n
+        else:
+            population = n or 0
+    return Looked(population, tuple(bearers), counts, names)
+
+
+_ALL = f"""
+with borne as materialized (
+  select asked.key, asked.cap, asked.place, found.nids, cardinality(found.nids) as n
+  from unnest(%s::bigint[], %s::int[]) with ordinality as asked(key, cap, place)
+  cross join lateral (
+    select array(select nid from blocking_key where key = asked.key limit asked.cap + 1) as nids
+  ) as found
+), foremost as materialized (
+  select one.nid, array_agg(borne.key) as keys
+  from borne cross join lateral unnest(borne.nids) as one(nid)
+  where borne.n <= borne.cap
+  group by one.nid order by count(*) desc, min(borne.place), one.nid limit {MOST_BEARERS}
 )
-_POSTGRESQL_PROFILES = (
-    "select nid, connection, kind, id, profile from likeness where nid = any(%(nids)s::bigint[])"
-)
-
-
-@lru_cache(maxsize=512)
-def _sqlite_keys(keys: int, words: int) -> str:
-    one = "select * from (select 0, key, nid from blocking_key where key = ? limit ?)"
-    asked = [one] * keys
-    if words:
-        marks = ", ".join("?" * words)
-        asked.append(f"select 1, key, n from name_count where key in ({marks})")  # noqa: S608
-    return " union all ".join((*asked, _POPULATION))
-
-
-@lru_cache(maxsize=64)
-def _sqlite_profiles(size: int) -> str:
-    marks = ", ".join("?" * size)
-    return f"select nid, connection, kind, id, profile from likeness where nid in ({marks})"  # noqa: S608
+select 0, null::bigint, null::bigint, foremost.keys,
+       likeness.connection, likeness.kind, likeness.id, likeness.profile
+from foremost join likeness on likeness.nid = foremost.nid
+union all select 1, key, n, null, null, null, null, null from borne where n > 0
+union all select 2, key, n, null, null, null, null, null from name_count where key = any(%s::bigint[])
+union all select 3, null, max(nid), null, null, null, null, null from likeness
+"""  # noqa: S608
