@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -87,8 +86,9 @@ def _place(towns: tuple[str, ...], countries: tuple[str, ...]) -> Place | None:
 def key(family: str, *values: str) -> int:
     """A blocking key: signed, 64 bits."""
     text = "|".join((family, *values))
-    found: int = struct.unpack("<q", hashlib.blake2b(text.encode(), digest_size=8).digest())[0]
-    return found
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True
+    )
 
 
 @lru_cache(maxsize=65536)

@@ -169,17 +169,21 @@ class Database:
     def look(self, wanted: Wanted, words: Sequence[int] = ()) -> Looked:
         """Who is under any of these keys in the index of likenesses, outside of any transaction.
 
-        The way of `UnitOfWork.likeness.look` without what a transaction costs. A connection that
-        was lost since it was last used is replaced once.
+        What `UnitOfWork.likeness.look` answers, without what a transaction costs. Where the driver
+        fails, as on a connection that was lost since it was last used, that way is gone instead.
         """
         try:
-            with self._quick.connect() as connection:
-                return look(connection, wanted, words)
-        except sa.exc.DBAPIError as error:
-            if not error.connection_invalidated:
+            held = self._quick.raw_connection()
+            try:
+                return look(held.driver_connection, wanted, words)
+            except BaseException as error:
+                held.invalidate(error)
                 raise
-        with self._quick.connect() as connection:
-            return look(connection, wanted, words)
+            finally:
+                held.close()
+        except self._quick.dialect.loaded_dbapi.Error:
+            with self.read() as uow:
+                return uow.likeness.look(wanted, words)
 
     def _for_single_statements(self, pool_size: int) -> sa.Engine:
         """Connections to PostgreSQL that know no transactions, and are not asked how they are."""

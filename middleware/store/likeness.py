@@ -6,10 +6,10 @@ with their profiles; a key that too many bear only says so.
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,8 +21,8 @@ from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
 from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
 from middleware.store.together import raised
 
-MOST_BEARERS = 24
-"""Records that one look-up compares: those with most of the keys, then by the most telling key."""
+MOST_BEARERS = 16
+"""Records that one look-up compares: those with most of the keys, then with the rarest."""
 
 Key = tuple[str, str, str]
 
@@ -67,8 +67,12 @@ class LikenessIndex:
         self._count_at_the_end(counted)
 
     def look(self, wanted: Wanted, words: Sequence[int] = ()) -> Looked:
-        """The same as `look`, as this transaction sees it."""
-        return look(self._session.connection(), wanted, words)
+        """The same as `look`, as this transaction sees it; raises what SQLAlchemy would."""
+        connection = self._session.connection()
+        try:
+            return look(connection.connection.driver_connection, wanted, words)
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise raised(connection, error) from error
 
     def _known(self, keys: Iterable[Key]) -> dict[Key, Any]:
         groups: dict[tuple[str, str], list[str]] = {}
@@ -146,27 +150,26 @@ def _unpacked(keys: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(keys) // 8}q", keys)
 
 
-@lru_cache(maxsize=65536)
 def _ref(connection: str, kind: str, id_: str) -> Ref:
-    return Ref(connection=connection, kind=Kind(kind), id=id_)
+    return Ref(connection=connection, kind=_KINDS[kind], id=id_)
+
+
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 # --- looking up ------------------------------------------------------------------------------
 
 
-def look(connection: sa.Connection, wanted: Wanted, words: Sequence[int]) -> Looked:
+def look(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
     """Who bears any of the keys, and how many have each of the words in their name.
 
-    Asked of the driver itself, in statements whose text never changes: what is asked thousands of
-    times a minute is neither built nor compiled anew. One view of the index, whether or not the
-    connection is within a transaction. Raises what SQLAlchemy would.
+    Asked of the driver's own connection (sqlite3 or psycopg), in statements whose text never
+    changes: what is asked thousands of times a minute is neither built nor compiled anew. One view
+    of the index, whether or not the connection is within a transaction. Raises what the driver
+    does.
     """
-    driver: Any = connection.connection.driver_connection
-    ask = _ask_postgresql if connection.dialect.name == "postgresql" else _ask_sqlite
-    try:
-        return ask(driver, wanted, words)
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise raised(connection, error) from error
+    ask = _ask_sqlite if isinstance(driver, sqlite3.Connection) else _ask_postgresql
+    return ask(driver, wanted, words)
 
 
 def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
@@ -189,7 +192,7 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
                         else:
                             borne[nid] = [key]
         bearers = []
-        for nid in _foremost(borne):
+        for nid in _foremost(borne, counts):
             connection, kind, id_, profile = execute(_PROFILE, (nid,)).fetchone()
             bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(borne[nid])))
         names = {}
@@ -203,13 +206,16 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
     return Looked(population or 0, tuple(bearers), counts, names)
 
 
-def _foremost(borne: Mapping[int, list[int]]) -> Iterable[int]:
-    """Those with most of the keys; among equals those with the more telling key, then the older."""
+def _foremost(borne: Mapping[int, list[int]], counts: Mapping[int, int]) -> Iterable[int]:
+    """Those with most of the keys; among equals those with the rarer key, then the more telling."""
     if len(borne) <= MOST_BEARERS:
         return borne
-    place = {key: n for n, key in enumerate(dict.fromkeys(k for ks in borne.values() for k in ks))}
-    ranked = sorted(borne, key=lambda nid: (-len(borne[nid]), place[borne[nid][0]], nid))
-    return ranked[:MOST_BEARERS]
+    place = {key: n for n, key in enumerate(counts)}
+    ranked = sorted(
+        (-len(keys), min(counts[key] for key in keys), place[keys[0]], nid)
+        for nid, keys in borne.items()
+    )
+    return [nid for *_, nid in ranked[:MOST_BEARERS]]
 
 
 _BEARERS = "select nid from blocking_key where key = ? limit ?"
@@ -249,7 +255,8 @@ with borne as materialized (
   select one.nid, array_agg(borne.key) as keys
   from borne cross join lateral unnest(borne.nids) as one(nid)
   where borne.n <= borne.cap
-  group by one.nid order by count(*) desc, min(borne.place), one.nid limit {MOST_BEARERS}
+  group by one.nid order by count(*) desc, min(borne.n), min(borne.place), one.nid
+  limit {MOST_BEARERS}
 )
 select 0, null::bigint, null::bigint, foremost.keys,
        likeness.connection, likeness.kind, likeness.id, likeness.profile
