@@ -117,7 +117,7 @@ def _name(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Ag
     """How a shown name agrees with one on file, both in words; the order of words is no matter."""
     first, last = filed[0], filed[-1]
     if len(theirs) > 1 and len(filed) > 1:
-        if theirs == filed or sorted(theirs) == sorted(filed):
+        if theirs == filed or (last in theirs and sorted(theirs) == sorted(filed)):
             chance = _both(first, last, rarity) / MORE_WORDS ** min(len(filed) - 2, 2)
             return Agreement("name", "same", chance)
         if first in theirs and last in theirs and first != last:

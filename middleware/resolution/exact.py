@@ -220,7 +220,7 @@ def score(
         )
         for place, (group, evidence) in enumerate(found)
     ]
-    return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", str(c.refs)))
+    return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", [*map(str, c.refs)]))
 
 
 def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[Evidence, ...]:
@@ -454,7 +454,8 @@ def _groups(
     """
     leader = [*range(len(known))]
     labels = [
-        {label for label in (one.person_id, one.ref and str(one.ref)) if label} for one in known
+        {label for label in (one.person_id, one.ref and str(one.ref)) if label}
+        for one in (known if apart else ())
     ]
 
     def held_apart(left: int, right: int) -> bool:

@@ -21,7 +21,7 @@ from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
 from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
 from middleware.store.together import raised
 
-MOST_BEARERS = 16
+MOST_BEARERS = 12
 """Records that one look-up compares: those with most of the keys, then with the rarest."""
 
 Key = tuple[str, str, str]
