@@ -262,6 +262,7 @@ select 0, null::bigint, null::bigint, foremost.keys,
        likeness.connection, likeness.kind, likeness.id, likeness.profile
 from foremost join likeness on likeness.nid = foremost.nid
 union all select 1, key, n, null, null, null, null, null from borne where n > 0
-union all select 2, key, n, null, null, null, null, null from name_count where key = any(%s::bigint[])
+union all select 2, key, n, null, null, null, null, null
+from name_count where key = any(%s::bigint[])
 union all select 3, null, max(nid), null, null, null, null, null from likeness
 """  # noqa: S608
