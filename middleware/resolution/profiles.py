@@ -28,6 +28,9 @@ MOST_HANDLES = 6
 LEAST_SPELLED = 5
 """A handle of fewer letters leads to too many."""
 
+LONGEST_WITH_INITIAL = 16
+"""Letters of a handle up to which one of them may be an initial; each is a key to look up."""
+
 CAPS = {
     "handle": 40,
     "site": 20,
@@ -204,6 +207,8 @@ def _name_keys(
         if len(name) > 2:
             yield pair_key(first, name[1])
             yield pair_key(name[1], last)
+            if len(name) > 3:
+                yield pair_key(first, name[2])  # two given names, two family names
             yield key("spelled", "".join(name))
         for spelled in (first + last, last + first, first[0] + last, first + last[0]):
             yield key("spelled", spelled)
@@ -341,6 +346,9 @@ def _by_handle(handle: str, name: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     for word in names.undecorated(bare) if bare else ():
         if len(word) >= LEAST_SPELLED:
             yield "spelled", key("spelled", word)
+    if not name and 8 <= len(bare) <= LONGEST_WITH_INITIAL:
+        for place_ in range(1, len(bare) - 1):  # the initial of another name in between
+            yield "spelled", key("spelled", bare[:place_] + bare[place_ + 1 :])
     shown = [part for part in names.parts(handle) if part not in names.DECORATIONS][:4]
     pairs = [*pairwise(shown)]
     if len(shown) > 2:
@@ -351,6 +359,8 @@ def _by_handle(handle: str, name: tuple[str, ...]) -> Iterator[tuple[str, int]]:
             rest = spelled.replace(word, "", 1)
             if len(rest) >= 3 and rest not in names.DECORATIONS:
                 pairs.append((word, rest))
+            if len(name) == 1 and 2 <= len(rest) < len(spelled):
+                yield "spelled", key("spelled", word + rest[0])  # the rest may be cut off
     for one, other in dict.fromkeys(pairs):
         yield "pair", pair_key(one, other)
         if name and one in name:

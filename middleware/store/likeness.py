@@ -207,15 +207,15 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
 
 
 def _foremost(borne: Mapping[int, list[int]], counts: Mapping[int, int]) -> Iterable[int]:
-    """Those with most of the keys; among equals those with the rarer key, then the more telling."""
+    """Those with most of the keys; among equals those with the rarer key, the more telling, the newer."""
     if len(borne) <= MOST_BEARERS:
         return borne
     place = {key: n for n, key in enumerate(counts)}
     ranked = sorted(
-        (-len(keys), min(counts[key] for key in keys), place[keys[0]], nid)
+        (-len(keys), min(counts[key] for key in keys), place[keys[0]], -nid)
         for nid, keys in borne.items()
     )
-    return [nid for *_, nid in ranked[:MOST_BEARERS]]
+    return [-nid for *_, nid in ranked[:MOST_BEARERS]]
 
 
 _BEARERS = "select nid from blocking_key where key = ? limit ?"
@@ -255,7 +255,7 @@ with borne as materialized (
   select one.nid, array_agg(borne.key) as keys
   from borne cross join lateral unnest(borne.nids) as one(nid)
   where borne.n <= borne.cap
-  group by one.nid order by count(*) desc, min(borne.n), min(borne.place), one.nid
+  group by one.nid order by count(*) desc, min(borne.n), min(borne.place), one.nid desc
   limit {MOST_BEARERS}
 )
 select 0, null::bigint, null::bigint, foremost.keys,
