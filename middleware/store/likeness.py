@@ -10,15 +10,15 @@ import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete
 
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
-from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
+from middleware.store import bulk
+from middleware.store.tables import BlockingKeyRow, LikenessRow
 from middleware.store.together import raised
 
 MOST_BEARERS = 12
@@ -39,29 +39,23 @@ class LikenessIndex:
         counted: Counter[int] = Counter()
         self._forget(known.values(), counted)
         there = {k: one for k, one in likenesses.items() if one is not None}
-        fresh = [
-            {"connection": c, "kind": kind, "id": id_, **_columns(there[c, kind, id_])}
-            for c, kind, id_ in there
-            if (c, kind, id_) not in known
-        ]
-        connection = self._session.connection()
-        for row in known.values():
-            one = there.get((row.connection, row.kind, row.id))
-            if one is not None:
-                connection.execute(
-                    sa.update(LikenessRow).where(col(LikenessRow.nid) == row.nid),
-                    _columns(one),
-                )
-        if fresh:
-            connection.execute(sa.insert(LikenessRow), fresh)
+        _for_each(
+            self._session.connection(),
+            _RENEW,
+            [
+                (*_columns(there[k]), row.nid)
+                for k, row in sorted(known.items(), key=lambda item: item[1].nid)
+                if k in there
+            ],
+        )
         gone = [row.nid for k, row in known.items() if k not in there]
         if gone:
             self._session.exec(delete(LikenessRow).where(col(LikenessRow.nid).in_(gone)))
-        numbers = {k: row.nid for k, row in self._known(there).items()}
-        rows = [{"key": key, "nid": numbers[k]} for k, one in there.items() for key in one.keys]
-        if rows:
-            rows.sort(key=lambda row: (row["key"], row["nid"]))
-            connection.execute(sa.insert(BlockingKeyRow), rows)
+        fresh = [(*k, *_columns(one)) for k, one in there.items() if k not in known]
+        bulk.write(self._session, LikenessRow, (*_KEY, *_LOOKS), fresh)
+        known |= self._known(row[:3] for row in fresh)
+        borne = [(key, known[k].nid) for k, one in there.items() for key in one.keys]
+        bulk.write(self._session, BlockingKeyRow, ("key", "nid"), sorted(borne))
         for one in there.values():
             counted.update(one.names)
         self._count_at_the_end(counted)
@@ -93,15 +87,8 @@ class LikenessIndex:
 
     def _forget(self, rows: Iterable[Any], counted: Counter[int]) -> None:
         """Take away the keys of these rows, which know their own."""
-        borne = [{"k": key, "n": row.nid} for row in rows for key in _unpacked(row.keys)]
-        if borne:
-            self._session.connection().execute(
-                sa.delete(BlockingKeyRow).where(
-                    col(BlockingKeyRow.key) == sa.bindparam("k"),
-                    col(BlockingKeyRow.nid) == sa.bindparam("n"),
-                ),
-                borne,
-            )
+        borne = sorted((key, row.nid) for row in rows for key in _unpacked(row.keys))
+        _for_each(self._session.connection(), _TAKE_AWAY, borne)
         for row in rows:
             counted.subtract(_unpacked(row.names))
 
@@ -124,21 +111,62 @@ _OWED = "amends_name_counts"
 
 def _write_counts(session: Session) -> None:
     owed: Counter[int] = session.info.pop(_OWED, Counter())
-    rows = [{"key": word, "n": n} for word, n in sorted(owed.items()) if n]
+    counts = [(word, n) for word, n in sorted(owed.items()) if n]
+    if not counts:
+        return
+    _for_each(session.connection(), _COUNT, counts)
+
+
+def _for_each(connection: sa.Connection, statement: _Statement, rows: Sequence[Row]) -> None:
+    """Run a statement for each of the rows, in their order; on PostgreSQL all at once."""
     if not rows:
         return
-    dialect = session.get_bind().dialect.name
-    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(NameCountRow)
-    session.connection().execute(
-        insert.on_conflict_do_update(
-            index_elements=["key"], set_={"n": NameCountRow.n + insert.excluded.n}
-        ),
-        rows,
-    )
+    driver: Any = connection.connection.driver_connection
+    try:
+        if connection.dialect.name == "postgresql":
+            driver.execute(
+                statement.postgresql, [list(column) for column in zip(*rows, strict=True)]
+            )
+        else:
+            driver.executemany(statement.sqlite, rows)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise raised(connection, error) from error
 
 
-def _columns(one: Likeness) -> dict[str, Any]:
-    return {"profile": one.profile, "keys": packed(one.keys), "names": packed(one.names)}
+class _Statement(NamedTuple):
+    """The same for one row in SQLite, and for columns of rows in PostgreSQL."""
+
+    sqlite: str
+    postgresql: str
+
+
+_COUNT = _Statement(
+    "insert into name_count (key, n) values (?, ?)"
+    " on conflict (key) do update set n = name_count.n + excluded.n",
+    "insert into name_count (key, n)"
+    " select * from unnest(%s::bigint[], %s::bigint[]) as owed(key, n) order by key"
+    " on conflict (key) do update set n = name_count.n + excluded.n",
+)
+_TAKE_AWAY = _Statement(
+    "delete from blocking_key where key = ? and nid = ?",
+    "delete from blocking_key using unnest(%s::bigint[], %s::bigint[]) as gone(key, nid)"
+    " where blocking_key.key = gone.key and blocking_key.nid = gone.nid",
+)
+_RENEW = _Statement(
+    "update likeness set profile = ?, keys = ?, names = ? where nid = ?",
+    "update likeness set profile = now.profile, keys = now.keys, names = now.names"
+    " from unnest(%s::text[], %s::bytea[], %s::bytea[], %s::bigint[])"
+    " as now(profile, keys, names, nid) where likeness.nid = now.nid",
+)
+
+
+Row = tuple[Any, ...]
+_KEY = ("connection", "kind", "id")
+_LOOKS = ("profile", "keys", "names")
+
+
+def _columns(one: Likeness) -> tuple[str, bytes, bytes]:
+    return one.profile, packed(one.keys), packed(one.names)
 
 
 def packed(keys: Sequence[int]) -> bytes:
@@ -207,7 +235,7 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
 
 
 def _foremost(borne: Mapping[int, list[int]], counts: Mapping[int, int]) -> Iterable[int]:
-    """Those with most of the keys; among equals those with the rarer key, the more telling, the newer."""
+    """Those with most of the keys; of equals the rarer key, the more telling, the newer record."""
     if len(borne) <= MOST_BEARERS:
         return borne
     place = {key: n for n, key in enumerate(counts)}
