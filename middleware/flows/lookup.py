@@ -92,10 +92,11 @@ def resolve(
     By exact identifiers first; then by likeness, among all contacts and accounts of the store.
     """
     asked = asking(author)
+    sources: tuple[Source, ...] = ()
     with hub.database.read() as uow:
         known = known_to(hub, uow, author, mentioned)
         alike = resembling(hub, uow, asked, known)
-    sources: tuple[Source, ...] = ()
+        candidates = candidates_of(hub, uow, author, mentioned, known, alike)
     if not known:
         found = find_people(hub, author, mentioned, deadline=deadline, urgency=urgency)
         sources = tuple(found.sources)
@@ -103,7 +104,7 @@ def resolve(
             with hub.database.read() as uow:
                 known = known_to(hub, uow, author, mentioned)
                 alike = resembling(hub, uow, asked, known)
-    candidates = candidates_of(hub, author, mentioned, known, alike)
+                candidates = candidates_of(hub, uow, author, mentioned, known, alike)
     decision = decide(
         candidates,
         auto=hub.options.auto_link,
@@ -123,6 +124,7 @@ class Alike:
 
 def candidates_of(
     hub: Hub,
+    uow: UnitOfWork,
     author: Author,
     mentioned: Sequence[Entity],
     known: Sequence[Known],
@@ -131,12 +133,10 @@ def candidates_of(
     """Who it may be among those known, as far as nobody said that it is not them."""
     alike = alike or Alike()
     everybody = [*known, *alike.known]
-    with hub.database.read() as uow:
-        author_is = identity_of(uow, author)
-        things = {author_is, *(one.person_id for one in everybody)}
-        things |= {str(one.ref) for one in everybody if one.ref is not None}
-        apart = uow.ledger.apart(thing for thing in things if thing is not None)
-        other_owner = _had_other_owner(uow, author)
+    author_is, other_owner = _seen(uow, author)
+    things = {author_is, *(one.person_id for one in everybody)}
+    things |= {str(one.ref) for one in everybody if one.ref is not None}
+    apart = uow.ledger.apart(thing for thing in things if thing is not None)
     return score(
         author,
         mentioned,
@@ -150,11 +150,13 @@ def candidates_of(
     )
 
 
-def identity_of(uow: UnitOfWork, author: Author) -> str | None:
-    """The id of the author's identity, where the hub has seen it."""
+def _seen(uow: UnitOfWork, author: Author) -> tuple[str | None, bool]:
+    """The id of the author's identity, where the hub has seen it; and whether their handle was
+    another account's before, as far as the hub has seen."""
     if author.native_id is None:
-        return None
-    return uow.people.identity_id(normalise.network(author.network), author.native_id)
+        return None, False
+    handle = normalise.handle(author.handle) if author.handle else None
+    return uow.people.seen(normalise.network(author.network), author.native_id, handle)
 
 
 def resembling(hub: Hub, uow: UnitOfWork, asked: Asking, known: Sequence[Known] = ()) -> Alike:
@@ -177,15 +179,6 @@ def resembling(hub: Hub, uow: UnitOfWork, asked: Asking, known: Sequence[Known] 
         with_companies(found, asked, accounts, model),
         tuple(known_as(record, persons.get(record.ref), ()) for record in fresh),
     )
-
-
-def _had_other_owner(uow: UnitOfWork, author: Author) -> bool:
-    """Whether the author's handle was another account's before, as far as the hub has seen."""
-    handle = normalise.handle(author.handle) if author.handle else None
-    if handle is None or author.native_id is None:
-        return False
-    network = normalise.network(author.network)
-    return uow.people.borne_by_another(network, handle, author.native_id)
 
 
 def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
@@ -246,8 +239,7 @@ def _related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[tuple[Contact | Accou
 
 def person_of(uow: UnitOfWork, refs: Sequence[Ref]) -> dict[Ref, str]:
     """Which person each of these records is linked to."""
-    links = uow.people.links_of_records(refs)
-    return {ref: link.person_id for link in links if (ref := record_of(link)) is not None}
+    return uow.people.persons_of_records(refs)
 
 
 def customers_of(uow: UnitOfWork, person_id: str) -> list[Ref]:

@@ -202,7 +202,7 @@ def _of_author(
             | {thing_of(link) for link in uow.people.links_of_person(right.person_id or "")}
         )
         alike = lookup.resembling(hub, uow, asking(author), found)
-    candidates = lookup.candidates_of(hub, author, mentioned, found, alike)
+        candidates = lookup.candidates_of(hub, uow, author, mentioned, found, alike)
     decision = decide(
         candidates,
         auto=hub.options.auto_link,

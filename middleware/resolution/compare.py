@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rapidfuzz.distance import JaroWinkler
 
@@ -33,8 +34,7 @@ NAMED = frozenset((*WHOLE, "short", "misspelt"))
 """Levels of the name that are more than a part of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(NamedTuple):
     """What a comparison came to."""
 
     comparison: str
@@ -71,24 +71,30 @@ def compare(asking: Asking, profile: Profile, rarity: Rarity) -> list[Agreement]
     found = []
     whole = False
     if asking.name and profile.names:
-        best = min((_name(asking.name, name, rarity) for name in profile.names), key=_rank_of_name)
+        best = _name(asking.name, profile.names[0], rarity)
+        if len(profile.names) > 1:
+            others = (_name(asking.name, name, rarity) for name in profile.names[1:])
+            best = min((best, *others), key=_rank_of_name)
         found.append(best)
         whole = best.level in WHOLE
     if asking.handle and profile.names and not whole:
-        level = max((_in_name(asking.handle, name) for name in profile.names), key=_IN_NAME.index)
+        level = _in_name(asking.handle, profile.names[0])
+        if len(profile.names) > 1:
+            levels = (_in_name(asking.handle, name) for name in profile.names)
+            level = max(levels, key=_IN_NAME.index)
         found.append(Agreement("handle_in_name", level))
     other = _other_handle(asking, profile)
     if other is not None:
         found.append(Agreement("other_handle_of_namesake" if whole else "other_handle", other))
     if asking.place is not None and profile.place is not None:
         found.append(Agreement("place", _place(asking.place, profile.place)))
-    named = [(n, h) for n, h in asking.links if (n, h) in profile.handles]
-    if named:
-        found.append(Agreement("profile_link", "same", shown=named[0][0]))
-    elif asking.links and {n for n, _ in asking.links} & {n for n, _ in profile.handles}:
-        found.append(Agreement("profile_link", "different"))
-    sites = [site for site in asking.sites if site in profile.sites]
-    if sites:
+    if asking.links:
+        named = [(n, h) for n, h in asking.links if (n, h) in profile.handles]
+        if named:
+            found.append(Agreement("profile_link", "same", shown=named[0][0]))
+        elif {n for n, _ in asking.links} & {n for n, _ in profile.handles}:
+            found.append(Agreement("profile_link", "different"))
+    if asking.sites and (sites := [site for site in asking.sites if site in profile.sites]):
         chance = rarity.others(key("site", sites[0]))
         found.append(Agreement("site", "same", chance=chance or None, shown=sites[0]))
     if asking.bio and profile.company and f" {profile.company} " in asking.bio:
@@ -111,7 +117,7 @@ def _name(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Ag
     """How a shown name agrees with one on file, both in words; the order of words is no matter."""
     first, last = filed[0], filed[-1]
     if len(theirs) > 1 and len(filed) > 1:
-        if theirs == filed or sorted(theirs) == sorted(filed):
+        if theirs == filed or (last in theirs and sorted(theirs) == sorted(filed)):
             chance = _both(first, last, rarity) / MORE_WORDS ** min(len(filed) - 2, 2)
             return Agreement("name", "same", chance)
         if first in theirs and last in theirs and first != last:

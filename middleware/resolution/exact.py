@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, product
 
 from pydantic import Field
@@ -137,7 +138,7 @@ class AutoRules(Frozen):
             return self
         return self.model_copy(update={"inferred": True})
 
-    @property
+    @cached_property
     def version(self) -> str:
         """What decisions are made under: the weights and these thresholds, as two digests."""
         rules = self.model_dump(mode="json")
@@ -204,7 +205,7 @@ def score(
             found.append((group, evidence))
     _mark_shared(found)
     _mark_orders_of_others(found, asker)
-    for group, evidence in found:
+    for group, evidence in found if not_them else ():
         if group.labels & not_them:
             evidence.append(_worth(EvidenceKind.CANNOT_LINK, "somebody said that it is not them"))
     scores = [sum(e.weight for e in evidence) for _, evidence in found]
@@ -219,7 +220,7 @@ def score(
         )
         for place, (group, evidence) in enumerate(found)
     ]
-    return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", str(c.refs)))
+    return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", [*map(str, c.refs)]))
 
 
 def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[Evidence, ...]:
@@ -398,19 +399,41 @@ def _ids(ids: Mapping[str, str]) -> set[tuple[str, str]]:
 
 
 class _Group:
-    """Records and a person that are the same candidate."""
+    """Records and a person that are the same candidate; only what is asked for is normalised."""
 
     def __init__(self, members: Sequence[Known], regions: Sequence[str]) -> None:
         self.members = tuple(members)
+        self._regions = regions
         self.person_id = next((m.person_id for m in members if m.person_id), None)
         self.refs = tuple(dict.fromkeys(m.ref for m in members if m.ref is not None))
-        self.emails = _keys(chain.from_iterable(m.emails for m in members), normalise.email)
-        self.aliases = _keys(self.emails, normalise.email_alias)
-        self.phones = _phone_keys(chain.from_iterable(m.phones for m in members), regions)
-        self.handles = tuple(chain.from_iterable(m.handles for m in members))
-        self.external_ids = set(chain.from_iterable(_ids(m.external_ids) for m in members))
-        self.names = _keys((m.name for m in members if m.name), normalise.name)
-        self.orders = {number_key(n) for m in members for n in m.order_numbers}
+
+    @cached_property
+    def emails(self) -> set[str]:
+        return _keys(chain.from_iterable(m.emails for m in self.members), normalise.email)
+
+    @cached_property
+    def aliases(self) -> set[str]:
+        return _keys(self.emails, normalise.email_alias)
+
+    @cached_property
+    def phones(self) -> set[str]:
+        return _phone_keys(chain.from_iterable(m.phones for m in self.members), self._regions)
+
+    @cached_property
+    def handles(self) -> tuple[Handle, ...]:
+        return tuple(chain.from_iterable(m.handles for m in self.members))
+
+    @cached_property
+    def external_ids(self) -> set[tuple[str, str]]:
+        return set(chain.from_iterable(_ids(m.external_ids) for m in self.members))
+
+    @cached_property
+    def names(self) -> set[str]:
+        return _keys((m.name for m in self.members if m.name), normalise.name)
+
+    @cached_property
+    def orders(self) -> set[str]:
+        return {number_key(n) for m in self.members for n in m.order_numbers}
 
     @property
     def labels(self) -> set[str]:
@@ -431,7 +454,8 @@ def _groups(
     """
     leader = [*range(len(known))]
     labels = [
-        {label for label in (one.person_id, one.ref and str(one.ref)) if label} for one in known
+        {label for label in (one.person_id, one.ref and str(one.ref)) if label}
+        for one in (known if apart else ())
     ]
 
     def held_apart(left: int, right: int) -> bool:
@@ -479,10 +503,15 @@ def _groups(
             for other in same[:position]:
                 if _sure_pair(alone[other], alone[index]):
                     join(other, index)
-    gathered: dict[int, list[Known]] = defaultdict(list)
-    for index, one in enumerate(known):
-        gathered[find(index)].append(one)
-    return [_Group(members, regions) for members in gathered.values()]
+    gathered: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(known)):
+        gathered[find(index)].append(index)
+    return [
+        alone[members[0]]
+        if len(members) == 1
+        else _Group([known[index] for index in members], regions)
+        for members in gathered.values()
+    ]
 
 
 def _sure_pair(left: _Group, right: _Group) -> bool:
@@ -498,40 +527,45 @@ def _sure_pair(left: _Group, right: _Group) -> bool:
         return False
     if left.external_ids & right.external_ids:
         return True
-    addresses = (left.emails & right.emails) or (left.phones & right.phones)
-    return bool(addresses and left.names & right.names)
+    if not left.names & right.names:
+        return False
+    return bool(left.emails & right.emails or left.phones & right.phones)
 
 
 def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> Iterator[Evidence]:
-    if group.labels & set(said_by_agent):
+    if said_by_agent and group.labels & set(said_by_agent):
         yield _worth(EvidenceKind.AGENT, "an agent said so")
     yield from _handles(asker, group)
-    for system, _ in sorted(asker.external_ids & group.external_ids):
+    for system, _ in sorted(asker.external_ids and asker.external_ids & group.external_ids):
         yield _worth(EvidenceKind.EXTERNAL_ID, f"the same id in {system}")
         break  # two ids of the same helpdesk are one fact
-    emails = sorted(asker.emails & group.emails)
+    emails = sorted(asker.emails and asker.emails & group.emails)
     if emails:
         yield _worth(EvidenceKind.EMAIL, f"the same e-mail {normalise.masked_email(emails[0])}")
-    else:
+    elif asker.emails:
         aliases = sorted(_keys(asker.emails, normalise.email_alias) & group.aliases)
         if aliases:
             yield _worth(
                 EvidenceKind.EMAIL_ALIAS,
                 f"the same mailbox {normalise.masked_email(aliases[0])} but for a plus-alias",
             )
-    phones = sorted(asker.phones & group.phones)
+    phones = sorted(asker.phones and asker.phones & group.phones)
     if phones:
         yield _worth(
             EvidenceKind.PHONE,
             f"the same phone {normalise.masked_phone(phones[0])}",
             VOUCHED_PHONE_BITS if asker.network in VOUCHING_NETWORKS else None,
         )
-    for address in sorted((asker.mentioned_emails & group.emails) - set(emails)):
+    for address in sorted(
+        asker.mentioned_emails and (asker.mentioned_emails & group.emails) - set(emails)
+    ):
         yield _worth(
             EvidenceKind.EMAIL_MENTIONED, f"the text names {normalise.masked_email(address)}"
         )
         break
-    for number in sorted((asker.mentioned_phones & group.phones) - set(phones)):
+    for number in sorted(
+        asker.mentioned_phones and (asker.mentioned_phones & group.phones) - set(phones)
+    ):
         yield _worth(
             EvidenceKind.PHONE_MENTIONED,
             f"the text names the phone {normalise.masked_phone(number)}",
@@ -543,6 +577,8 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
 
 
 def _orders(asker: _Asker, group: _Group) -> Iterator[Evidence]:
+    if not asker.orders:
+        return
     for key in sorted(asker.orders.keys() & group.orders):
         yield _worth(EvidenceKind.ORDER_NUMBER, f"order {asker.orders[key]} is theirs")
         return
@@ -609,6 +645,8 @@ def _mark_shared(found: Sequence[tuple[_Group, list[Evidence]]]) -> None:
 
 def _mark_orders_of_others(found: Sequence[tuple[_Group, list[Evidence]]], asker: _Asker) -> None:
     """A named order that is one candidate's speaks a little against the others."""
+    if not asker.orders:
+        return
     for group, evidence in found:
         others = {key for other, _ in found if other is not group for key in other.orders}
         theirs = sorted((asker.orders.keys() & others) - group.orders)

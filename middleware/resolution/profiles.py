@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -28,6 +27,9 @@ MOST_NAMES = 3
 MOST_HANDLES = 6
 LEAST_SPELLED = 5
 """A handle of fewer letters leads to too many."""
+
+LONGEST_WITH_INITIAL = 16
+"""Letters of a handle up to which one of them may be an initial; each is a key to look up."""
 
 CAPS = {
     "handle": 40,
@@ -87,8 +89,9 @@ def _place(towns: tuple[str, ...], countries: tuple[str, ...]) -> Place | None:
 def key(family: str, *values: str) -> int:
     """A blocking key: signed, 64 bits."""
     text = "|".join((family, *values))
-    found: int = struct.unpack("<q", hashlib.blake2b(text.encode(), digest_size=8).digest())[0]
-    return found
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True
+    )
 
 
 @lru_cache(maxsize=65536)
@@ -204,6 +207,8 @@ def _name_keys(
         if len(name) > 2:
             yield pair_key(first, name[1])
             yield pair_key(name[1], last)
+            if len(name) > 3:
+                yield pair_key(first, name[2])  # two given names, two family names
             yield key("spelled", "".join(name))
         for spelled in (first + last, last + first, first[0] + last, first + last[0]):
             yield key("spelled", spelled)
@@ -341,6 +346,9 @@ def _by_handle(handle: str, name: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     for word in names.undecorated(bare) if bare else ():
         if len(word) >= LEAST_SPELLED:
             yield "spelled", key("spelled", word)
+    if not name and 8 <= len(bare) <= LONGEST_WITH_INITIAL:
+        for place_ in range(1, len(bare) - 1):  # the initial of another name in between
+            yield "spelled", key("spelled", bare[:place_] + bare[place_ + 1 :])
     shown = [part for part in names.parts(handle) if part not in names.DECORATIONS][:4]
     pairs = [*pairwise(shown)]
     if len(shown) > 2:
@@ -351,6 +359,8 @@ def _by_handle(handle: str, name: tuple[str, ...]) -> Iterator[tuple[str, int]]:
             rest = spelled.replace(word, "", 1)
             if len(rest) >= 3 and rest not in names.DECORATIONS:
                 pairs.append((word, rest))
+            if len(name) == 1 and 2 <= len(rest) < len(spelled):
+                yield "spelled", key("spelled", word + rest[0])  # the rest may be cut off
     for one, other in dict.fromkeys(pairs):
         yield "pair", pair_key(one, other)
         if name and one in name:

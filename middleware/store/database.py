@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import pydantic_core
 import sqlalchemy as sa
 from sqlmodel import Session
 
+from middleware.domain.likeness import Looked, Wanted
 from middleware.store.actions import Actions
 from middleware.store.audit import Audit
 from middleware.store.claims import Claims
@@ -26,7 +27,7 @@ from middleware.store.incidents import Incidents
 from middleware.store.jobs import Jobs
 from middleware.store.keys import Keys
 from middleware.store.ledger import Ledger
-from middleware.store.likeness import LikenessIndex
+from middleware.store.likeness import LikenessIndex, look
 from middleware.store.nodes import Nodes
 from middleware.store.people import People
 from middleware.store.policies import Policies
@@ -42,6 +43,9 @@ LONGEST_SILENCE_S = 15.0
 frozen, or its machine gone, and what it locked would hold up every other one. None of ours calls
 anybody within a transaction."""
 
+
+MAPPED = 2**31 - 2**16
+"""Bytes of a SQLite file that are mapped into memory: the most that SQLite allows."""
 
 T = TypeVar("T")
 
@@ -127,6 +131,7 @@ class Database:
             )
             sa.event.listen(self.engine, "connect", _prepare_postgresql)
         self._reading = self.engine.execution_options(amends_reading=True)
+        self._quick = self.engine if self.sqlite else self._for_single_statements(pool_size)
 
     @property
     def path(self) -> Path | None:
@@ -170,6 +175,40 @@ class Database:
                 session.expunge_all()
                 session.rollback()
 
+    def look(self, wanted: Wanted, words: Sequence[int] = ()) -> Looked:
+        """Who is under any of these keys in the index of likenesses, outside of any transaction.
+
+        What `UnitOfWork.likeness.look` answers, without what a transaction costs. Where the driver
+        fails, as on a connection that was lost since it was last used, that way is gone instead.
+        """
+        try:
+            held = self._quick.raw_connection()
+            try:
+                return look(held.driver_connection, wanted, words)
+            except BaseException as error:
+                held.invalidate(error)
+                raise
+            finally:
+                held.close()
+        except self._quick.dialect.loaded_dbapi.Error:
+            with self.read() as uow:
+                return uow.likeness.look(wanted, words)
+
+    def _for_single_statements(self, pool_size: int) -> sa.Engine:
+        """Connections to PostgreSQL that know no transactions, and are not asked how they are."""
+        engine = sa.create_engine(
+            self.url,
+            pool_size=pool_size // 4,
+            max_overflow=pool_size,
+            pool_timeout=30,
+            pool_use_lifo=True,
+            pool_reset_on_return=None,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 10, "autocommit": True},
+        )
+        sa.event.listen(engine, "connect", _prepare_single_statements)
+        return engine
+
     def ping(self) -> None:
         """Ask the database for nothing; raises what the driver raises."""
         with self._reading.connect() as connection:
@@ -177,6 +216,7 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        self._quick.dispose()
 
 
 def normal_url(url: str) -> str:
@@ -204,6 +244,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "cache_size=-16384",  # the upper levels of the indexes stay at hand
+        f"mmap_size={MAPPED}",  # what the system holds in memory is read without asking it
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -214,6 +255,12 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
     silence_ms = round(LONGEST_SILENCE_S * 1000)
     connection.execute(f"set idle_in_transaction_session_timeout to {silence_ms}")
     connection.commit()
+
+
+def _prepare_single_statements(connection: Any, _record: Any) -> None:
+    # Their arrays are short: planning or compiling one anew takes longer than answering it.
+    connection.execute("set plan_cache_mode to force_generic_plan")
+    connection.execute("set jit to off")
 
 
 class _Turns:

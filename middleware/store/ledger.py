@@ -24,7 +24,7 @@ from middleware.store.tables import (
     PersonRow,
     ResolutionVersionRow,
 )
-from middleware.store.together import Asked, for_each_database, together
+from middleware.store.together import Asked, for_each_database, plainly
 
 Pair = frozenset[Thing]
 
@@ -100,9 +100,8 @@ class Ledger:
         if not named:
             return set()
         statement = _NAMING[self._session.get_bind().dialect.name]
-        (rows,) = together(self._session.connection(), [Asked(statement, {"ids": sorted(named)})])
-        pairs = {(row.one, row.other) for row in rows}
-        return {frozenset((self.now(one), self.now(other))) for one, other in pairs}
+        (rows,) = plainly(self._session.connection(), [Asked(statement, {"ids": sorted(named)})])
+        return {frozenset((self.now(one), self.now(other))) for one, other in set(rows)}
 
     def all_apart(self) -> set[Pair]:
         """Every pair held apart now, for whoever looks at all records at once."""

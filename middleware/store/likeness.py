@@ -1,28 +1,28 @@
 """The index of what contacts and accounts look like: keys, profiles, and how common words are.
 
-Whoever looks somebody up asks for a handful of keys and gets every record that bears one, with
-its profile; a key that too many bear only says so. Two statements, whatever the number of keys.
+Whoever looks somebody up asks for a handful of keys and gets the records that bear most of them,
+with their profiles; a key that too many bear only says so.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete
 
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
-from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
+from middleware.store import bulk
+from middleware.store.tables import BlockingKeyRow, LikenessRow
 from middleware.store.together import raised
 
-MOST_BEARERS = 24
-"""Records that one look-up compares: those with most of the keys, then by the most telling key."""
+MOST_BEARERS = 12
+"""Records that one look-up compares: those with most of the keys, then with the rarest."""
 
 Key = tuple[str, str, str]
 
@@ -39,98 +39,34 @@ class LikenessIndex:
         counted: Counter[int] = Counter()
         self._forget(known.values(), counted)
         there = {k: one for k, one in likenesses.items() if one is not None}
-        fresh = [
-            {"connection": c, "kind": kind, "id": id_, **_columns(there[c, kind, id_])}
-            for c, kind, id_ in there
-            if (c, kind, id_) not in known
-        ]
-        connection = self._session.connection()
-        for row in known.values():
-            one = there.get((row.connection, row.kind, row.id))
-            if one is not None:
-                connection.execute(
-                    sa.update(LikenessRow).where(col(LikenessRow.nid) == row.nid),
-                    _columns(one),
-                )
-        if fresh:
-            connection.execute(sa.insert(LikenessRow), fresh)
+        _for_each(
+            self._session.connection(),
+            _RENEW,
+            [
+                (*_columns(there[k]), row.nid)
+                for k, row in sorted(known.items(), key=lambda item: item[1].nid)
+                if k in there
+            ],
+        )
         gone = [row.nid for k, row in known.items() if k not in there]
         if gone:
             self._session.exec(delete(LikenessRow).where(col(LikenessRow.nid).in_(gone)))
-        numbers = {k: row.nid for k, row in self._known(there).items()}
-        rows = [{"key": key, "nid": numbers[k]} for k, one in there.items() for key in one.keys]
-        if rows:
-            rows.sort(key=lambda row: (row["key"], row["nid"]))
-            connection.execute(sa.insert(BlockingKeyRow), rows)
+        fresh = [(*k, *_columns(one)) for k, one in there.items() if k not in known]
+        bulk.write(self._session, LikenessRow, (*_KEY, *_LOOKS), fresh)
+        known |= self._known(row[:3] for row in fresh)
+        borne = [(key, known[k].nid) for k, one in there.items() for key in one.keys]
+        bulk.write(self._session, BlockingKeyRow, ("key", "nid"), sorted(borne))
         for one in there.values():
             counted.update(one.names)
         self._count_at_the_end(counted)
 
     def look(self, wanted: Wanted, words: Sequence[int] = ()) -> Looked:
-        """Who bears any of the keys, and how many have each of the words in their name."""
-        on_postgresql = self._session.get_bind().dialect.name == "postgresql"
-        ask = self._ask_postgresql if on_postgresql else self._ask_sqlite
-        borne: dict[int, list[int]] = {}
-        names: dict[int, int] = {}
-        population = 0
-        for what, key, value in ask(wanted, words):
-            if what == 0:
-                borne.setdefault(key, []).append(value)
-            elif what == 1:
-                names[key] = value
-            else:
-                population = value or 0
-        chosen: dict[int, set[int]] = {}
-        for key, cap in wanted:
-            numbers = borne.get(key, ())
-            if len(numbers) <= cap:
-                for number in numbers:
-                    chosen.setdefault(number, set()).add(key)
-        if len(chosen) > MOST_BEARERS:
-            best = sorted(chosen, key=lambda number: -len(chosen[number]))[:MOST_BEARERS]
-            chosen = {number: chosen[number] for number in best}
-        return Looked(
-            population=population,
-            bearers=tuple(self._bearers(chosen, on_postgresql)),
-            counts={key: len(numbers) for key, numbers in borne.items()},
-            names=names,
-        )
-
-    def _ask_sqlite(self, wanted: Wanted, words: Sequence[int]) -> Iterable[Any]:
-        values: list[int] = []
-        for key, cap in wanted:
-            values += (key, cap + 1)
-        return self._rows(_sqlite_keys(len(wanted), len(words)), (*values, *words))
-
-    def _ask_postgresql(self, wanted: Wanted, words: Sequence[int]) -> Iterable[Any]:
-        values = {
-            "keys": [key for key, _ in wanted],
-            "caps": [cap + 1 for _, cap in wanted],
-            "words": list(words),
-        }
-        return self._rows(_POSTGRESQL_KEYS, values)
-
-    def _rows(self, statement: str, values: Any) -> list[Any]:
-        """Asked of the driver itself: these rows are many, small, and wanted at once."""
+        """The same as `look`, as this transaction sees it; raises what SQLAlchemy would."""
         connection = self._session.connection()
-        driver: Any = connection.connection.driver_connection
         try:
-            rows: list[Any] = driver.execute(statement, values).fetchall()
+            return look(connection.connection.driver_connection, wanted, words)
         except connection.dialect.loaded_dbapi.Error as error:
             raise raised(connection, error) from error
-        return rows
-
-    def _bearers(self, chosen: Mapping[int, set[int]], on_postgresql: bool) -> Iterable[Bearer]:
-        if not chosen:
-            return
-        if on_postgresql:
-            rows = self._rows(_POSTGRESQL_PROFILES, {"nids": list(chosen)})
-        else:
-            size = 1 << (len(chosen) - 1).bit_length()
-            values = (*chosen, *(-1 for _ in range(size - len(chosen))))
-            rows = self._rows(_sqlite_profiles(size), values)
-        for nid, connection, kind, id_, profile in rows:
-            yield Bearer(_ref(connection, kind, id_), profile, frozenset(chosen[nid]))
 
     def _known(self, keys: Iterable[Key]) -> dict[Key, Any]:
         groups: dict[tuple[str, str], list[str]] = {}
@@ -151,15 +87,8 @@ class LikenessIndex:
 
     def _forget(self, rows: Iterable[Any], counted: Counter[int]) -> None:
         """Take away the keys of these rows, which know their own."""
-        borne = [{"k": key, "n": row.nid} for row in rows for key in _unpacked(row.keys)]
-        if borne:
-            self._session.connection().execute(
-                sa.delete(BlockingKeyRow).where(
-                    col(BlockingKeyRow.key) == sa.bindparam("k"),
-                    col(BlockingKeyRow.nid) == sa.bindparam("n"),
-                ),
-                borne,
-            )
+        borne = sorted((key, row.nid) for row in rows for key in _unpacked(row.keys))
+        _for_each(self._session.connection(), _TAKE_AWAY, borne)
         for row in rows:
             counted.subtract(_unpacked(row.names))
 
@@ -182,21 +111,62 @@ _OWED = "amends_name_counts"
 
 def _write_counts(session: Session) -> None:
     owed: Counter[int] = session.info.pop(_OWED, Counter())
-    rows = [{"key": word, "n": n} for word, n in sorted(owed.items()) if n]
+    counts = [(word, n) for word, n in sorted(owed.items()) if n]
+    if not counts:
+        return
+    _for_each(session.connection(), _COUNT, counts)
+
+
+def _for_each(connection: sa.Connection, statement: _Statement, rows: Sequence[Row]) -> None:
+    """Run a statement for each of the rows, in their order; on PostgreSQL all at once."""
     if not rows:
         return
-    dialect = session.get_bind().dialect.name
-    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(NameCountRow)
-    session.connection().execute(
-        insert.on_conflict_do_update(
-            index_elements=["key"], set_={"n": NameCountRow.n + insert.excluded.n}
-        ),
-        rows,
-    )
+    driver: Any = connection.connection.driver_connection
+    try:
+        if connection.dialect.name == "postgresql":
+            driver.execute(
+                statement.postgresql, [list(column) for column in zip(*rows, strict=True)]
+            )
+        else:
+            driver.executemany(statement.sqlite, rows)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise raised(connection, error) from error
 
 
-def _columns(one: Likeness) -> dict[str, Any]:
-    return {"profile": one.profile, "keys": packed(one.keys), "names": packed(one.names)}
+class _Statement(NamedTuple):
+    """The same for one row in SQLite, and for columns of rows in PostgreSQL."""
+
+    sqlite: str
+    postgresql: str
+
+
+_COUNT = _Statement(
+    "insert into name_count (key, n) values (?, ?)"
+    " on conflict (key) do update set n = name_count.n + excluded.n",
+    "insert into name_count (key, n)"
+    " select * from unnest(%s::bigint[], %s::bigint[]) as owed(key, n) order by key"
+    " on conflict (key) do update set n = name_count.n + excluded.n",
+)
+_TAKE_AWAY = _Statement(
+    "delete from blocking_key where key = ? and nid = ?",
+    "delete from blocking_key using unnest(%s::bigint[], %s::bigint[]) as gone(key, nid)"
+    " where blocking_key.key = gone.key and blocking_key.nid = gone.nid",
+)
+_RENEW = _Statement(
+    "update likeness set profile = ?, keys = ?, names = ? where nid = ?",
+    "update likeness set profile = now.profile, keys = now.keys, names = now.names"
+    " from unnest(%s::text[], %s::bytea[], %s::bytea[], %s::bigint[])"
+    " as now(profile, keys, names, nid) where likeness.nid = now.nid",
+)
+
+
+Row = tuple[Any, ...]
+_KEY = ("connection", "kind", "id")
+_LOOKS = ("profile", "keys", "names")
+
+
+def _columns(one: Likeness) -> tuple[str, bytes, bytes]:
+    return one.profile, packed(one.keys), packed(one.names)
 
 
 def packed(keys: Sequence[int]) -> bytes:
@@ -208,36 +178,119 @@ def _unpacked(keys: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(keys) // 8}q", keys)
 
 
-@lru_cache(maxsize=65536)
 def _ref(connection: str, kind: str, id_: str) -> Ref:
-    return Ref(connection=connection, kind=Kind(kind), id=id_)
+    return Ref(connection=connection, kind=_KINDS[kind], id=id_)
 
 
-_POPULATION = "select 2, 0, max(nid) from likeness"
+_KINDS = {kind.value: kind for kind in Kind}
 
-_POSTGRESQL_KEYS = (
-    "select 0, q.key, b.nid from unnest(%(keys)s::bigint[], %(caps)s::int[]) as q(key, cap) "
-    "cross join lateral "
-    "(select nid from blocking_key where key = q.key limit q.cap) as b "
-    "union all select 1, key, n from name_count where key = any(%(words)s::bigint[]) "
-    "union all select 2, 0, max(nid) from likeness"
+
+# --- looking up ------------------------------------------------------------------------------
+
+
+def look(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
+    """Who bears any of the keys, and how many have each of the words in their name.
+
+    Asked of the driver's own connection (sqlite3 or psycopg), in statements whose text never
+    changes: what is asked thousands of times a minute is neither built nor compiled anew. One view
+    of the index, whether or not the connection is within a transaction. Raises what the driver
+    does.
+    """
+    ask = _ask_sqlite if isinstance(driver, sqlite3.Connection) else _ask_postgresql
+    return ask(driver, wanted, words)
+
+
+def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
+    """A statement a key: in process each costs some microseconds, and all stay prepared."""
+    execute = driver.cursor().execute
+    alone = not driver.in_transaction
+    if alone:
+        execute("begin")
+    try:
+        counts: dict[int, int] = {}
+        borne: dict[int, list[int]] = {}
+        for key, cap in wanted:
+            found = execute(_BEARERS, (key, cap + 1)).fetchall()
+            if found:
+                counts[key] = len(found)
+                if len(found) <= cap:
+                    for (nid,) in found:
+                        if nid in borne:
+                            borne[nid].append(key)
+                        else:
+                            borne[nid] = [key]
+        bearers = []
+        for nid in _foremost(borne, counts):
+            connection, kind, id_, profile = execute(_PROFILE, (nid,)).fetchone()
+            bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(borne[nid])))
+        names = {}
+        for word in words:
+            for (n,) in execute(_NAMES, (word,)):
+                names[word] = n
+        (population,) = execute(_POPULATION).fetchone()
+    finally:
+        if alone:
+            execute("rollback")
+    return Looked(population or 0, tuple(bearers), counts, names)
+
+
+def _foremost(borne: Mapping[int, list[int]], counts: Mapping[int, int]) -> Iterable[int]:
+    """Those with most of the keys; of equals the rarer key, the more telling, the newer record."""
+    if len(borne) <= MOST_BEARERS:
+        return borne
+    place = {key: n for n, key in enumerate(counts)}
+    ranked = sorted(
+        (-len(keys), min(counts[key] for key in keys), place[keys[0]], -nid)
+        for nid, keys in borne.items()
+    )
+    return [-nid for *_, nid in ranked[:MOST_BEARERS]]
+
+
+_BEARERS = "select nid from blocking_key where key = ? limit ?"
+_PROFILE = "select connection, kind, id, profile from likeness where nid = ?"
+_NAMES = "select n from name_count where key = ?"
+_POPULATION = "select max(nid) from likeness"
+
+
+def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
+    """All of it in one statement: the line is crossed once."""
+    values = ([key for key, _ in wanted], [cap for _, cap in wanted], list(words))
+    counts: dict[int, int] = {}
+    names: dict[int, int] = {}
+    bearers = []
+    population = 0
+    rows = driver.execute(_ALL, values, prepare=True, binary=True)
+    for what, key, n, keys, connection, kind, id_, profile in rows:
+        if what == 0:
+            bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(keys)))
+        elif what == 1:
+            counts[key] = n
+        elif what == 2:
+            names[key] = n
+        else:
+            population = n or 0
+    return Looked(population, tuple(bearers), counts, names)
+
+
+_ALL = f"""
+with borne as materialized (
+  select asked.key, asked.cap, asked.place, found.nids, cardinality(found.nids) as n
+  from unnest(%s::bigint[], %s::int[]) with ordinality as asked(key, cap, place)
+  cross join lateral (
+    select array(select nid from blocking_key where key = asked.key limit asked.cap + 1) as nids
+  ) as found
+), foremost as materialized (
+  select one.nid, array_agg(borne.key) as keys
+  from borne cross join lateral unnest(borne.nids) as one(nid)
+  where borne.n <= borne.cap
+  group by one.nid order by count(*) desc, min(borne.n), min(borne.place), one.nid desc
+  limit {MOST_BEARERS}
 )
-_POSTGRESQL_PROFILES = (
-    "select nid, connection, kind, id, profile from likeness where nid = any(%(nids)s::bigint[])"
-)
-
-
-@lru_cache(maxsize=512)
-def _sqlite_keys(keys: int, words: int) -> str:
-    one = "select * from (select 0, key, nid from blocking_key where key = ? limit ?)"
-    asked = [one] * keys
-    if words:
-        marks = ", ".join("?" * words)
-        asked.append(f"select 1, key, n from name_count where key in ({marks})")  # noqa: S608
-    return " union all ".join((*asked, _POPULATION))
-
-
-@lru_cache(maxsize=64)
-def _sqlite_profiles(size: int) -> str:
-    marks = ", ".join("?" * size)
-    return f"select nid, connection, kind, id, profile from likeness where nid in ({marks})"  # noqa: S608
+select 0, null::bigint, null::bigint, foremost.keys,
+       likeness.connection, likeness.kind, likeness.id, likeness.profile
+from foremost join likeness on likeness.nid = foremost.nid
+union all select 1, key, n, null, null, null, null, null from borne where n > 0
+union all select 2, key, n, null, null, null, null, null
+from name_count where key = any(%s::bigint[])
+union all select 3, null, max(nid), null, null, null, null, null from likeness
+"""  # noqa: S608

@@ -12,12 +12,40 @@ from sqlmodel.sql.expression import SelectOfScalar
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.ids import new_id
 from middleware.store.tables import HandleRow, IdentityRow, LinkRow, PersonRow
+from middleware.store.together import Asked, for_each_database, plainly
 
-# Made once: every context asks it, and building a statement takes longer than answering it.
+# Made once: every context and arrival asks them, and building a statement takes longer than
+# answering it.
 _OF_PERSON = (
     select(LinkRow)
     .where(LinkRow.person_id == sa.bindparam("person_id"), col(LinkRow.valid_to).is_(None))
     .order_by(col(LinkRow.id))
+)
+_PERSON_OF = for_each_database(
+    lambda among: (
+        sa.select(col(LinkRow.record_id), col(LinkRow.person_id))
+        .where(
+            col(LinkRow.connection) == sa.bindparam("connection"),
+            col(LinkRow.kind) == sa.bindparam("kind"),
+            among(col(LinkRow.record_id)),
+            col(LinkRow.valid_to).is_(None),
+        )
+        .order_by(col(LinkRow.id))
+    )
+)
+_SEEN = sa.select(col(IdentityRow.id)).where(
+    col(IdentityRow.network) == sa.bindparam("network"),
+    col(IdentityRow.native_id) == sa.bindparam("native_id"),
+)
+_BORNE_BY_ANOTHER = (
+    sa.select(col(HandleRow.id))
+    .join(IdentityRow, col(IdentityRow.id) == col(HandleRow.identity_id))
+    .where(
+        col(HandleRow.network) == sa.bindparam("network"),
+        col(HandleRow.handle) == sa.bindparam("handle"),
+        col(IdentityRow.native_id) != sa.bindparam("native_id"),
+    )
+    .limit(sa.literal_column("1"))
 )
 
 
@@ -31,12 +59,17 @@ class People:
         )
         return self._session.exec(query.with_for_update()).one_or_none()
 
-    def identity_id(self, network: str, native_id: str) -> str | None:
-        """The id of an identity, where it was seen before."""
-        query = select(IdentityRow.id).where(
-            IdentityRow.network == network, IdentityRow.native_id == native_id
-        )
-        return self._session.exec(query).one_or_none()
+    def seen(
+        self, network: str, native_id: str, handle: str | None = None
+    ) -> tuple[str | None, bool]:
+        """The id of an identity, where it was seen before; and whether an account with another id
+        bears the handle, or once did."""
+        asked = [Asked(_SEEN, {"network": network, "native_id": native_id})]
+        if handle is not None:
+            named = {"network": network, "handle": handle, "native_id": native_id}
+            asked.append(Asked(_BORNE_BY_ANOTHER, named))
+        (found, *others) = plainly(self._session.connection(), asked)
+        return (found[0][0] if found else None), any(others)
 
     def identity_by_id(self, identity_id: str, *, lock: bool = False) -> IdentityRow | None:
         return self._session.get(IdentityRow, identity_id, with_for_update=lock or None)
@@ -112,19 +145,6 @@ class People:
         )
         return list(self._session.exec(query))
 
-    def borne_by_another(self, network: str, handle: str, native_id: str) -> bool:
-        """Whether an account with another id bears this handle, or once did."""
-        query = (
-            select(HandleRow.id)
-            .join(IdentityRow, col(IdentityRow.id) == HandleRow.identity_id)
-            .where(
-                HandleRow.network == network,
-                HandleRow.handle == handle,
-                IdentityRow.native_id != native_id,
-            )
-        )
-        return self._session.exec(query).first() is not None
-
     def _end_of_others(self, network: str, handle: str, identity_id: str, at: datetime) -> None:
         """Two accounts never bear one handle at once: who was seen with it before gave it up."""
         query = select(HandleRow).where(
@@ -196,6 +216,28 @@ class People:
         if not wanted:
             return []
         return self._links(select(LinkRow).where(sa.or_(*wanted)), as_of=as_of, ended=ended)
+
+    def persons_of_records(self, refs: Iterable[Ref]) -> dict[Ref, str]:
+        """Which person each of these records is linked to now."""
+        by_kind: dict[tuple[str, Kind], list[str]] = {}
+        for ref in refs:
+            by_kind.setdefault((ref.connection, ref.kind), []).append(ref.id)
+        if not by_kind:
+            return {}
+        if self._session.autoflush:
+            self._session.flush()
+        statement = _PERSON_OF[self._session.get_bind().dialect.name]
+        asked = [
+            Asked(statement, {"connection": connection, "kind": kind.value, "ids": ids})
+            for (connection, kind), ids in by_kind.items()
+        ]
+        return {
+            Ref(connection=connection, kind=kind, id=id_): person
+            for (connection, kind), rows in zip(
+                by_kind, plainly(self._session.connection(), asked), strict=True
+            )
+            for id_, person in rows
+        }
 
     def _links(
         self, query: SelectOfScalar[LinkRow], *, as_of: datetime | None, ended: bool

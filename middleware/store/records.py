@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,7 +34,7 @@ from middleware.domain.likeness import FoundBy, Identifier, Likeness
 from middleware.store import bulk
 from middleware.store.likeness import LikenessIndex
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
-from middleware.store.together import Asked, for_each_database, together
+from middleware.store.together import Asked, for_each_database, moment_of, plainly
 
 Finding = FoundBy | Sequence[Identifier] | Callable[[], FoundBy]
 """What a record is found by, or what makes it: only that of a new or changed record is made."""
@@ -63,7 +64,9 @@ class Counts:
 
 # Made once: every look-up asks these, and building a statement takes longer than answering it.
 _BY_ID = for_each_database(
-    lambda among: sa.select(col(RecordRow.kind), col(RecordRow.body), col(RecordRow.as_of)).where(
+    lambda among: sa.select(
+        col(RecordRow.kind), sa.cast(col(RecordRow.body), sa.Text), col(RecordRow.as_of)
+    ).where(
         col(RecordRow.connection) == sa.bindparam("connection"),
         col(RecordRow.kind) == sa.bindparam("kind"),
         among(col(RecordRow.id)),
@@ -290,15 +293,20 @@ class Records:
         by_kind: dict[tuple[str, str], list[str]] = {}
         for connection, kind, id_ in dict.fromkeys(map(key_of, refs)):
             by_kind.setdefault((connection, kind), []).append(id_)
-        dialect = self._session.get_bind().dialect.name
-        found = together(
+        if not by_kind:
+            return []
+        statement = _BY_ID[self._dialect]
+        found = plainly(
             self._session.connection(),
             [
-                Asked(_BY_ID[dialect], {"connection": connection, "kind": kind, "ids": ids})
+                Asked(statement, {"connection": connection, "kind": kind, "ids": ids})
                 for (connection, kind), ids in by_kind.items()
             ],
         )
-        return [_stored(row) for rows in found for row in rows]
+        return [
+            Stored(CANONICAL[Kind(kind)].model_validate_json(body), moment_of(as_of))
+            for kind, body, as_of in chain.from_iterable(found)
+        ]
 
     def of_order(self, order: Ref, kinds: Iterable[Kind]) -> list[Record]:
         """The records of these kinds that hang on an order in its own system."""
@@ -315,13 +323,17 @@ class Records:
         by_scheme: dict[str, list[str]] = {}
         for scheme, value in dict.fromkeys(identifiers):
             by_scheme.setdefault(scheme, []).append(value)
-        dialect = self._session.get_bind().dialect.name
+        if not by_scheme:
+            return {}
+        statement = _BEARING[self._dialect]
+        borne = plainly(
+            self._session.connection(),
+            [Asked(statement, {"scheme": s, "ids": values}) for s, values in by_scheme.items()],
+        )
         found: dict[Ref, set[Identifier]] = {}
-        for scheme, values in by_scheme.items():
-            borne = {"scheme": scheme, "ids": values}
-            for row in self._session.connection().execute(_BEARING[dialect], borne):
-                ref = Ref(connection=row.connection, kind=Kind(row.kind), id=row.id)
-                found.setdefault(ref, set()).add((row.scheme, row.value))
+        for scheme, value, connection, kind, id_ in chain.from_iterable(borne):
+            ref = Ref(connection=connection, kind=Kind(kind), id=id_)
+            found.setdefault(ref, set()).add((scheme, value))
         return found
 
     def numbered(self, kind: Kind, numbers: Iterable[str]) -> list[Stored]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from psycopg.rows import namedtuple_row
 from sqlalchemy.dialects import postgresql
 
+Processors = tuple[tuple[str, Callable[[Any], Any]], ...]
 Among = Callable[[Any], sa.ColumnElement[bool]]
 
 
@@ -55,6 +57,8 @@ class Asked(NamedTuple):
 
 def together(connection: sa.Connection, asked: Sequence[Asked]) -> list[list[Any]]:
     """The rows of each statement, in the order asked, all seen in the connection's transaction."""
+    if not asked:
+        return []
     if connection.dialect.name != "postgresql":
         return [list(connection.execute(one.statement, dict(one.values))) for one in asked]
     driver: Any = connection.connection.driver_connection
@@ -71,15 +75,45 @@ def together(connection: sa.Connection, asked: Sequence[Asked]) -> list[list[Any
         raise raised(connection, error) from error
 
 
+def plainly(connection: sa.Connection, asked: Sequence[Asked]) -> list[list[tuple[Any, ...]]]:
+    """The same of statements whose columns are plain: rows as the driver gives them.
+
+    Texts and numbers are what they are; a time is what `moment_of` reads, JSON is to be cast to
+    text by the statement.
+    """
+    driver: Any = connection.connection.driver_connection
+    made = [(*_written(one.statement, connection.dialect, ()), one.values) for one in asked]
+    try:
+        if connection.dialect.name != "postgresql":
+            return [
+                driver.execute(text, _sent(order, constants, processors, values)).fetchall()
+                for text, order, constants, processors, values in made
+            ]
+        with driver.pipeline() if len(made) > 1 else nullcontext():
+            cursors = [
+                driver.execute(text, _sent(order, constants, processors, values))
+                for text, order, constants, processors, values in made
+            ]
+            return [cursor.fetchall() for cursor in cursors]
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise raised(connection, error) from error
+
+
+def moment_of(value: Any) -> datetime:
+    """A time as the driver gives it: text in SQLite, aware in PostgreSQL; aware, in UTC."""
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
 def write(connection: sa.Connection, statement: Any, values: Mapping[str, Any]) -> int:
     """Run an insert or an update of ours; answers how many rows it touched.
 
     `values` are its columns and its bound parameters, as SQLAlchemy would take them.
     """
-    text, sent = _sent(statement, values, connection.dialect)
+    text, order, constants, processors = _written(statement, connection.dialect, tuple(values))
     driver: Any = connection.connection.driver_connection
     try:
-        cursor = driver.execute(text, sent)
+        cursor = driver.execute(text, _sent(order, constants, processors, values))
     except connection.dialect.loaded_dbapi.Error as error:
         raise raised(connection, error) from error
     return int(cursor.rowcount)
@@ -91,21 +125,26 @@ def write_together(connection: sa.Connection, asked: Sequence[Asked]) -> None:
     pipeline = driver.pipeline if connection.dialect.name == "postgresql" else nullcontext
     try:
         with pipeline():
-            for one in asked:
-                driver.execute(*_sent(one.statement, one.values, connection.dialect))
+            for statement, values in asked:
+                text, order, constants, processors = _written(
+                    statement, connection.dialect, tuple(values)
+                )
+                driver.execute(text, _sent(order, constants, processors, values))
     except connection.dialect.loaded_dbapi.Error as error:
         raise raised(connection, error) from error
 
 
 def _sent(
-    statement: Any, values: Mapping[str, Any], dialect: sa.Dialect
-) -> tuple[str, dict[str, Any] | list[Any]]:
-    """The statement and its values as the driver takes them."""
-    text, order, constants, processors = _written(statement, dialect, tuple(values))
+    order: tuple[str, ...] | None,
+    constants: Mapping[str, Any],
+    processors: Processors,
+    values: Mapping[str, Any],
+) -> Any:
+    """Values as the driver takes them."""
     sent = {**constants, **values}
     for name, process in processors:
         sent[name] = process(sent[name])
-    return text, sent if order is None else [sent[name] for name in order]
+    return sent if order is None else [sent[name] for name in order]
 
 
 def raised(connection: sa.Connection, error: Exception) -> sa.exc.DBAPIError:
@@ -135,16 +174,13 @@ def _compiled(statement: Any, dialect: sa.Dialect) -> tuple[str, dict[str, Any]]
     return str(compiled), {k: v for k, v in compiled.params.items() if v is not None}
 
 
-Processors = tuple[tuple[str, Callable[[Any], Any]], ...]
-
-
 @lru_cache(maxsize=256)
 def _written(
     statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...] | None, dict[str, Any], Processors]:
     """The statement as the driver takes it, the order of its values where they have no names,
     the values that are part of it, and what makes a value fit its column."""
-    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns) or None)
     order = tuple(compiled.positiontup) if compiled.positional else None
     constants = {k: v for k, v in compiled.params.items() if v is not None}
     processors = tuple((k, p) for k, p in compiled._bind_processors.items())

@@ -297,11 +297,10 @@ def _timed(store: Database, people: Sequence[crowd.Someone], size: Size) -> dict
 
 
 def _by_likeness(hub: Hub, author: Author) -> Decision:
-    """One resolve through the store by likeness: a transaction, the index, scores, a decision."""
+    """One resolve through the store by likeness: the index, scores, a decision."""
     model = hub.options.likeness
     asked = asking(author)
-    with hub.database.read() as uow:
-        found = likely(asked, uow.likeness.look(asked.wanted, asked.words), model)
+    found = likely(asked, hub.database.look(asked.wanted, asked.words), model)
     known = [Known(ref=one.ref) for one in found.nearest]
     candidates: list[Candidate] = score(author, (), known, likely=found, model=model)
     return decide(candidates, auto=ALLOWED, model=model)
