@@ -76,7 +76,9 @@ class MessageSent(Asked):
     posted_at: When | None = None
     url: Annotated[str, Field(max_length=2000)] | None = None
     brand_account: SourceId | None = None
-    direct: bool = False
+    direct: bool | None = None
+    """Whether only the company can read it. Where it is left out, a message with a `url` on a
+    network that people write on in public counts as public."""
     order_numbers: Annotated[list[SourceId], Field(max_length=50, default_factory=list)]
     outgoing: bool = False
     status: Short | None = None
