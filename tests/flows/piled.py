@@ -205,7 +205,7 @@ def _begun(url: str, books: Path, customers: int) -> list[Ref]:
     hub = application.hub
     now = datetime.now(UTC)
     remote = Remote.named(f"books {books}")
-    records = [record for n in range(customers) for record in _customer(n, now)]
+    records = [record for n in range(customers) for record in customer(n, now)]
     remote.put(*records)
     _write_books(remote, books)
     try:
@@ -213,12 +213,9 @@ def _begun(url: str, books: Path, customers: int) -> list[Ref]:
         with hub.database.begin() as uow:
             uow.records.store([(r, found_by(r)) for r in records], as_of=now)
         hour = bursts.bucket_of(now) // bursts.BUCKETS_AN_HOUR - 6
-        season = bursts.Season(folded=hour - 14 * 24)
-        quiet = {h * bursts.BUCKETS_AN_HOUR: 1 for h in range(hour - 14 * 24, hour)}
-        season.fold(hour, quiet)
         with hub.database.begin() as uow:
-            incidents.Book(season, {}, {}, {incidents.ALL: None}).keep(uow)
-        accepted = [application.intake.submit(_delivery(n, now)) for n in range(customers)]
+            incidents.Book(quiet(hour), {}, {}, {incidents.ALL: None}).keep(uow)
+        accepted = [application.intake.submit(delivery(n, now)) for n in range(customers)]
         for one in accepted:
             one.result(timeout=60)
     finally:
@@ -226,7 +223,14 @@ def _begun(url: str, books: Path, customers: int) -> list[Ref]:
     return [record.ref for record in records if isinstance(record, Order)]
 
 
-def _customer(n: int, now: datetime) -> tuple[Account, Order]:
+def quiet(hour: int) -> bursts.Season:
+    """Two quiet weeks up to an hour."""
+    season = bursts.Season(folded=hour - 14 * 24)
+    season.fold(hour, {h * bursts.BUCKETS_AN_HOUR: 1 for h in range(hour - 14 * 24, hour)})
+    return season
+
+
+def customer(n: int, now: datetime) -> tuple[Account, Order]:
     account = Account(
         ref=Ref(connection="erp", kind=Kind.ACCOUNT, id=f"A{n}"),
         name=f"Customer {n}",
@@ -246,7 +250,7 @@ def _customer(n: int, now: datetime) -> tuple[Account, Order]:
     return account, order
 
 
-def _delivery(n: int, now: datetime) -> Any:
+def delivery(n: int, now: datetime) -> Any:
     body = event(
         "My kettle arrived broken",
         id=f"m-{n}",
