@@ -383,6 +383,8 @@ class ComplaintListed(Shown):
     """open, closed, deleted."""
     merged_into: str | None
     """The complaint that this one was merged into; that one may be merged further."""
+    incident_id: str | None
+    """The pile-on that it is part of."""
     person_id: str | None
     order: RefShown | None
     """The order that is meant, where one stands out."""
@@ -448,6 +450,8 @@ class ComplaintShown(Shown):
     state: str
     merged_into: str | None
     """The complaint that stands for the issue, where this was merged; ask for that one."""
+    incident_id: str | None
+    """The pile-on that it is part of, `GET /v1/incidents/{id}`."""
     merges: list[MergeShown]
     """What was merged into this one, or may be the same; and what was split off it."""
     moves: list[MoveShown]
