@@ -229,8 +229,10 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "reconcile": partial(reconcile.run, hub),
         "prioritise": partial(prioritise.run, hub),
         "prioritise.one": partial(prioritise.rescore, hub),
+        "prioritise.accounts": partial(prioritise.accounts_changed, hub),
         "prioritise.all": partial(prioritise.run_all, hub),
         "incidents": partial(incidents.run, hub),
+        "incidents.forget": partial(incidents.forget, hub),
         "incidents.affected": partial(eligibility.list_affected, hub),
     }
 
@@ -238,7 +240,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
 def owe_reconcile(hub: Hub, tick: str) -> None:
     with hub.database.begin() as uow:
         hub.engine.enqueue(uow, "reconcile", tick, name=f"reconcile:{tick}")
-        hub.engine.enqueue(uow, "incidents", tick, name=f"incidents:{tick}")
+        incidents.owe(hub, uow, tick)
 
 
 def configured(settings: Settings) -> list[Configured]:

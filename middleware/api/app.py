@@ -17,6 +17,7 @@ from middleware.api.envelope import Envelope
 from middleware.api.limits import Limiter, Rate
 from middleware.api.routes import (
     actions,
+    arrivals,
     claims,
     complaints,
     connections,
@@ -45,6 +46,7 @@ from middleware.flows.intake import Intake
 
 ROUTERS = (
     inlets.router,
+    arrivals.router,
     complaints.router,
     gathering.router,
     claims.router,

@@ -116,3 +116,23 @@ MOVED: Json = {
     ],
     "version": COMPLAINT["version"] + 1,
 }
+
+INVITATION_FOLLOWED: Json = {
+    "complaint_id": COMPLAINT_ID,
+    "network": "x",
+    "brand_account": None,
+    "language": "en",
+    "messages": [
+        {"ours": False, "text": "My lamp from order SO-10001 arrived broken", "at": WRITTEN}
+    ],
+    "promises": [
+        {
+            "operation": "replacement_order",
+            "numbers": ["SO-10077"],
+            "deliver_by": "2026-11-24",
+            "slot_from": None,
+            "slot_to": None,
+        }
+    ],
+    "used_at": HANDLED,
+}

@@ -63,6 +63,7 @@ def shown_action(hub: Hub, action_id: str) -> schemas.ActionShown:
             link=plan.link_of(hub, invitation),
             expires_at=invitation.expires_at,
             revoked_at=invitation.revoked_at,
+            used_at=invitation.used_at,
         )
         if invitation
         else None,

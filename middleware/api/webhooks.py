@@ -40,6 +40,14 @@ class ActionTold(Shown):
     steps: list[StepTold]
 
 
+class InvitationTold(Shown):
+    """An invitation that was used."""
+
+    id: str
+    action_id: str
+    complaint_id: str
+
+
 class ComplaintTold(Shown):
     """What was found out about a complaint."""
 
@@ -348,6 +356,10 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     "complaint.merge_suggested": (MergeTold, "Two complaints may be one issue: look at them."),
     "complaint.split": (MergeTold, "A person said that a complaint is an issue of its own."),
     "complaint.moved": (MoveTold, "A complaint was handed to another brand account or team."),
+    "invitation.followed": (
+        InvitationTold,
+        "A customer followed the link to a private channel, which ended it.",
+    ),
     **{f"claim.{what}": (ClaimTold, text) for what, text in CLAIMS.items()},
     "identity.linked": (LinkTold, "A person was linked to an identity or a record."),
     "identity.unlinked": (LinkTold, "A link was ended."),

@@ -88,8 +88,9 @@ class Arrival(Frozen):
     url: str | None = None
     brand_account: str | None = None
     """Which account of the company was addressed, by the network's own id."""
-    direct: bool = False
-    """True when only the company can read it: a direct message, a ticket, an e-mail."""
+    direct: bool | None = False
+    """True when only the company can read it: a direct message, a ticket, an e-mail. None where
+    the source does not say."""
     order_numbers: tuple[str, ...] = ()
     """Order numbers from structured fields of the source, not from the text."""
     outgoing: bool = False

@@ -83,16 +83,17 @@ class BurstRules(Frozen):
     windows: Annotated[tuple[timedelta, ...], Field(min_length=1, max_length=6)] = (
         timedelta(minutes=15),
         timedelta(hours=1),
+        timedelta(hours=3),
         timedelta(hours=6),
     )
-    least_complaints: Annotated[int, Field(ge=2)] = 6
+    least_complaints: Annotated[int, Field(ge=2)] = 5
     """So many complaints in a window at least."""
     least_persons: Annotated[int, Field(ge=2)] = 5
     """By so many different people: one angry customer is no burst."""
     least_ratio: Annotated[float, Field(gt=1)] = 3.0
     """So many times what was expected at least."""
-    surprise: Annotated[float, Field(gt=0, le=50)] = 7.0
-    """How improbable it must be, as zeros after the point: 7 means one window in ten million."""
+    surprise: Annotated[float, Field(gt=0, le=50)] = 6.0
+    """How improbable it must be, as zeros after the point: 6 means one window in a million."""
     ends_below: Annotated[float, Field(ge=0)] = 2.0
     """Below this surprise the last hour is ordinary again."""
     quiet: timedelta = timedelta(hours=1)

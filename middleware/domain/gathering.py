@@ -33,23 +33,26 @@ SAME_NUMBER = 4.5
 OTHER_NUMBER = -20.0
 """Both name an order, and not the same: no sum of the rest makes up for it."""
 SAME_ORDER = 2.0
-OTHER_ORDER = -4.0
+OTHER_ORDER = -6.0
 SAME_GOODS = 2.0
 OTHER_GOODS = -6.0
 SAME_REASON = 3.0
 NEAR_REASON = 0.5
 OTHER_REASON = -4.0
-SAME_WORDS = 8.0
+TOLD_OTHERWISE = -1.0
+"""For different reasons where both have a sentence in common: what stands around it made them."""
+SAME_WORDS = 9.0
 """For the same text; less in proportion down to none for what any two complaints share."""
 LEAST_ALIKE = 0.35
-SAME_SENTENCE = 3.5
-"""For a run of words that both have, however much stands around it; in full from a sentence on."""
+SAME_SENTENCE = 5.5
+"""For a run of words that both have, however much stands around it; in full from a sentence on,
+less in proportion down to none for a turn of phrase."""
 AT_ONCE = 2.0
 SOON = 1.0
-LATER = -1.0
+LATER = -2.0
 
 AUTO = 6.5
-SUGGEST = 2.5
+SUGGEST = 3.0
 CROSS_POSTED = timedelta(minutes=15)
 SOON_AFTER = timedelta(hours=12)
 LATE_AFTER = timedelta(days=3)
@@ -57,8 +60,8 @@ LATE_AFTER = timedelta(days=3)
 SHINGLE = 4
 RUN = 24
 """Characters in a row that are no accident between two texts of one author."""
-SENTENCE = 34
-"""Characters of a short sentence."""
+SENTENCE = 46
+"""Characters of a sentence that is about something: turns of phrase are shorter."""
 LONGEST_COMPARED = 2000
 SHORTEST_ALIKE = 20
 """Characters below which a text says too little to be told again."""
@@ -153,12 +156,25 @@ def compare(one: Told, other: Told, rules: GatheringRules) -> Compared:
 def _band(one: Told, other: Told, score: float, apart: timedelta, rules: GatheringRules) -> Band:
     if apart > rules.window or score < rules.suggest_from:
         return Band.APART
+    if not _told_alike(one, other):
+        return Band.APART
     if _same_author(one, other):
         return Band.AUTO if score >= rules.auto_from else Band.SUGGESTED
     # Of different authors nothing is ever merged: at most they are perhaps one.
     if score >= rules.auto_from and _perhaps_one(one, other):
         return Band.SUGGESTED
     return Band.APART
+
+
+def _told_alike(one: Told, other: Told) -> bool:
+    """Whether anything but who wrote it, what was bought and a usual reason speaks for one issue:
+    somebody may well have two troubles with one order, or twice the same."""
+    return (
+        bool(one.numbers & other.numbers)
+        or bool(one.goods & other.goods and one.reason is not None and one.reason == other.reason)
+        or longest_run(one.text, other.text) > 0
+        or likeness(one.text, other.text) > LEAST_ALIKE
+    )
 
 
 def _same_author(one: Told, other: Told) -> bool:
@@ -197,6 +213,7 @@ def _orders(one: Told, other: Told) -> Iterator[Reasoned | None]:
 
 
 def _rest(one: Told, other: Told, apart: timedelta) -> Iterator[Reasoned | None]:
+    run = longest_run(one.text, other.text)
     if one.reason is not None and other.reason is not None:
         if one.reason == other.reason:
             if one.reason is not Reason.OTHER:
@@ -206,10 +223,10 @@ def _rest(one: Told, other: Told, apart: timedelta) -> Iterator[Reasoned | None]
             yield Reasoned(what=what, points=NEAR_REASON)
         else:
             what = f"one is about {one.reason}, the other about {other.reason}"
-            yield Reasoned(what=what, points=OTHER_REASON)
-    run = longest_run(one.text, other.text)
+            points = TOLD_OTHERWISE if run >= SENTENCE else OTHER_REASON
+            yield Reasoned(what=what, points=points)
     if run:
-        points = SAME_SENTENCE * min(1.0, run / SENTENCE)
+        points = SAME_SENTENCE * min(1.0, (run - RUN + 1) / (SENTENCE - RUN + 1))
         yield Reasoned(what=f"{run} characters in a row are the same", points=round(points, 2))
     alike = likeness(one.text, other.text)
     if alike > LEAST_ALIKE:

@@ -18,7 +18,7 @@ BINS = 64
 SHINGLE = 5
 SHORTEST = 24
 """Letters below which a text says too little to be like another one."""
-ALIKE = 0.5
+ALIKE = 0.4
 """From this likeness on two texts say the same: copies, cross-posts, close paraphrases."""
 _CHANCE = 1 / 255
 """How often bins of different texts agree by accident."""

@@ -6,6 +6,10 @@ here, or is shown it as evidence, before anything is linked. Lifting one is a pe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
 from middleware.contract.canonical import Ref
 from middleware.domain import ledger
 from middleware.domain.ledger import Thing, Verdict
@@ -39,24 +43,53 @@ def put(hub: Hub, one: str, other: str, *, reason: str, asker: Asker) -> tuple[C
             *things, reason=reason, source="agent", by=asker.principal, at=now
         )
         if new:
-            uow.ledger.add_label(
-                *things,
+            say(
+                uow,
+                things,
                 Verdict.DIFFERENT,
+                asker,
+                now,
                 source="cannot_link",
-                subject=row.id,
-                by=asker.principal,
-                at=now,
-            )
-            uow.audit.write(
-                at=now,
-                actor=asker.principal,
                 action="cannot_link.put",
                 subject=row.id,
-                request_id=asker.request_id,
-                one=row.one,
-                other=row.other,
+                detail={"one": row.one, "other": row.other},
             )
     return row, new
+
+
+def say(
+    uow: UnitOfWork,
+    pair: tuple[Thing, Thing],
+    verdict: Verdict,
+    asker: Asker,
+    now: datetime,
+    *,
+    source: str,
+    action: str,
+    subject: str,
+    detail: Mapping[str, Any],
+    evidence: dict[str, float] | None = None,
+    decided_under: str | None = None,
+) -> None:
+    """Keep a person's word of two things: as a label of the pair, and in the audit trail."""
+    uow.ledger.add_label(
+        *pair,
+        verdict,
+        source=source,
+        subject=subject,
+        by=asker.principal,
+        at=now,
+        evidence=evidence,
+        decided_under=decided_under,
+    )
+    uow.audit.write(
+        at=now,
+        actor=asker.principal,
+        action=action,
+        subject=subject,
+        request_id=asker.request_id,
+        **detail,
+    )
 
 
 def lift(

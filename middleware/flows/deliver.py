@@ -63,9 +63,7 @@ def run(hub: Hub, delivery_id: str, attempt: str) -> None:
     options = hub.options.endpoints.get(delivery.endpoint)
     assert event is not None, "a delivery has its event"
     if delivery.endpoint.startswith(mail.SCHEME):
-        sent = mail.send(hub, event, delivery.endpoint)
-        status = 200 if sent.ok else None
-        _settle(hub, delivery_id, status=status, error=sent.error, end=sent.final)
+        _mail(hub, delivery, event)
         return
     if endpoint is None or endpoint.deleted_at is not None or options is None:
         _settle(hub, delivery_id, status=None, error="the endpoint is no longer declared", end=True)
@@ -75,6 +73,30 @@ def run(hub: Hub, delivery_id: str, attempt: str) -> None:
         return
     status, error, wait = _post(hub, event, options)
     _settle(hub, delivery_id, status=status, error=error, wait=wait)
+
+
+def _mail(hub: Hub, delivery: DeliveryRow, event: EventRow) -> None:
+    """One attempt at an e-mail; one that was in doubt as often as may be is left alone."""
+    if delivery.in_doubt >= mail.MOST_IN_DOUBT:
+        error = "no answer told whether it arrived, twice"
+        _settle(hub, delivery.id, status=None, error=error, end=True)
+        return
+
+    def announce() -> bool:
+        with hub.database.begin() as uow:
+            return uow.events.put_in_doubt(delivery)
+
+    sent = mail.send(hub, event, delivery.endpoint, announce=announce)
+    if sent is None:
+        return
+    _settle(
+        hub,
+        delivery.id,
+        status=200 if sent.ok else None,
+        error=sent.error,
+        end=sent.final,
+        in_doubt=delivery.in_doubt + sent.in_doubt,
+    )
 
 
 def _post(
@@ -109,6 +131,7 @@ def _settle(
     error: str | None,
     wait: timedelta | None = None,
     end: bool = False,
+    in_doubt: int = 0,
 ) -> None:
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -118,6 +141,7 @@ def _settle(
         endpoint = uow.events.endpoint(delivery.endpoint)
         delivery.attempts += 1
         delivery.last_status, delivery.last_error = status, error
+        delivery.in_doubt = in_doubt
         if status is not None and 200 <= status < 300:
             delivery.state, delivery.finished_at, delivery.due_at = "delivered", now, None
             if endpoint is not None:

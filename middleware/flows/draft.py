@@ -184,6 +184,10 @@ def check(
     window = still_open(channel, last_wrote=wrote_at, now=now)
     understood = hub.understands.understand(text, language=spoken)
     found = drafts.limits(text, channel, window, now)
+    if public and not in_public:
+        found.append(
+            Caution(code="written_in_private", detail="the customer wrote where nobody else reads")
+        )
     if public:
         found += drafts.personal_in(text, facts, understood.entities)
     found += drafts.promises_in(text, facts, language=spoken or understood.language.value or "en")
@@ -210,9 +214,16 @@ def _case(uow: UnitOfWork, complaint_id: str) -> _Case:
         complaint=complaint,
         last=last,
         language=last.language or understood.get("value") or "en",
-        in_public=complaint.network in READ_BY_ALL and last.url is not None,
+        in_public=written_in_public(complaint, last),
         wrote_at=last.posted_at or last.received_at,
     )
+
+
+def written_in_public(complaint: ComplaintRow, arrival: ArrivalRow) -> bool:
+    """Whether everybody could read a message: as its source says, else by its address."""
+    if complaint.network not in READ_BY_ALL:
+        return False
+    return not arrival.direct if arrival.direct is not None else arrival.url is not None
 
 
 def _channel(case: _Case, *, public: bool) -> Channel | None:
@@ -369,7 +380,9 @@ def _of_invitation(
         if action.kind != Operation.INVITATION or _came_to_nothing(action):
             continue
         invitation = uow.actions.invitation_of(action.id)
-        if invitation is None or invitation.revoked_at is not None or invitation.expires_at <= now:
+        if invitation is None or invitation.used_at is not None or invitation.expires_at <= now:
+            continue
+        if invitation.revoked_at is not None:
             continue
         link, source = plan.link_of(hub, invitation), f"invitation {invitation.id}"
         yield Fact(name="link", value=link, source=source)

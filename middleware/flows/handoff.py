@@ -17,7 +17,7 @@ from middleware.domain.channels import channel_of
 from middleware.domain.ids import new_id
 from middleware.domain.problems import GoneError, NotFoundError
 from middleware.flows import context
-from middleware.flows.draft import READ_BY_ALL
+from middleware.flows.draft import written_in_public
 from middleware.flows.hub import Asker, Hub
 from middleware.store import queries
 from middleware.store.database import UnitOfWork
@@ -265,6 +265,12 @@ def _actions(uow: UnitOfWork, complaint_id: str) -> list[Packet]:
     ]
 
 
+def promises_of(uow: UnitOfWork, complaint_id: str) -> list[Packet]:
+    """What the customer may count on: the remedies of a complaint that are done."""
+    told = (_promise(action) for action in _actions(uow, complaint_id))
+    return [promise for promise in told if promise is not None]
+
+
 def _promise(action: Packet) -> Packet | None:
     """What the customer may count on: a done remedy, and by when."""
     if action["state"] != ActionState.DONE:
@@ -288,7 +294,7 @@ def _windows(complaint: ComplaintRow, arrivals: list[ArrivalRow]) -> list[Packet
         return []
     last = incoming[-1]
     wrote_at = last.posted_at or last.received_at
-    in_public = complaint.network in READ_BY_ALL and last.url is not None
+    in_public = written_in_public(complaint, last)
     found = []
     for public in (True, False) if in_public else (False,):
         channel = channel_of(complaint.network, public=public, wrote_in_public=in_public)

@@ -53,6 +53,8 @@ MOST_LEADERS = 1000
 LED_FOR = timedelta(days=2)
 """How long a text is compared with those that come after it."""
 KEPT = timedelta(days=56)
+FORGOTTEN_AT = timedelta(hours=3)
+"""After midnight, in UTC: when a day's forgetting is due."""
 TEXTS_KEPT = timedelta(days=14)
 MOST_COMPARED = 5000
 """Complaints by which two keys are compared."""
@@ -145,12 +147,21 @@ def run(hub: Hub, tick: str) -> None:
     for incident_id in late:
         _close_by_itself(hub, incident_id, old, now)
     _owe_listings(hub, tick)
-    if now.hour == 3 and now.minute == 0:
-        with hub.database.begin() as uow:
-            uow.incidents.forget(
-                before=bucket_of(now - KEPT),
-                texts_before=bucket_of(now - TEXTS_KEPT),
-            )
+
+
+def owe(hub: Hub, uow: UnitOfWork, tick: str) -> None:
+    """Owe a look at what came, and once a day that what is old is forgotten: at three in the
+    morning, or as soon after as somebody ticks."""
+    hub.engine.enqueue(uow, "incidents", tick, name=f"incidents:{tick}")
+    day = (hub.clock() - FORGOTTEN_AT).date().isoformat()
+    hub.engine.enqueue(uow, "incidents.forget", day, name=f"incidents.forget:{day}")
+
+
+def forget(hub: Hub, day: str) -> None:
+    """Drop what no baseline and no burst needs any more."""
+    now = hub.clock()
+    with hub.database.begin() as uow:
+        uow.incidents.forget(before=bucket_of(now - KEPT), texts_before=bucket_of(now - TEXTS_KEPT))
 
 
 def _owe_listings(hub: Hub, tick: str) -> None:

@@ -83,26 +83,22 @@ def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[L
         attach(hub, uow, identity_id, person_id, row.id, now)
         uow.reviews.settle(identity_id, at=now)
     tell(hub, uow, "identity.linked", row, now)
-    uow.ledger.add_label(
-        thing_of(row),
-        person_id,
+    cannot.say(
+        uow,
+        (thing_of(row), person_id),
         Verdict.SAME,
+        asker,
+        now,
         source="link",
-        subject=row.id,
-        by=asker.principal,
-        at=now,
-    )
-    uow.audit.write(
-        at=now,
-        actor=asker.principal,
         action="link.put",
         subject=row.id,
-        request_id=asker.request_id,
-        person=person_id,
-        identity=identity_id,
-        record=str(asked.record) if asked.record else None,
-        basis=row.basis,
-        although_revoked=asked.although_revoked,
+        detail={
+            "person": person_id,
+            "identity": identity_id,
+            "record": str(asked.record) if asked.record else None,
+            "basis": row.basis,
+            "although_revoked": asked.although_revoked,
+        },
     )
     return row, True
 
@@ -168,25 +164,18 @@ def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: As
     else:
         look_again(hub, uow, strength.complaints, row.id)
     tell(hub, uow, "identity.unlinked", row, now)
-    uow.ledger.add_label(
-        thing_of(row),
-        row.person_id,
+    cannot.say(
+        uow,
+        (thing_of(row), row.person_id),
         Verdict.DIFFERENT,
+        asker,
+        now,
         source="unlink",
-        subject=row.id,
-        by=asker.principal,
-        at=now,
-        evidence={one["kind"]: one["weight"] for one in row.evidence},
-        decided_under=row.decided_under,
-    )
-    uow.audit.write(
-        at=now,
-        actor=asker.principal,
         action="link.revoke",
         subject=row.id,
-        request_id=asker.request_id,
-        person=row.person_id,
-        **row.stood,
+        detail={"person": row.person_id, **row.stood},
+        evidence={one["kind"]: one["weight"] for one in row.evidence},
+        decided_under=row.decided_under,
     )
     return strength
 
@@ -236,23 +225,16 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
             complaints = [c.id for c in uow.ledger.complaints_of(person_id)]
             look_again(hub, uow, complaints, again.id)
         tell(hub, uow, "identity.linked", again, now)
-        uow.ledger.add_label(
-            thing,
-            person_id,
+        cannot.say(
+            uow,
+            (thing, person_id),
             Verdict.SAME,
+            asker,
+            now,
             source="link",
-            subject=again.id,
-            by=asker.principal,
-            at=now,
-        )
-        uow.audit.write(
-            at=now,
-            actor=asker.principal,
             action="link.restore",
             subject=again.id,
-            request_id=asker.request_id,
-            person=person_id,
-            restores=row.id,
+            detail={"person": person_id, "restores": row.id},
         )
     return again
 

@@ -208,6 +208,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                 source_id=arrival.source_id,
                 brand_account=arrival.brand_account,
                 outgoing=arrival.outgoing,
+                direct=arrival.direct,
                 author={
                     **arrival.author.model_dump(mode="json"),
                     "order_numbers": list(arrival.order_numbers),

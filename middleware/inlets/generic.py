@@ -227,7 +227,7 @@ def _arrival(event: Part, parsed: Event) -> Reading:
         changed_at=parsed.timestamp,
         url=event.at("data", "url").link(),
         brand_account=_clean(data.brand_account),
-        direct=data.direct or False,
+        direct=data.direct,
         order_numbers=tuple(_all_clean(data.order_numbers)),
         outgoing=data.outgoing or False,
         status=_clean(data.status),

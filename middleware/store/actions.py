@@ -118,6 +118,20 @@ class Actions:
     def invitation(self, invitation_id: str) -> InvitationRow | None:
         return self._session.get(InvitationRow, invitation_id)
 
+    def use_invitation(self, invitation_id: str, *, at: datetime) -> bool:
+        """Use an invitation up; False where that was done before, or it is good no longer."""
+        used = self._session.connection().execute(
+            sa.update(InvitationRow)
+            .where(
+                col(InvitationRow.id) == invitation_id,
+                col(InvitationRow.used_at).is_(None),
+                col(InvitationRow.revoked_at).is_(None),
+                col(InvitationRow.expires_at) > at,
+            )
+            .values(used_at=at)
+        )
+        return bool(used.rowcount == 1)
+
     def step_of_key(self, key: str) -> ActionStepRow | None:
         return self._session.exec(
             select(ActionStepRow).where(ActionStepRow.key == key)

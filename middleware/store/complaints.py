@@ -56,6 +56,7 @@ class Complaints:
         state: str | None = None,
         person_id: str | None = None,
         connection: str | None = None,
+        incident_id: str | None = None,
     ) -> list[ComplaintRow]:
         """Complaints, newest first, before a complaint id."""
         query = select(ComplaintRow)
@@ -67,6 +68,8 @@ class Complaints:
             query = query.where(ComplaintRow.person_id == person_id)
         if connection is not None:
             query = query.where(ComplaintRow.connection == connection)
+        if incident_id is not None:
+            query = query.where(ComplaintRow.incident_id == incident_id)
         return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
 
     def queue(
@@ -78,6 +81,7 @@ class Complaints:
         brand: str | None = None,
         team: str | None = None,
         connection: str | None = None,
+        incident_id: str | None = None,
     ) -> list[ComplaintRow]:
         """Issues in one state, most urgent first, of equal ones the oldest; after a priority
         and an id. State, brand and team are read from an index."""
@@ -94,6 +98,7 @@ class Complaints:
             (ComplaintRow.brand_account, brand),
             (ComplaintRow.team, team),
             (ComplaintRow.connection, connection),
+            (ComplaintRow.incident_id, incident_id),
         ):
             if wanted is not None:
                 query = query.where(column == wanted)

@@ -131,6 +131,21 @@ class Events:
     def delivery(self, delivery_id: str) -> DeliveryRow | None:
         return self._session.get(DeliveryRow, delivery_id)
 
+    def put_in_doubt(self, seen: DeliveryRow) -> bool:
+        """Count that a delivery is handed over from here on; False where it was since it was read,
+        or has ended."""
+        put = self._session.connection().execute(
+            sa.update(DeliveryRow)
+            .where(
+                col(DeliveryRow.id) == seen.id,
+                col(DeliveryRow.state) == "waiting",
+                col(DeliveryRow.attempts) == seen.attempts,
+                col(DeliveryRow.in_doubt) == seen.in_doubt,
+            )
+            .values(in_doubt=seen.in_doubt + 1)
+        )
+        return bool(put.rowcount == 1)
+
     def overdue(self, *, before: datetime, limit: int) -> list[DeliveryRow]:
         """Deliveries that should have been tried by then."""
         query = (

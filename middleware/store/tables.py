@@ -216,6 +216,8 @@ class ArrivalRow(SQLModel, table=True):
     brand_account: str | None = None
     """Which account of the company it was written to."""
     outgoing: bool = False
+    direct: bool | None = None
+    """Whether only the company could read it; None where its source did not say."""
     author: dict[str, Any] | None = json(null=True)
     text: str
     language: str | None = None
@@ -941,6 +943,8 @@ class InvitationRow(SQLModel, table=True):
     person_id: str | None = None
     expires_at: datetime = moment()
     revoked_at: datetime | None = moment(null=True)
+    used_at: datetime | None = moment(null=True)
+    """When its link was followed, which ended it."""
     created_at: datetime = moment()
 
 
@@ -1215,6 +1219,8 @@ class DeliveryRow(SQLModel, table=True):
     due_at: datetime | None = moment(null=True)
     last_status: int | None = None
     last_error: str | None = None
+    in_doubt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """E-mails that were handed to a server whose answer is not known."""
     created_at: datetime = moment()
     finished_at: datetime | None = moment(null=True)
 

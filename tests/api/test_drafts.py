@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from starlette.testclient import TestClient
 
+from middleware.api import create_api
 from middleware.contract.canonical import Kind
-from tests.api.conftest import Api
+from middleware.flows.intake import Intake
+from tests.api.conftest import Api, both_databases
 from tests.flows.conftest import Stage
 
 PHOTO = "https://x.example.com/kimberg/status/1"
@@ -92,6 +97,98 @@ def test_an_invitation_is_offered_in_private_until_it_ends(api: Api, complaint: 
     assert "/v1/invitations/" not in texts["public"]["text"]
     api.stage.time.now += timedelta(hours=3)
     assert "/v1/invitations/" not in drafts(api, complaint)["private"]["text"]
+
+
+def invited(api: Api, complaint: str) -> tuple[str, str]:
+    """An invitation's action, and the path that its link leads to."""
+    body = {
+        "operation": "invitation",
+        "request": {"valid_hours": 2, "on": str(api.stage.ref("desk", Kind.CONVERSATION, "7"))},
+        "complaint_id": complaint,
+    }
+    made = api.post("/v1/actions", body, headers={"Idempotency-Key": "i1"}).json()
+    return made["id"], urlsplit(made["invitation"]["link"]).path
+
+
+@both_databases
+def test_a_link_is_followed_once_however_many_ask_at_a_time(api: Api, complaint: str) -> None:
+    replace(api, complaint)
+    action, path = invited(api, complaint)
+    api.stage.run_due()
+    assert api.client.get(path).status_code == 200, "looking uses nothing up"
+    with ThreadPoolExecutor(8) as askers:
+        answers = list(askers.map(lambda _: api.client.post(path), range(8)))
+    assert sorted(one.status_code for one in answers) == [200] + [410] * 7
+    shown = next(one for one in answers if one.status_code == 200)
+    assert shown.headers["Cache-Control"] == "no-store"
+    (message,) = shown.json()["messages"]
+    assert (message["ours"], "SO-10001" in message["text"]) == (False, True)
+    (promise,) = shown.json()["promises"]
+    assert promise["operation"] == "replacement_order"
+    assert promise["numbers"]
+    refused = api.client.post(path)
+    assert refused.json()["code"] == "gone"
+    assert "used already" in refused.json()["detail"]
+    assert api.client.get(path).status_code == 410
+    assert api.get(f"/v1/actions/{action}").json()["invitation"]["used_at"] is not None
+    assert "/v1/invitations/" not in drafts(api, complaint)["private"]["text"]
+    assert api.stage.events().count("invitation.followed") == 1
+
+
+def test_a_link_that_has_run_out_was_taken_back_or_made_up_leads_nowhere(
+    api: Api, complaint: str
+) -> None:
+    action, path = invited(api, complaint)
+    assert api.client.post(f"{path[:-1]}{'A' if path[-1] != 'A' else 'B'}").status_code == 404
+    assert api.client.post("/v1/invitations/nonsense").status_code == 404
+    with api.stage.hub.database.begin() as uow:
+        row = uow.actions.invitation_of(action)
+        assert row is not None
+        row.revoked_at = api.stage.time()
+    assert "taken back" in api.client.post(path).json()["detail"]
+    with api.stage.hub.database.begin() as uow:
+        row = uow.actions.invitation_of(action)
+        assert row is not None
+        row.revoked_at = None
+    api.stage.time.now += timedelta(hours=2)
+    gone = api.client.post(path)
+    assert (gone.status_code, "run out" in gone.json()["detail"]) == (410, True)
+    with api.stage.hub.database.read() as uow:
+        row = uow.actions.invitation_of(action)
+        assert row is not None
+        assert row.used_at is None
+
+
+def test_links_are_counted_by_the_address_that_follows_them(known: Stage) -> None:
+    intake = Intake(known.hub)
+    app = create_api(known.hub, intake, version="1", requests_per_minute=2)
+    with TestClient(app) as client:
+        answers = [client.post("/v1/invitations/nonsense") for _ in range(3)]
+    intake.close()
+    assert [one.status_code for one in answers] == [404, 404, 429]
+    assert "Retry-After" in answers[2].headers
+
+
+@pytest.mark.parametrize(
+    ("sent", "public"),
+    [
+        ({"direct": True, "url": PHOTO}, False),
+        ({"direct": False}, True),
+        ({"url": PHOTO}, True),
+        ({}, False),
+    ],
+)
+def test_who_could_read_it_is_what_the_source_says(
+    api: Api, sent: dict[str, Any], public: bool
+) -> None:
+    complaint = api.send_in(**sent)
+    assert set(drafts(api, complaint)) == {"private"} | ({"public"} if public else set())
+    text = {"text": "So sorry!", "channel": "public", "complaint_id": complaint}
+    assert api.post("/v1/drafts/check", text).json()["may_be_sent"] is public
+    handed = api.post(f"/v1/complaints/{complaint}/handoffs", {"to": "calls", "reason": "asked"})
+    packet = api.get(handed.headers["Location"]).json()["packet"]
+    assert {w["channel"] for w in packet["windows"]} >= ({"public"} if public else {"private"})
+    assert ("public" in {w["channel"] for w in packet["windows"]}) is public
 
 
 def test_a_text_is_checked(api: Api, complaint: str) -> None:

@@ -33,6 +33,13 @@ def test_an_incident_is_listed_and_shown_with_its_keys(api: Api) -> None:
     shown = api.get(f"/v1/incidents/{row['id']}").json()
     assert {"key": "sku:KTL-7", "gives": True, "since": shown["onset_at"]} in shown["keys"]
     assert (shown["affected"], shown["silent"]) == (9, 2)
+    theirs = api.get(f"/v1/complaints?incident={row['id']}").json()["data"]
+    assert {one["incident_id"] for one in theirs} == {row["id"]}
+    assert len(theirs) == 7
+    queue = api.get(f"/v1/complaints?incident={row['id']}&sort=priority").json()["data"]
+    assert {one["id"] for one in queue} == {one["id"] for one in theirs}
+    assert api.get(f"/v1/complaints/{theirs[0]['id']}").json()["incident_id"] == row["id"]
+    assert api.get("/v1/complaints?incident=inc_none").json()["data"] == []
     assert api.get("/v1/incidents?state=closed").json()["data"] == []
     assert api.get("/v1/incidents/inc_none").status_code == 404
     assert api.get("/v1/incidents", scopes=("people:read",)).status_code == 403

@@ -202,3 +202,38 @@ def test_near_duplicates_share_a_key_and_others_do_not() -> None:
 def test_suggestions_begin_below_merges() -> None:
     with pytest.raises(ValueError, match="more points than a merge needs"):
         GatheringRules(auto_from=3, suggest_from=4)
+
+
+def test_two_troubles_with_one_order_are_not_suggested_to_be_one() -> None:
+    """The same customer, order and half day, and nothing in common that was said."""
+    one = told("a", text="The kettle is scratched all over.", order="erp:order:1")
+    other = told("b", text="Nobody picks up your phone, ever!", order="erp:order:1", after=5 * HOUR)
+    assert compare(one, other, RULES).band is Band.APART
+    assert compare(one, other, RULES).score >= RULES.suggest_from
+    # Nor is the same usual reason, days apart, of who knows what.
+    late = told("c", text="Where is my parcel", reason=Reason.LATE)
+    again = told("d", text="Day nine and nothing came", reason=Reason.LATE, after=24 * HOUR)
+    assert compare(late, again, RULES).band is Band.APART
+
+
+def test_a_turn_of_phrase_is_worth_less_than_a_sentence() -> None:
+    def points(shared: str) -> float:
+        one = told("a", text=f"{shared}. The lamp came without a bulb inside it")
+        other = told("b", text=f"{shared}. Nobody answers my letters to you", after=20 * HOUR)
+        return sum(r.points for r in compare(one, other, RULES).reasons if "row" in r.what)
+
+    phrase, sentence = "I took the day off for this", "GLS says delivery tomorrow, every single day"
+    assert 0 < points(phrase) < 2 < 4.5 < points(sentence)
+
+
+def test_a_sentence_told_again_outweighs_a_reason_understood_otherwise() -> None:
+    said = "GLS says that it was delivered and nothing came here"
+    one = told("a", text=f"{said}", reason=Reason.LATE)
+    other = told(
+        "b", text=f"Hello, {said}! I want my money back.", reason=Reason.BILLING, after=3 * HOUR
+    )
+    found = compare(one, other, RULES)
+    assert found.score > 0
+    assert {r.points for r in found.reasons if "is about" in r.what} == {-1.0}
+    other = told("c", text="I want my money back for that.", reason=Reason.BILLING, after=3 * HOUR)
+    assert compare(one, other, RULES).band is Band.APART

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from middleware.contract.actions import Operation, ReplacementOrderRequest
 from middleware.contract.canonical import (
@@ -25,7 +26,7 @@ from middleware.contract.canonical import (
 from middleware.domain import bursts
 from middleware.flows import correct, decide, eligibility, incidents
 from middleware.flows.hub import Asker
-from middleware.store.tables import IncidentRow
+from middleware.store.tables import IncidentRow, SignalRow
 from tests import databases
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, event
@@ -388,3 +389,32 @@ def test_nothing_is_counted_where_it_is_switched_off(known: Stage) -> None:
     look(stage)
     with stage.hub.database.read() as uow:
         assert uow.incidents.counts({incidents.ALL: 0}) == {incidents.ALL: {}}
+
+
+def test_what_is_old_is_forgotten_once_a_day_though_nobody_ticked_at_three(calm: Stage) -> None:
+    customers(calm, 1)
+    complain(calm, [0])
+
+    def tick() -> list[str]:
+        with calm.hub.database.begin() as uow:
+            incidents.owe(calm.hub, uow, calm.time().isoformat())
+        owed = [one.flow for one in calm.engine.owed]
+        calm.run_due()
+        return owed
+
+    def signals() -> int:
+        with calm.hub.database.read() as uow:
+            return len(uow.session.exec(select(SignalRow)).all())
+
+    assert "incidents.forget" in tick()
+    assert signals() > 0
+    calm.time.pass_(seconds=10)
+    assert "incidents.forget" not in tick()
+    # Down for two months, up again in the evening.
+    calm.time.now = calm.time.now.replace(hour=2, minute=59) + timedelta(days=60, hours=20)
+    assert "incidents.forget" in tick()
+    assert signals() == 0
+    calm.time.now = calm.time.now.replace(hour=2) + timedelta(days=1)
+    assert "incidents.forget" not in tick(), "not before three in the morning"
+    calm.time.now = calm.time.now.replace(hour=3)
+    assert "incidents.forget" in tick()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import smtplib
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from middleware.flows import prioritise
+from middleware.flows import prioritise, reconcile
 from middleware.flows.hub import EmailOptions
 from middleware.store.tables import DeliveryRow
 from tests.api.conftest import both_databases, database_url
@@ -165,3 +166,90 @@ def test_without_a_mail_server_the_event_is_told_and_says_that_nobody_was_mailed
     assert step.detail is not None
     assert (step.detail["mailed"], step.detail["not_mailed"]) == (0, 2)
     assert step.late_s == timedelta(minutes=2).total_seconds()
+
+
+class PowerCutError(BaseException):
+    """What a kill looks like from within."""
+
+
+def cut(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, before: bool) -> None:
+    """Run the deliveries that are due, killed as the first message is handed over."""
+    real = smtplib.SMTP.data
+
+    def killed(self: smtplib.SMTP, text: bytes) -> object:
+        if not before:
+            real(self, text)
+        raise PowerCutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(smtplib.SMTP, "data", killed)
+        with pytest.raises(PowerCutError):
+            stage.run_due()
+
+
+def taken_up_again(stage: Stage) -> None:
+    """What was owed and not heard of is owed anew."""
+    stage.time.pass_(minutes=5)
+    reconcile._owe_deliveries(stage.hub, stage.time())
+    stage.run_due()
+
+
+@both_databases
+def test_a_mail_that_may_have_arrived_is_repeated_once_as_the_same(
+    known: Stage, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = mailing(known, server)
+    put(stage, **{**RULES, "escalations": [{"name": "late", "used": 1.0, "email": ["ann"]}]})
+    arrive(stage, event(author=KIM))
+    stage.time.pass_(minutes=61)
+    prioritise.run(stage.hub, "tick")
+    cut(stage, monkeypatch, before=False)
+    (row,) = mails(stage).values()
+    assert (row.state, row.in_doubt) == ("waiting", 1), "it is in doubt before it is sent"
+    taken_up_again(stage)
+    (row,) = mails(stage).values()
+    assert (row.state, row.in_doubt) == ("delivered", 1)
+    assert len({bytes(message) for _, message in server.messages}) == 1
+    assert [to for to, _ in server.messages] == ["ann@example.com"] * 2
+
+
+def test_a_mail_in_doubt_twice_is_left_alone(
+    known: Stage, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = mailing(known, server)
+    put(stage, **{**RULES, "escalations": [{"name": "late", "used": 1.0, "email": ["ann"]}]})
+    arrive(stage, event(author=KIM))
+    stage.time.pass_(minutes=61)
+    prioritise.run(stage.hub, "tick")
+    cut(stage, monkeypatch, before=False)
+    stage.time.pass_(minutes=5)
+    reconcile._owe_deliveries(stage.hub, stage.time())
+    cut(stage, monkeypatch, before=True)
+    for _ in range(3):
+        taken_up_again(stage)
+    (row,) = mails(stage).values()
+    assert (row.state, row.last_error) == ("failed", "no answer told whether it arrived, twice")
+    assert len(server.messages) == 1
+
+
+def test_a_line_that_breaks_leaves_a_mail_in_doubt_only_once_its_text_was_sent(
+    known: Stage, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = mailing(known, server)
+    put(stage, **{**RULES, "escalations": [{"name": "late", "used": 1.0, "email": ["ann"]}]})
+    arrive(stage, event(author=KIM))
+    stage.time.pass_(minutes=61)
+    prioritise.run(stage.hub, "tick")
+
+    def broken(*_: object) -> object:
+        raise smtplib.SMTPServerDisconnected("gone")
+
+    for method, in_doubt in (("rcpt", 0), ("data", 1)):
+        with monkeypatch.context() as patched:
+            patched.setattr(smtplib.SMTP, method, broken)
+            stage.run_due()
+        (row,) = mails(stage).values()
+        assert (row.state, row.in_doubt) == ("waiting", in_doubt), method
+        stage.time.pass_(minutes=6)
+    stage.run_due()
+    assert len(server.messages) == 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from middleware.api.examples import COMPLAINT_ID
 from middleware.api.paging import Cursor, Limit
 from middleware.api.routes.complaints import listed
 from middleware.api.schemas import incidents as schemas
+from middleware.api.schemas.base import Page
 from middleware.contract.actions import Operation
 from middleware.contract.canonical import Ref
 from middleware.domain.bursts import begins
@@ -32,6 +34,7 @@ _BODY = ("malformed-body", "body-too-large")
 _DECIDED = (*_BODY, "not-found", "conflict", "stale-version", "version-required")
 _VERSION = {"ETag": "Its new version."}
 
+T = TypeVar("T")
 State = Literal["open", "confirmed", "dismissed", "closed"]
 
 
@@ -59,12 +62,12 @@ def list_incidents(
             before=here.text, limit=here.fetch, states=[state] if state else []
         )
     rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
-    page = schemas.IncidentPage(
-        data=[schemas.IncidentShown.model_validate(plain(row)) for row in rows],
-        next_cursor=following,
-        has_more=following is not None,
+    return _page(
+        request,
+        schemas.IncidentPage,
+        [schemas.IncidentShown.model_validate(plain(row)) for row in rows],
+        following,
     )
-    return answer(request, page, headers=paging.link_header(request, following))
 
 
 @router.get(
@@ -110,17 +113,13 @@ def list_incident_complaints(
     rows, following = paging.leaf(
         door.cursors, here, rows, lambda row: [row.bucket, row.complaint_id]
     )
-    page = schemas.IncidentMemberPage(
-        data=[
-            schemas.IncidentMemberShown(
-                complaint=listed(complaints[row.complaint_id]), reach=row.reach, put_by=row.put_by
-            )
-            for row in rows
-        ],
-        next_cursor=following,
-        has_more=following is not None,
-    )
-    return answer(request, page, headers=paging.link_header(request, following))
+    data = [
+        schemas.IncidentMemberShown(
+            complaint=listed(complaints[row.complaint_id]), reach=row.reach, put_by=row.put_by
+        )
+        for row in rows
+    ]
+    return _page(request, schemas.IncidentMemberPage, data, following)
 
 
 @router.get(
@@ -168,23 +167,24 @@ def list_eligibility(
         limit=here.fetch,
     )
     found, following = paging.leaf(door.cursors, here, found, lambda one: [str(one.order)])
-    page = schemas.EligibilityPage(
-        data=[eligible_shown(one) for one in found],
-        next_cursor=following,
-        has_more=following is not None,
+    return _page(
+        request, schemas.EligibilityPage, [eligible_shown(one) for one in found], following
     )
-    return answer(request, page, headers=paging.link_header(request, following))
+
+
+def _decision(example: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a route that decides about an incident under its version."""
+    return operation(
+        Scope.COMPLAINTS_WRITE, *_DECIDED, headers=_VERSION, example=example, request=request
+    )
 
 
 @router.post(
     "/v1/incidents/{incident_id}/confirm",
     response_model=schemas.IncidentDetailShown,
-    **operation(
-        Scope.COMPLAINTS_WRITE,
-        *_DECIDED,
-        headers=_VERSION,
-        example=examples.INCIDENT_CONFIRMED,
-        request={"with its remedy": {"operation": "replacement_order"}, "as proposed": {}},
+    **_decision(
+        examples.INCIDENT_CONFIRMED,
+        {"with its remedy": {"operation": "replacement_order"}, "as proposed": {}},
     ),
 )
 def confirm_incident(
@@ -196,29 +196,16 @@ def confirm_incident(
     if_match: IfMatch = None,
 ) -> Response:
     """Say that it is a pile-on, and which remedy its customers are to get."""
-
-    def confirm(version: int) -> Any:
-        return decide.confirm(
-            door.hub,
-            incident_id,
-            reason=said.reason,
-            operation=said.chosen,
-            version=version,
-            asker=asker,
-        )
-
+    confirm = partial(decide.confirm, reason=said.reason, operation=said.chosen, asker=asker)
     return _decide(request, door, incident_id, if_match, confirm)
 
 
 @router.post(
     "/v1/incidents/{incident_id}/dismiss",
     response_model=schemas.IncidentDetailShown,
-    **operation(
-        Scope.COMPLAINTS_WRITE,
-        *_DECIDED,
-        headers=_VERSION,
-        example={**examples.INCIDENT_ENDED, "state": "dismissed"},
-        request={"a reason": {"reason": "A test of our own."}},
+    **_decision(
+        {**examples.INCIDENT_ENDED, "state": "dismissed"},
+        {"a reason": {"reason": "A test of our own."}},
     ),
 )
 def dismiss_incident(
@@ -230,25 +217,14 @@ def dismiss_incident(
     if_match: IfMatch = None,
 ) -> Response:
     """Say that it is none. It does not open again for the same burst."""
-
-    def dismiss(version: int) -> Any:
-        return decide.dismiss(
-            door.hub, incident_id, reason=said.reason, version=version, asker=asker
-        )
-
+    dismiss = partial(decide.dismiss, reason=said.reason, asker=asker)
     return _decide(request, door, incident_id, if_match, dismiss)
 
 
 @router.post(
     "/v1/incidents/{incident_id}/close",
     response_model=schemas.IncidentDetailShown,
-    **operation(
-        Scope.COMPLAINTS_WRITE,
-        *_DECIDED,
-        headers=_VERSION,
-        example=examples.INCIDENT_ENDED,
-        request={"a reason": {"reason": "The lot is out of the shops."}},
-    ),
+    **_decision(examples.INCIDENT_ENDED, {"a reason": {"reason": "The lot is out of the shops."}}),
 )
 def close_incident(
     incident_id: str,
@@ -259,25 +235,27 @@ def close_incident(
     if_match: IfMatch = None,
 ) -> Response:
     """Say that it is dealt with. Nobody need: a day after its burst it is closed by itself."""
-
-    def close(version: int) -> Any:
-        return decide.close(door.hub, incident_id, reason=said.reason, version=version, asker=asker)
-
+    close = partial(decide.close, reason=said.reason, asker=asker)
     return _decide(request, door, incident_id, if_match, close)
 
 
-@router.post(
-    "/v1/incidents/{incident_id}/complaints/put",
-    response_model=schemas.IncidentDetailShown,
-    **operation(
+def _by_hand(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a route that puts a complaint in or takes it out."""
+    return operation(
         Scope.COMPLAINTS_WRITE,
         *_BODY,
         "not-found",
         "conflict",
         headers=_VERSION,
         example=examples.INCIDENT_DETAIL,
-        request={"it belongs": {"complaint_id": COMPLAINT_ID, "reason": "The same lot."}},
-    ),
+        request=request,
+    )
+
+
+@router.post(
+    "/v1/incidents/{incident_id}/complaints/put",
+    response_model=schemas.IncidentDetailShown,
+    **_by_hand({"it belongs": {"complaint_id": COMPLAINT_ID, "reason": "The same lot."}}),
 )
 def put_incident_complaint(
     incident_id: str,
@@ -294,15 +272,7 @@ def put_incident_complaint(
 @router.post(
     "/v1/incidents/{incident_id}/complaints/remove",
     response_model=schemas.IncidentDetailShown,
-    **operation(
-        Scope.COMPLAINTS_WRITE,
-        *_BODY,
-        "not-found",
-        "conflict",
-        headers=_VERSION,
-        example=examples.INCIDENT_DETAIL,
-        request={"it does not": {"complaint_id": COMPLAINT_ID, "reason": "Another defect."}},
-    ),
+    **_by_hand({"it does not": {"complaint_id": COMPLAINT_ID, "reason": "Another defect."}}),
 )
 def remove_incident_complaint(
     incident_id: str,
@@ -316,17 +286,25 @@ def remove_incident_complaint(
     return _shown(request, door, incident_id)
 
 
+def _page(
+    request: Request, model: type[Page[T]], data: Sequence[T], following: str | None
+) -> Response:
+    page = model(data=list(data), next_cursor=following, has_more=following is not None)
+    return answer(request, page, headers=paging.link_header(request, following))
+
+
 def _decide(
     request: Request,
     door: TheDoor,
     incident_id: str,
     if_match: str | None,
-    decided: Callable[[int], Any],
+    decided: Callable[..., Any],
 ) -> Response:
+    """Hold a decision to the version that whoever makes it has read, and make it."""
     with door.hub.database.read() as uow:
         row = _known(uow.incidents.get(incident_id), incident_id)
     hold_to_version(if_match, row.version)
-    decided(row.version)
+    decided(door.hub, incident_id, version=row.version)
     return _shown(request, door, incident_id)
 
 

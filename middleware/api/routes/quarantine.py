@@ -12,7 +12,7 @@ from middleware.api.answers import answer
 from middleware.api.describe import operation
 from middleware.api.door import Asking, Route, TheDoor
 from middleware.api.paging import Cursor, Limit
-from middleware.api.routes.complaints import places_of
+from middleware.api.routes.arrivals import places_of
 from middleware.api.schemas import operations as schemas
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.problems import NotFoundError

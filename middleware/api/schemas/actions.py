@@ -478,12 +478,45 @@ class InvitationOpen(Shown):
     expires_at: Moment
 
 
+class MessageFollowed(Shown):
+    """One message of the conversation, as the customer sees it."""
+
+    ours: bool
+    text: str
+    at: Moment
+
+
+class PromiseFollowed(Shown):
+    """A remedy that is done."""
+
+    operation: Operation
+    numbers: list[str]
+    deliver_by: str | None
+    slot_from: str | None
+    slot_to: str | None
+
+
+class InvitationFollowed(Shown):
+    """What whoever followed the link may see. It is told once."""
+
+    complaint_id: str
+    network: str
+    brand_account: str | None
+    language: str | None
+    messages: list[MessageFollowed]
+    """The latest of the conversation, without those that were deleted."""
+    promises: list[PromiseFollowed]
+    used_at: Moment
+
+
 class InvitationShown(Shown):
     """The signed link of an invitation, for agents to hand on."""
 
     link: str
     expires_at: Moment
     revoked_at: Moment | None
+    used_at: Moment | None
+    """When it was followed, which ended it."""
 
 
 class HandedOver(Shown):

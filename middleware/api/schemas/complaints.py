@@ -76,7 +76,9 @@ class MessageSent(Asked):
     posted_at: When | None = None
     url: Annotated[str, Field(max_length=2000)] | None = None
     brand_account: SourceId | None = None
-    direct: bool = False
+    direct: bool | None = None
+    """Whether only the company can read it. Where it is left out, a message with a `url` on a
+    network that people write on in public counts as public."""
     order_numbers: Annotated[list[SourceId], Field(max_length=50, default_factory=list)]
     outgoing: bool = False
     status: Short | None = None
@@ -381,6 +383,8 @@ class ComplaintListed(Shown):
     """open, closed, deleted."""
     merged_into: str | None
     """The complaint that this one was merged into; that one may be merged further."""
+    incident_id: str | None
+    """The pile-on that it is part of."""
     person_id: str | None
     order: RefShown | None
     """The order that is meant, where one stands out."""
@@ -446,6 +450,8 @@ class ComplaintShown(Shown):
     state: str
     merged_into: str | None
     """The complaint that stands for the issue, where this was merged; ask for that one."""
+    incident_id: str | None
+    """The pile-on that it is part of, `GET /v1/incidents/{id}`."""
     merges: list[MergeShown]
     """What was merged into this one, or may be the same; and what was split off it."""
     moves: list[MoveShown]

@@ -65,7 +65,7 @@ class CautionShown(Shown):
 
     code: str
     """too_long, window_closed, window_closing, only_one, personal_data, promise, shortened,
-    language."""
+    language, written_in_private."""
     detail: str
     blocks: bool
     """Whether it should not be sent like this."""
