@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from middleware.store.actions import Actions
+from middleware.store.articles import Articles
 from middleware.store.audit import Audit
 from middleware.store.claims import Claims
 from middleware.store.complaints import Complaints
@@ -52,6 +53,7 @@ class UnitOfWork:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.actions = Actions(session)
+        self.articles = Articles(session)
         self.audit = Audit(session)
         self.claims = Claims(session)
         self.complaints = Complaints(session)
