@@ -98,7 +98,7 @@ def held_out_sentences() -> list[Row]:
 
 
 def world_sentences(purpose: str) -> list[Row]:
-    """Sentences in other languages; `purpose` is `calibration` or `held_out`."""
+    """Sentences in other languages; `purpose` is `sentences`, `calibration` or `held_out`."""
     return [row for path in sorted((WORLD / purpose).glob("*.txt")) for row in read_sentences(path)]
 
 
