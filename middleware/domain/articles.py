@@ -67,7 +67,11 @@ def speaks(word: str) -> bool:
 
 def names_something(words: tuple[str, ...]) -> bool:
     """Whether these words, one after the other, may be taken for an article's name."""
-    return sum(map(speaks, words)) >= (2 if len(words) > 1 else 1)
+    return _enough(sum(map(speaks, words)), len(words))
+
+
+def _enough(speaking: int, words: int) -> bool:
+    return speaking >= (2 if words > 1 else 1)
 
 
 def keys_of(sku: str, name: str | None) -> list[str]:
@@ -82,12 +86,13 @@ def keys_of(sku: str, name: str | None) -> list[str]:
 
 def keys_in(text: str) -> list[str]:
     """What articles that a text may name are found by; at most some thousands, each once."""
-    words = words_of(text)[:MOST_WORDS]
-    stems = [word for word, _, _ in words]
+    stems = [word for word, _, _ in words_of(text)[:MOST_WORDS]]
+    speaking = [speaks(word) for word in stems]
     keys = [f"s:{sku_key(token)}" for token, _ in numbers_in(text[: MOST_WORDS * 20])]
-    for at in range(len(stems)):
-        for n in range(1, LONGEST_NAME + 1):
-            window = tuple(stems[at : at + n])
-            if len(window) == n and names_something(window):
-                keys.append(f"n:{' '.join(window)}")
+    keys += [
+        f"n:{' '.join(stems[at:end])}"
+        for at in range(len(stems))
+        for end in range(at + 1, min(at + LONGEST_NAME, len(stems)) + 1)
+        if _enough(sum(speaking[at:end]), end - at)
+    ]
     return list(dict.fromkeys(key for key in keys if len(key) >= 5))
