@@ -163,7 +163,7 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="What chance begins with.")] = 20261122,
     epochs: Annotated[int, typer.Option(min=1, max=20)] = 1,
-    times: Annotated[int, typer.Option(min=1, max=20, help="Ways to write a sentence.")] = 3,
+    times: Annotated[int, typer.Option(min=1, max=20, help="Ways to write a sentence.")] = 1,
 ) -> None:
     """Train the default model anew from its sentences. Needs the extra `train`; takes minutes."""
     from middleware.understanding.training.train import Recipe, train_world

@@ -332,17 +332,18 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         linked = _linked_person(uow, complaint)
         said = understood.corrected_before(uow, complaint_id)
         understood.keep_up(hub, uow)
+        articles = uow.articles.named_in(_text_of(incoming))
     if not incoming:
         return True
     version = complaint.version
-    understanding = _understand(hub, complaint, incoming, {}, said)
+    understanding = _understand(hub, complaint, incoming, articles, said)
     given = tuple(n for a in incoming for n in (a.author or {}).get("order_numbers", ()))
     _fetch_missing(hub, understanding, given)
     author = Author.model_validate(_author_of(incoming[-1]))
     resolution = lookup.resolve(hub, author, understanding.entities, urgency=Urgency.WORK)
     theirs = _purchases(hub, linked, resolution.decision, understanding)
     if theirs.names:
-        understanding = _understand(hub, complaint, incoming, theirs.names, said)
+        understanding = _understand(hub, complaint, incoming, articles | theirs.names, said)
     ranked = theirs.match(understanding, given=given, at=_written_at(incoming[-1]))
 
     now = hub.clock()
@@ -427,15 +428,18 @@ def _understand(
     products: Mapping[str, str],
     said: Mapping[str, str],
 ) -> Understanding:
-    text = "\n".join(a.text for a in incoming)[-LONGEST_UNDERSTOOD:]
     inlet = hub.options.inlets.get(complaint.connection)
     judged = hub.understands.understand(
-        text,
+        _text_of(incoming),
         language=incoming[-1].language,
         products=products,
         order_patterns=inlet.order_patterns if inlet else (),
     )
     return understood.as_said(judged, said)
+
+
+def _text_of(incoming: Sequence[ArrivalRow]) -> str:
+    return "\n".join(a.text for a in incoming)[-LONGEST_UNDERSTOOD:]
 
 
 def _fetch_missing(hub: Hub, understanding: Understanding, given: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from sqlmodel import Session
 
 from middleware.domain.likeness import Looked, Wanted
 from middleware.store.actions import Actions
+from middleware.store.articles import Articles
 from middleware.store.audit import Audit
 from middleware.store.claims import Claims
 from middleware.store.complaints import Complaints
@@ -56,6 +57,7 @@ class UnitOfWork:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.actions = Actions(session)
+        self.articles = Articles(session)
         self.audit = Audit(session)
         self.claims = Claims(session)
         self.complaints = Complaints(session)

@@ -32,6 +32,7 @@ from middleware.contract.canonical import (
 from middleware.contract.capabilities import Quarantined
 from middleware.domain.likeness import FoundBy, Identifier, Likeness
 from middleware.store import bulk
+from middleware.store.articles import Articles
 from middleware.store.likeness import LikenessIndex
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
 from middleware.store.together import Asked, for_each_database, moment_of, plainly
@@ -168,6 +169,7 @@ class Records:
             LikenessIndex(self._session).put(likenesses)
         self._touch(touched, as_of, seen_by)
         self._release(list(latest))
+        Articles(self._session).learn(record for record, _ in latest.values())
         counts.content = content.hexdigest()[:32]
         return counts
 

@@ -762,6 +762,27 @@ class RecordIdentifierRow(SQLModel, table=True):
     id: str = Field(primary_key=True)
 
 
+class ArticleRow(SQLModel, table=True):
+    """An article as a product, or a line of an order, last named it."""
+
+    __tablename__ = "article"
+
+    connection: str = Field(primary_key=True)
+    sku: str = Field(primary_key=True)
+    name: str
+    """Empty where nothing has said it."""
+
+
+class ArticleKeyRow(SQLModel, table=True):
+    """What an article is found by in a text: `s:` and its number, `n:` and words of its name."""
+
+    __tablename__ = "article_key"
+
+    key: str = Field(primary_key=True)
+    connection: str = Field(primary_key=True)
+    sku: str = Field(primary_key=True)
+
+
 class LikenessRow(SQLModel, table=True):
     """What a contact or account looks like, as far as it is compared with somebody who writes."""
 

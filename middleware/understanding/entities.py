@@ -14,6 +14,15 @@ from itertools import islice
 
 import phonenumbers
 
+from middleware.domain.articles import (
+    FEWEST_LETTERS,
+    GENERIC,
+    LONGEST_NAME,
+    names_something,
+    numbers_in,
+    sku_key,
+    words_of,
+)
 from middleware.domain.understanding import Entity, EntityType
 from middleware.understanding.patterns import order_pattern
 from middleware.understanding.tracking import quoted, tracking_numbers
@@ -22,6 +31,9 @@ MAX_ENTITIES = 100
 MAX_PRODUCTS = 200_000
 MAX_SAME_FIRST_WORD = 200
 """Names that begin alike are tried one by one, so many of them."""
+
+MOST_ALIKE = 3
+"""Articles that may share words which still speak for each of them."""
 
 _RANK = (
     EntityType.EMAIL,
@@ -382,30 +394,30 @@ def phones(text: str, regions: Sequence[str] = ()) -> Iterator[Entity]:
 
 # Articles
 
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_GENERIC = re.compile(
-    "with|black|white|blue|green|grey|large|small|medium|size|mini|maxi|plus|pack|piece|pieces"
-    "|schwarz|weiß|blau|grün|groß|klein|para|negro|blanco|azul|rojo|verde|avec|pour|noir|blanc"
-    "|bleu|rouge|vert|petit|grand"
-)
-"""Words of article names that say nothing of the article."""
-
 
 class Articles:
     """The articles that may be meant, indexed once: building takes time, looking up does not."""
 
     def __init__(self, products: Mapping[str, str]) -> None:
         self.given = dict(islice(products.items(), MAX_PRODUCTS))
-        self.by_key = {re.sub(r"[\W_]+", "", sku).upper(): sku for sku in self.given}
+        self.by_key = {sku_key(sku): sku for sku in self.given}
         self.by_key.pop("", None)
         self.by_first: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
         self.bearers: dict[str, set[str]] = defaultdict(set)
+        self.beginnings: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for sku, name in self.given.items():
-            parts = tuple(_stem(m.group()) for m in _WORD.finditer(name or ""))[:12]
+            parts = tuple(word for word, _, _ in words_of(name or ""))[:12]
             if parts:
                 self.by_first[parts[0]].append((parts, sku))
+            for n in range(2, min(len(parts), LONGEST_NAME + 1)):
+                if names_something(parts[:n]):
+                    self.beginnings[parts[:n]].add(sku)
             for part in set(parts):
-                if len(part) >= 4 and not _GENERIC.fullmatch(part) and not part.isdigit():
+                if (
+                    len(part) >= FEWEST_LETTERS
+                    and not GENERIC.fullmatch(part)
+                    and not part.isdigit()
+                ):
                     self.bearers[part].add(sku)
 
 
@@ -414,25 +426,37 @@ def articles(text: str, index: Articles) -> Iterator[Entity]:
     if not index.given:
         return
     yield from _skus(text, index)
-    words = [(_stem(m.group()), m.start(), m.end()) for m in _WORD.finditer(text)]
+    words = words_of(text)
     for position, (word, start, end) in enumerate(words):
         for parts, sku in index.by_first.get(word, ())[:MAX_SAME_FIRST_WORD]:
             window = words[position : position + len(parts)]
             if tuple(w for w, _, _ in window) == parts and (len(parts) > 1 or len(word) >= 4):
                 sure = 0.9 if len(parts) > 1 else 0.75
                 yield _product(sku, start, window[-1][2], sure, f"the name {index.given[sku]}")
+        yield from _beginning(index, words[position : position + LONGEST_NAME])
         owners = index.bearers.get(word, ())
-        if 0 < len(owners) <= 3:
+        if 0 < len(owners) <= MOST_ALIKE:
             sure = 0.6 if len(owners) == 1 else 0.35
             for sku in sorted(owners):
                 yield _product(sku, start, end, sure, f"a word of {index.given[sku]}")
 
 
+def _beginning(index: Articles, words: Sequence[tuple[str, int, int]]) -> Iterator[Entity]:
+    """Articles whose names begin with the words that stand here: with as many as possible."""
+    for n in range(len(words), 1, -1):
+        owners = index.beginnings.get(tuple(word for word, _, _ in words[:n]), ())
+        if 0 < len(owners) <= MOST_ALIKE:
+            sure = 0.7 if len(owners) == 1 else 0.45
+            for sku in sorted(owners):
+                why = f"the first {n} words of {index.given[sku]}"
+                yield _product(sku, words[0][1], words[n - 1][2], sure, why)
+            return
+
+
 def _skus(text: str, index: Articles) -> Iterator[Entity]:
     """Whole tokens that are a SKU, blanks and dashes aside."""
-    for match in _SKU_TOKEN.finditer(text):
-        token = match.group().rstrip("-_./")
-        sku = index.by_key.get(re.sub(r"[\W_]+", "", token).upper())
+    for token, start in numbers_in(text):
+        sku = index.by_key.get(sku_key(token))
         if sku is None:
             continue
         plain = token.isdigit() or token.isalpha()
@@ -441,23 +465,14 @@ def _skus(text: str, index: Articles) -> Iterator[Entity]:
         yield Entity(
             type=EntityType.SKU,
             value=sku,
-            start=match.start(),
-            end=match.start() + len(token),
+            start=start,
+            end=start + len(token),
             confidence=0.6 if plain and len(token) < 6 else 0.95,
             why=f"the article number of {index.given[sku] or sku}"[:120],
         )
-
-
-_SKU_TOKEN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9](?:[A-Za-z0-9]|[-_./](?=[A-Za-z0-9])){1,39}")
 
 
 def _product(sku: str, start: int, end: int, sure: float, why: str) -> Entity:
     return Entity(
         type=EntityType.PRODUCT, value=sku, start=start, end=end, confidence=sure, why=why[:120]
     )
-
-
-def _stem(word: str) -> str:
-    lowered = word.casefold().replace("’", "'")
-    lowered = lowered.removesuffix("'s")
-    return lowered[:-1] if len(lowered) > 4 and lowered.endswith("s") else lowered

@@ -6,6 +6,7 @@ full, gets what the rules alone say, marked `degraded`.
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import threading
@@ -24,6 +25,18 @@ from middleware.understanding.trained import Asked, Trained, judged_by_rules
 log = logging.getLogger(__name__)
 
 _END: Final = None
+
+
+BREATH_S = 5e-5
+
+
+def _let_others_run() -> None:
+    """Give the interpreter away for a moment.
+
+    Who waits for it otherwise gets it after five milliseconds, and an event loop that wakes up
+    waits for it several times.
+    """
+    time.sleep(BREATH_S)
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,9 @@ class Pooled:
         self._load = load
         self._loaded: Trained | None = None
         self._loading = threading.Lock()
-        self._queue: queue.Queue[tuple[Asked, Future[Understanding]] | None] = queue.Queue(
-            self.limits.queue
+        # Its `put` takes no lock that the thread could hold while it waits for its turn to run.
+        self._queue: queue.SimpleQueue[tuple[Asked, Future[Understanding]] | None] = (
+            queue.SimpleQueue()
         )
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -69,6 +83,10 @@ class Pooled:
             if self._loaded is None and self.refused is None:
                 try:
                     self._loaded = self._load()
+                    # What is there by now stays: the collector, which holds everybody up while it
+                    # looks through everything (0.1 s), does not look through it again.
+                    gc.collect()
+                    gc.freeze()
                 except ModelRefusedError as error:
                     self.refused = str(error)
                     log.error("model refused", extra={"why": self.refused})  # noqa: TRY400
@@ -113,9 +131,9 @@ class Pooled:
         """Hand in a text; what it becomes is in the future, at once where the queue is full."""
         self._begin()
         future: Future[Understanding] = Future()
-        try:
-            self._queue.put_nowait((asked, future))
-        except queue.Full:
+        if self._queue.qsize() < self.limits.queue:
+            self._queue.put((asked, future))
+        else:
             log.warning("understood by rules", extra={"why": "too many texts are waiting"})
             future.set_result(judged_by_rules(self.rules, asked, degraded=True))
         return future
@@ -175,7 +193,7 @@ class Pooled:
         trained = self.trained()
         if trained is None:
             return [judged_by_rules(self.rules, one, degraded=True) for one in asked]
-        return trained.understand_all(asked)
+        return trained.understand_all(asked, between=_let_others_run)
 
     def _judge_alone(self, asked: Asked, future: Future[Understanding]) -> None:
         try:

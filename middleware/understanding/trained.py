@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -102,8 +102,13 @@ class Trained:
     ) -> Understanding:
         return self.understand_all([Asked(text, language, products, tuple(order_patterns))])[0]
 
-    def understand_all(self, asked: Sequence[Asked]) -> list[Understanding]:
-        """Judge texts together, which is faster than one by one."""
+    def understand_all(
+        self, asked: Sequence[Asked], *, between: Callable[[], None] | None = None
+    ) -> list[Understanding]:
+        """Judge texts together, which is faster than one by one.
+
+        `between` is called before each text is judged, so that a thread can give way.
+        """
         spoken = [identify(a.text[:MAX_TEXT], a.language).value for a in asked]
         readers = [self._reader(a.text[:MAX_TEXT], s) for a, s in zip(asked, spoken, strict=True)]
         found: dict[int, dict[str, Answer]] = {}
@@ -112,12 +117,16 @@ class Trained:
             if reader is not None and which:
                 texts = [asked[i].text[:MAX_TEXT] for i in which]
                 found |= dict(zip(which, self._answers(reader, texts), strict=True))
-        return [
-            self._judged(a, reader, found[i], said)
-            if reader is not None
-            else self._in_another_language(a, said)
-            for i, (a, reader, said) in enumerate(zip(asked, readers, spoken, strict=True))
-        ]
+        made: list[Understanding] = []
+        for i, (a, reader, said) in enumerate(zip(asked, readers, spoken, strict=True)):
+            if between is not None:
+                between()
+            made.append(
+                self._judged(a, reader, found[i], said)
+                if reader is not None
+                else self._in_another_language(a, said)
+            )
+        return made
 
     def _reader(self, text: str, spoken: str | None) -> Model | None:
         """Which model knows the language of a text."""

@@ -154,6 +154,19 @@ def test_an_order_number_that_is_not_synced_is_fetched(stage: Stage) -> None:
     assert the_complaint(stage).order_ref == str(stage.order.ref)
 
 
+def test_an_article_of_the_catalogue_is_found_whoever_writes(known: Stage) -> None:
+    """A stranger names what another customer bought; that is a hint, and no order of theirs."""
+    line = known.order.lines[0]
+    assert line.sku is not None
+    arrive(known, event(f"your {line.sku} arrived broken", author={"native_id": "990"}))
+    complaint = the_complaint(known)
+    assert complaint.understanding is not None
+    (found,) = (e for e in complaint.understanding["entities"] if e["type"] == "sku")
+    assert (found["value"], found["start"]) == (line.sku, 5)
+    assert found["why"].startswith("the article number of")
+    assert (complaint.person_id, complaint.order_ref) == (None, None)
+
+
 def test_somebody_elses_order_number_is_no_evidence(known: Stage) -> None:
     other = known.order.model_copy(
         update={

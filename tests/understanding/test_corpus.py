@@ -27,7 +27,7 @@ def test_every_class_has_its_sentences_and_none_is_held_out_too() -> None:
     own = [*own_sentences(), *calibration_sentences()]
     counted = Counter(row.reason for row in own)
     assert all(counted[reason.value] >= 60 for reason in Reason)
-    assert {row.intent for row in own} == {"complaint", "question", "praise", "noise"}
+    assert {row.intent for row in own} >= {"complaint", "question", "praise", "noise"}
 
     def words(row: Row) -> frozenset[str]:
         return frozenset(term for term in terms(row.text) if term[0] == "w")

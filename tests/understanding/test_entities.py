@@ -256,3 +256,16 @@ def test_any_text(text: str) -> None:
     for entity in result:
         assert 0 <= entity.start < entity.end <= len(text)
         assert text[entity.start : entity.end].strip()
+
+
+def test_the_first_words_of_a_name_are_found_as_far_as_they_go() -> None:
+    index = Articles({"L-1": "Nordic floor lamp, brass", "L-2": "Nordic floor mirror, oval"})
+    text = "Both the nordic floor lamp and the nordic floor thing flicker, thank you very much"
+    found = [e for e in entities(text, products=index) if e.type is EntityType.PRODUCT]
+    said = {(text[e.start : e.end], e.value): (e.confidence, e.why) for e in found}
+    assert said["nordic floor lamp", "L-1"] == (
+        0.7,
+        "the first 3 words of Nordic floor lamp, brass",
+    )
+    assert said["nordic floor", "L-1"][0] == said["nordic floor", "L-2"][0] == 0.45
+    assert not list(entities("thank you, again", products=Articles({"C": "Thank you card"})))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -39,11 +40,13 @@ class Held(Trained):
         self.begun = threading.Event()
         self.sizes: list[int] = []
 
-    def understand_all(self, asked: Sequence[Asked]) -> list[Understanding]:
+    def understand_all(
+        self, asked: Sequence[Asked], *, between: Callable[[], None] | None = None
+    ) -> list[Understanding]:
         self.begun.set()
         self.gate.wait(30)
         self.sizes.append(len(asked))
-        return super().understand_all(asked)
+        return super().understand_all(asked, between=between)
 
 
 def test_it_answers_as_the_model_does(pool: Pooled, trained: Trained) -> None:
@@ -53,6 +56,13 @@ def test_it_answers_as_the_model_does(pool: Pooled, trained: Trained) -> None:
     assert said.intent.value is Intent.COMPLAINT
     assert not said.degraded
     assert said.by.startswith("small@000000000000")
+
+
+def test_the_collector_leaves_a_loaded_model_alone(pool: Pooled) -> None:
+    """Looking through it again would hold the event loop up."""
+    gc.unfreeze()
+    pool.trained()
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_texts_that_wait_are_judged_together() -> None:
@@ -93,10 +103,12 @@ def test_a_full_queue_is_not_waited_for() -> None:
 
 def test_one_text_does_not_take_the_others_with_it() -> None:
     class Chokes(Trained):
-        def understand_all(self, asked: Sequence[Asked]) -> list[Understanding]:
+        def understand_all(
+            self, asked: Sequence[Asked], *, between: Callable[[], None] | None = None
+        ) -> list[Understanding]:
             if any("choke" in one.text for one in asked):
                 raise ValueError("no")
-            return super().understand_all(asked)
+            return super().understand_all(asked, between=between)
 
     made = Chokes(small_model(), Rules())
     pool = Pooled(Rules(), lambda: made, PoolLimits(batch_wait_s=0.2, timeout_s=30))

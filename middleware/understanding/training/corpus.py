@@ -98,7 +98,7 @@ def held_out_sentences() -> list[Row]:
 
 
 def world_sentences(purpose: str) -> list[Row]:
-    """Sentences in other languages; `purpose` is `calibration` or `held_out`."""
+    """Sentences in other languages; `purpose` is `sentences`, `calibration` or `held_out`."""
     return [row for path in sorted((WORLD / purpose).glob("*.txt")) for row in read_sentences(path)]
 
 
@@ -251,11 +251,11 @@ def varied(rows: Sequence[Row], *, times: int, seed: int) -> Iterator[Row]:
         for _ in range(times - 1):
             yield replace(row, text=_written(row.text, row, chance))
         if row.intent == Intent.COMPLAINT and row.remedy == NO_REMEDY and row.reason is not None:
-            for remedy in chance.sample(remedies, 2):
-                wish = chance.choice(said[remedy])
-                parts = [row.text, wish] if chance.random() < 0.75 else [wish, row.text]
-                joined = chance.choice((". ", " ", ", ", "... ", " - ")).join(parts)
-                yield replace(row, text=_written(joined, row, chance), remedy=remedy)
+            remedy = chance.choice(remedies)
+            wish = chance.choice(said[remedy])
+            parts = [row.text, wish] if chance.random() < 0.75 else [wish, row.text]
+            joined = chance.choice((". ", " ", ", ", "... ", " - ")).join(parts)
+            yield replace(row, text=_written(joined, row, chance), remedy=remedy)
     for remedy in remedies:
         for wish in said[remedy]:
             yield Row(fill(wish, chance), remedy=remedy, group=f"wish:{wish}")

