@@ -335,7 +335,7 @@ class _Run:
         best = best_pairs(space, refs)
         numbers = space.numbers({*best, *(other for other, _ in best.values())})
         rows = space.rows(numbers.values())
-        scorer = space.scorer(among=numbers.values())
+        scorer = space.scorer(rows.values())
         reasons = {}
         for ref, (other, weight) in best.items():
             left, right = rows[numbers[ref]], rows[numbers[other]]
