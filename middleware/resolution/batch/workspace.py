@@ -46,11 +46,14 @@ STORED = {name: "VARCHAR" for name in TEXTS if name not in FIRST_OF} | dict.from
 )
 
 
+_FIRST = ", ".join(f"{of}[1] AS {name}" for name, of in FIRST_OF.items())
 _LISTED = ", ".join(
-    f"CASE WHEN k.unique_id IS NULL THEN s.{name} ELSE k.{name} END AS {name}" for name in STOPPED
+    f"CASE WHEN k.unique_id IS NULL THEN s.{name} ELSE k.{name} END AS {name}"
+    if name in STOPPED
+    else f"s.{name}"
+    for name in STORED
 )
-_COMPARED = f"""SELECT *, {", ".join(f"{of}[1] AS {name}" for name, of in FIRST_OF.items())} FROM (
-    SELECT s.unique_id, {", ".join(f"s.{name}" for name in STORED if name not in STOPPED)}, {_LISTED}
+_COMPARED = f"""SELECT *, {_FIRST} FROM (SELECT s.unique_id, {_LISTED}
     FROM record s LEFT JOIN kept k ON k.unique_id = s.unique_id)"""
 """The columns that pairs are compared by, without values that too many bear."""
 
@@ -346,7 +349,8 @@ class Workspace:
         sides = [f'{side}."{name}" AS "{name}_{side}"' for name in self._joining for side in "lr"]
         self.do(f"""INSERT INTO edge SELECT e_l, e_r, weight, coalesce({joins}, false) FROM (
             SELECT f.l AS e_l, f.r AS e_r, f.weight {"".join(f", {one}" for one in sides)}
-            FROM found f JOIN compared l ON l.unique_id = f.l JOIN compared r ON r.unique_id = f.r)""")
+            FROM found f JOIN compared l ON l.unique_id = f.l
+            JOIN compared r ON r.unique_id = f.r)""")
 
     @property
     def _joining(self) -> list[str]:
