@@ -45,9 +45,9 @@ KINDS = (Kind.CONTACT, Kind.ACCOUNT)
 
 PAGE = 5_000
 """Records that are read at once."""
-GROUPS = 1_000
-"""Groups that are planned at once."""
-AT_ONCE = 100
+GROUPS = 10_000
+"""Groups that are planned at once: what is read of the workspace for them is read once for each."""
+AT_ONCE = 250
 """Groups that are changed in one transaction; agents' writes wait for it on SQLite."""
 EXAMPLES = 20
 """Of each kind of change so many are named in the report."""

@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -288,6 +289,11 @@ def increment(size: int, folder: Path) -> dict[str, Any]:
         "groups": len(again),
         "groups_that_differ": len(after ^ again),
     }
+
+
+def peak_mib() -> int:
+    """The most memory that this process has had."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _groups(space: Workspace) -> list[list[str]]:
