@@ -16,7 +16,7 @@ from middleware.domain.problems import ConflictError
 from middleware.flows.index import index_again
 from middleware.flows.refit import refit
 from middleware.flows.rehearse import Checked, Difference, Rehearsal, rehearse
-from middleware.resolution.model import write_model
+from middleware.resolution.model import ModelError, read_model, write_model
 
 commands = typer.Typer(help="The hub's customers.", no_args_is_help=True)
 labels = typer.Typer(help="What people said of pairs.", no_args_is_help=True)
@@ -130,22 +130,34 @@ def backtest(
     link_from: Annotated[float | None, typer.Option(help="Bits that a link needs.")] = None,
     margin: Annotated[float | None, typer.Option(help="Bits ahead of the next.")] = None,
     review_from: Annotated[float | None, typer.Option(help="Bits from which to ask.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model of likeness that is not in force yet.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what other thresholds would link and unlink, over all stored decisions.
+    """Show what other thresholds, or another model, would link and unlink.
 
-    Nothing is written. Where people said who somebody is, both are held against their word.
+    Thresholds are tried on the decisions as they are stored. With a model every author is looked
+    up anew in what the store holds, once for the model in force and once for the other. Nothing is
+    written. Where people said who somebody is, both are held against their word.
     """
     tried = {"link_from": link_from, "margin": margin, "review_from": review_from}
-    changes = {name: value for name, value in tried.items() if value is not None}
+    changes: dict[str, object] = {name: value for name, value in tried.items() if value is not None}
     found: list[Rehearsal] = []
+    other = None
+    if model is not None:
+        try:
+            other = read_model(model)
+        except ModelError as error:
+            fail(str(error))
+        changes["likeness"] = other.version
     with opened(config) as application:
         rules = application.hub.options.auto_link.model_copy(update=changes)
         if rules.review_from > rules.link_from:
             fail("a person can't be asked from more bits than a link needs")
         while not found or found[-1].after is not None:
             after = found[-1].after if found else None
-            found.append(rehearse(application.hub, rules, after=after))
+            found.append(rehearse(application.hub, rules, model=other, after=after))
     links = [one for part in found for one in part.links]
     unlinks = [one for part in found for one in part.unlinks]
     was, would = (_sum([getattr(part, name) for part in found]) for name in ("was", "would"))

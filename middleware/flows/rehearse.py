@@ -1,18 +1,26 @@
-"""What other thresholds would link and unlink, over the decisions that are stored. Writes nothing.
+"""What other thresholds, or another model of likeness, would link and unlink. Writes nothing.
 
-A decision is stored with its candidates and their evidence, so that it can be taken again. Where
-people have said of a pair whether it is one customer, the answer is held against their word.
+A decision is stored with its candidates and their evidence, so that it can be taken again under
+other thresholds. Another model sees other candidates: with one, each author is looked up anew in
+what the store holds now, and decided by the model in force and by the other. No remote is asked.
+Where people have said of a pair whether it is one customer, the answer is held against their word.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from middleware.domain.arrivals import Author
 from middleware.domain.identity import Candidate, Decision, Outcome
 from middleware.domain.ledger import Verdict
+from middleware.domain.understanding import Entity, Understanding
+from middleware.flows import lookup
 from middleware.flows.hub import Hub
 from middleware.flows.reviews import things_of
 from middleware.resolution.exact import AutoRules, decide
+from middleware.resolution.model import Model
+from middleware.resolution.profiles import asking
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ComplaintRow
 
@@ -71,9 +79,15 @@ class Rehearsal:
 
 
 def rehearse(
-    hub: Hub, rules: AutoRules, *, after: str | None = None, most: int = MOST
+    hub: Hub,
+    rules: AutoRules,
+    *,
+    model: Model | None = None,
+    after: str | None = None,
+    most: int = MOST,
 ) -> Rehearsal:
-    """Take stored decisions again under other thresholds."""
+    """Take stored decisions again under other thresholds, and with another model where one is
+    given."""
     links: list[Difference] = []
     unlinks: list[Difference] = []
     was, would = Checked(), Checked()
@@ -84,9 +98,17 @@ def rehearse(
             if not row.resolution:
                 continue
             decided += 1
-            before = Decision.model_validate(row.resolution["decision"])
-            candidates = [Candidate.model_validate(c) for c in row.resolution["candidates"]]
-            now = decide(candidates, auto=rules, network=row.network, model=hub.options.likeness)
+            if model is None:
+                before = Decision.model_validate(row.resolution["decision"])
+                candidates = [Candidate.model_validate(c) for c in row.resolution["candidates"]]
+                now = decide(
+                    candidates, auto=rules, network=row.network, model=hub.options.likeness
+                )
+            else:
+                author, mentioned = _author(uow, row)
+                before = _anew(hub, uow, author, mentioned)
+                other = replace(hub.options, likeness=model, auto_link=rules)
+                now = _anew(replace(hub, options=other), uow, author, mentioned)
             reviews += now.outcome is Outcome.REVIEW
             _check(uow, was, row, before)
             said = _check(uow, would, row, now)
@@ -116,6 +138,28 @@ def rehearse(
         was=was,
         would=would,
         after=rows[most - 1].id if len(rows) > most else None,
+    )
+
+
+def _author(uow: UnitOfWork, row: ComplaintRow) -> tuple[Author, Sequence[Entity]]:
+    """Who wrote a complaint, as they last wrote, and what they mentioned."""
+    entities = Understanding.model_validate(row.understanding).entities if row.understanding else ()
+    for arrival in reversed(uow.complaints.arrivals_of(row.id)):
+        if not arrival.outgoing and arrival.author:
+            given = {k: v for k, v in arrival.author.items() if k != "order_numbers"}
+            return Author.model_validate(given), entities
+    return Author(network=row.network), entities
+
+
+def _anew(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> Decision:
+    """What the hub would decide about an author by what the store holds."""
+    known = lookup.known_to(hub, uow, author, mentioned)
+    alike = lookup.resembling(hub, uow, asking(author), known)
+    return decide(
+        lookup.candidates_of(hub, author, mentioned, known, alike),
+        auto=hub.options.auto_link,
+        network=author.network,
+        model=hub.options.likeness,
     )
 
 

@@ -17,7 +17,7 @@ from middleware.flows.hub import Hub
 from middleware.resolution.batch.persons import Assigned, Change, Do
 from middleware.store import queries, resolving
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import LinkRow
+from middleware.store.resolving import NewLink, NewPerson
 
 RUN = "resolve"
 """Who decided a link that a run made."""
@@ -57,35 +57,111 @@ def apply(
     """
     done = Done()
     with hub.database.begin() as uow:
+        refs = [Ref.parse(ref) for one in assigned for ref in one.refs]
+        live = {str(ref) for ref in resolving.hold(uow, refs)}
+        now = {str(link.ref): link for link in resolving.links_of(uow, refs)}
+        barred = _named_apart(uow, [change.ref for one in assigned for change in one.changes])
+        fresh: list[_Fresh] = []
         for one in assigned:
-            refs = [Ref.parse(ref) for ref in one.refs]
-            live = resolving.hold(uow, refs)
-            now = {str(link.ref): link for link in resolving.links_of(uow, refs)}
-            if len(live) < len(refs) or not all(_as_planned(c, now) for c in one.changes):
+            there = all(ref in live for ref in one.refs)
+            if not there or not all(_as_planned(c, now) for c in one.changes):
                 done.add("late")
                 done.late += one.refs
-                continue
-            person_id = one.person
-            if person_id is None and any(change.do is not Do.END for change in one.changes):
-                name = next((names[ref] for ref in one.refs if ref in names), None)
-                person_id = uow.people.add_person(display_name=name, at=hub.clock()).id
-                done.add("persons")
-            for change in one.changes:
-                to = person_id if change.do is not Do.END else None
-                if to is not None and uow.ledger.bars(to, {change.ref}):
-                    # Said since the run planned it.
-                    done.add("said_apart")
-                    done.late.append(change.ref)
-                    continue
-                if change.held is not None:
-                    _end(hub, uow, change, run_id)
-                if change.do is not Do.END:
-                    assert person_id is not None, "a record is linked to somebody"
-                    _make(hub, uow, person_id, change, reasons[change.ref])
-                done.add(change.do)
-            for other in one.merged:
-                _redirect(uow, other, person_id)
+            elif all(c.do is Do.MAKE and c.ref not in barred for c in one.changes):
+                fresh.append(_fresh(hub, one, reasons, names))
+            else:
+                _carry_out(hub, uow, run_id, one, reasons, names, done)
+        _write(hub, uow, run_id, fresh, done)
     return done
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    """A group that only gains links: rows to write, nothing to end."""
+
+    person: NewPerson | None
+    """The person to make, where the group has none."""
+    links: list[NewLink]
+    merged: tuple[str, ...]
+
+
+def _fresh(
+    hub: Hub, one: Assigned, reasons: Mapping[str, Reason], names: Mapping[str, str]
+) -> _Fresh:
+    person = None
+    if one.person is None:
+        person = NewPerson(new_id("per"), _called(one, names), hub.clock())
+    person_id = person.id if person is not None else one.person
+    assert person_id is not None, "a record is linked to somebody"
+    links = [_link(hub, person_id, change, reasons[change.ref]) for change in one.changes]
+    return _Fresh(person, links, one.merged)
+
+
+def _write(hub: Hub, uow: UnitOfWork, run_id: str, fresh: Sequence[_Fresh], done: Done) -> None:
+    """Write what groups gain, in bulk; the audit names every link."""
+    persons = [one.person for one in fresh if one.person is not None]
+    links = [link for one in fresh for link in one.links]
+    resolving.add(uow, persons, links)
+    if links:
+        uow.audit.write(
+            at=hub.clock(),
+            actor=RUN,
+            action="links.made",
+            subject=run_id,
+            links=[link.id for link in links],
+        )
+        done.add(Do.MAKE, len(links))
+    if persons:
+        done.add("persons", len(persons))
+    for one in fresh:
+        for other in one.merged:
+            _redirect(uow, other, one.links[0].person_id)
+
+
+def _named_apart(uow: UnitOfWork, refs: Sequence[str]) -> set[str]:
+    """Which of these records somebody has said of that they are not something else."""
+    rows = uow.ledger.cannot_links_of(refs)
+    return {thing for row in rows for thing in (row.one, row.other)} & set(refs)
+
+
+def _carry_out(
+    hub: Hub,
+    uow: UnitOfWork,
+    run_id: str,
+    one: Assigned,
+    reasons: Mapping[str, Reason],
+    names: Mapping[str, str],
+    done: Done,
+) -> None:
+    """Change a group of which links are ended, or of whose records somebody has spoken."""
+    person_id = one.person
+    made = []
+    if person_id is None and any(change.do is not Do.END for change in one.changes):
+        person_id = uow.people.add_person(display_name=_called(one, names), at=hub.clock()).id
+        done.add("persons")
+    for change in one.changes:
+        to = person_id if change.do is not Do.END else None
+        if to is not None and uow.ledger.bars(to, {change.ref}):
+            # Said since the run planned it.
+            done.add("said_apart")
+            done.late.append(change.ref)
+            continue
+        if change.held is not None:
+            _end(hub, uow, change, run_id)
+        if change.do is not Do.END:
+            assert person_id is not None, "a record is linked to somebody"
+            link = _link(hub, person_id, change, reasons[change.ref])
+            resolving.add(uow, [], [link])
+            made.append(link.id)
+        done.add(change.do)
+    if made:
+        uow.audit.write(at=hub.clock(), actor=RUN, action="links.made", subject=run_id, links=made)
+    for other in one.merged:
+        _redirect(uow, other, person_id)
+
+
+def _called(one: Assigned, names: Mapping[str, str]) -> str | None:
+    return next((names[ref] for ref in one.refs if ref in names), None)
 
 
 def _as_planned(change: Change, now: Mapping[str, resolving.RecordLink]) -> bool:
@@ -93,21 +169,16 @@ def _as_planned(change: Change, now: Mapping[str, resolving.RecordLink]) -> bool
     return (link.id if link else None) == (change.held.link if change.held else None)
 
 
-def _make(hub: Hub, uow: UnitOfWork, person_id: str, change: Change, reason: Reason) -> None:
-    ref = Ref.parse(change.ref)
-    uow.people.add_link(
-        LinkRow(
-            id=new_id("lnk"),
-            person_id=person_id,
-            connection=ref.connection,
-            kind=ref.kind.value,
-            record_id=ref.id,
-            basis=Basis.CRM_RECORD.value,
-            confidence=reason.confidence,
-            evidence=[one.model_dump(mode="json") for one in reason.evidence],
-            decided_by=RUN,
-            valid_from=hub.clock(),
-        )
+def _link(hub: Hub, person_id: str, change: Change, reason: Reason) -> NewLink:
+    return NewLink(
+        id=new_id("lnk"),
+        person_id=person_id,
+        ref=Ref.parse(change.ref),
+        basis=Basis.CRM_RECORD.value,
+        confidence=reason.confidence,
+        evidence=[one.model_dump(mode="json") for one in reason.evidence],
+        decided_by=RUN,
+        valid_from=hub.clock(),
     )
 
 

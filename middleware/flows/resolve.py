@@ -45,9 +45,9 @@ KINDS = (Kind.CONTACT, Kind.ACCOUNT)
 
 PAGE = 5_000
 """Records that are read at once."""
-GROUPS = 1_000
-"""Groups that are planned at once."""
-AT_ONCE = 100
+GROUPS = 10_000
+"""Groups that are planned at once: what is read of the workspace for them is read once for each."""
+AT_ONCE = 250
 """Groups that are changed in one transaction; agents' writes wait for it on SQLite."""
 EXAMPLES = 20
 """Of each kind of change so many are named in the report."""
@@ -335,7 +335,7 @@ class _Run:
         best = best_pairs(space, refs)
         numbers = space.numbers({*best, *(other for other, _ in best.values())})
         rows = space.rows(numbers.values())
-        scorer = space.scorer(among=numbers.values())
+        scorer = space.scorer(rows.values())
         reasons = {}
         for ref, (other, weight) in best.items():
             left, right = rows[numbers[ref]], rows[numbers[other]]

@@ -13,6 +13,8 @@ from functools import lru_cache
 import phonenumbers
 import tldextract
 
+from middleware.resolution.telephones import finished
+
 MAX_LENGTH = 320
 """Longer values than the longest e-mail address identify nobody."""
 
@@ -79,8 +81,15 @@ def phones(text: str, *, regions: Sequence[str] = ()) -> tuple[str, ...]:
         return ()
     if cleaned.startswith("00"):
         cleaned = "+" + cleaned[2:]
+    if (whole := finished(cleaned)) is not None:
+        return (whole,)
+    return _parsed(cleaned, tuple(regions))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(cleaned: str, regions: tuple[str, ...]) -> tuple[str, ...]:
     found: list[str] = []
-    for region in (None,) if cleaned.startswith("+") else tuple(regions):
+    for region in (None,) if cleaned.startswith("+") else regions:
         try:
             number = phonenumbers.parse(cleaned, region)
         except phonenumbers.NumberParseException:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +13,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from middleware.contract.canonical import Kind, Ref
+from middleware.store import bulk
 from middleware.store.database import UnitOfWork
 from middleware.store.records import KEY_COLUMNS, key_of, one_of
 from middleware.store.tables import LinkRow, PersonRow, RecordRow
@@ -103,6 +106,57 @@ def hold(uow: UnitOfWork, refs: Iterable[Ref]) -> set[Ref]:
         .with_for_update()
     )
     return {_ref(row) for row in uow.session.connection().execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class NewPerson:
+    """A person as `add` writes one."""
+
+    id: str
+    display_name: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewLink:
+    """A link of a record to a person as `add` writes one."""
+
+    id: str
+    person_id: str
+    ref: Ref
+    basis: str
+    confidence: float
+    evidence: list[dict[str, Any]]
+    decided_by: str
+    valid_from: datetime
+
+
+def add(uow: UnitOfWork, persons: Sequence[NewPerson], links: Sequence[NewLink]) -> None:
+    """Write new persons, and links to persons, in bulk."""
+    named = [(one.id, one.display_name, one.created_at) for one in persons]
+    bulk.write(uow.session, PersonRow, _PERSON, named)
+    rows = [
+        (
+            one.id,
+            one.person_id,
+            *key_of(one.ref),
+            one.basis,
+            one.confidence,
+            json.dumps(one.evidence),
+            one.decided_by,
+            one.valid_from,
+            1,
+        )
+        for one in links
+    ]
+    bulk.write(uow.session, LinkRow, _LINK, rows)
+
+
+_PERSON = ("id", "display_name", "created_at")
+_LINK = (
+    "id", "person_id", "connection", "kind", "record_id", "basis", "confidence", "evidence",
+    "decided_by", "valid_from", "version",
+)  # fmt: skip
 
 
 def counted(uow: UnitOfWork, *, run: str) -> int:

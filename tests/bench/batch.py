@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -147,12 +148,13 @@ def _child(what: str, size: int, folder: Path) -> dict[str, Any]:
 
 
 def timed(parts: dict[str, Callable[[], Any]]) -> dict[str, Any]:
-    """Do these in order; how long each took, and all together."""
+    """Do these in order; how long each took, by the clock and of processors, and all together."""
     took, cpu, began = {}, time.process_time(), time.perf_counter()
     for name, part in parts.items():
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         part()
         took[f"{name}_s"] = round(time.perf_counter() - start, 2)
+        took[f"{name}_cpu_s"] = round(time.process_time() - used, 2)
     work = time.perf_counter() - began
     return {
         **took,
@@ -178,7 +180,7 @@ def prepare(size: int, folder: Path) -> dict[str, Any]:
         truth |= {str(record.ref): customer for record, customer in page}
         space.put(entries)
     space.frame()
-    space.do(f"COPY input TO '{folder / 'records.parquet'}' (FORMAT parquet)")
+    space.do(f"COPY compared TO '{folder / 'records.parquet'}' (FORMAT parquet)")
     space.close()
     (folder / "truth.json").write_text(json.dumps(truth))
     return {"normalised_s": normalised}
@@ -287,6 +289,11 @@ def increment(size: int, folder: Path) -> dict[str, Any]:
         "groups": len(again),
         "groups_that_differ": len(after ^ again),
     }
+
+
+def peak_mib() -> int:
+    """The most memory that this process has had."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _groups(space: Workspace) -> list[list[str]]:

@@ -108,6 +108,11 @@ def test_records_of_one_customer_get_one_person(desk: Stage) -> None:
     assert made.decided_by == relink.RUN
     assert made.confidence > 0.99
     assert {"name", "email", "phone", "address", "prior"} == {e["kind"] for e in made.evidence}
+    with desk.hub.database.read() as uow:
+        entries = [one for one in uow.audit.about(row.id) if one.action == "links.made"]
+        links = set(uow.session.exec(select(LinkRow.id)))
+    named = [link_id for one in entries for link_id in one.detail["links"]]
+    assert sorted(named) == sorted(links)
     # The bits are the whole of the weight: what the confidence is made of.
     assert 1 / (1 + 2 ** -sum(e["weight"] for e in made.evidence)) == pytest.approx(
         made.confidence, abs=1e-6

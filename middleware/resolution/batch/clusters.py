@@ -15,6 +15,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
+
+Name = TypeVar("Name", str, int)
 
 
 @dataclass(frozen=True)
@@ -101,19 +104,19 @@ def grouped(
     return found
 
 
-def components(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
+def components(pairs: Iterable[tuple[Name, Name]]) -> list[list[Name]]:
     """What pairs connect, without any guard; each sorted."""
-    leaders: dict[str, str] = {}
+    leaders: dict[Name, Name] = {}
     for left, right in pairs:
         first, second = _leader(leaders, left), _leader(leaders, right)
         leaders[max(first, second)] = min(first, second)
-    gathered: dict[str, list[str]] = defaultdict(list)
+    gathered: dict[Name, list[Name]] = defaultdict(list)
     for one in leaders:
         gathered[_leader(leaders, one)].append(one)
     return sorted(sorted(group) for group in gathered.values())
 
 
-def _leader(leaders: dict[str, str], one: str) -> str:
+def _leader(leaders: dict[Name, Name], one: Name) -> Name:
     while (above := leaders.setdefault(one, one)) != one:
         leaders[one] = leaders.setdefault(above, above)
         one = leaders[one]

@@ -17,15 +17,17 @@ from middleware.contract.canonical import Account, Contact
 from middleware.resolution import normalise
 from middleware.resolution.identifiers import CUSTOMER_NUMBER
 
-VERSION = "1"
+VERSION = "2"
 """Changes when the same record gets other columns: what was made by another one is made anew."""
 
 TEXTS = ("given", "family", "name", "email", "phone", "street", "city", "postcode")
 LISTS = ("nicks", "emails", "phones", "handles", "ids")
 FIRST_OF = {"email": "emails", "phone": "phones"}
 """Texts that are the first value of a list."""
+STOPPED = ("emails", "phones", "handles", "ids")
 MOST_BEARERS = 50
-"""A value that more records bear, such as a department's address, says nothing about one."""
+"""A value of these that more records bear, such as a department's address, says nothing about one.
+What a given name is short for is no such value: common names have it, too."""
 
 PHONE_DIGITS = 9
 """The last digits of a number: how it is dialled within and from outside a country agree there."""

@@ -30,6 +30,8 @@ LEAST_M = 1e-3
 """What m is where training never met a level among pairs of one customer."""
 LEAST_U = 1e-7
 """What u is where no two random records were at a level."""
+SCRATCH = "scratch"
+"""The database that a workspace has Splink make its own tables in."""
 MOST_PAIRS = 1e6
 """Random pairs that u is estimated from."""
 
@@ -296,19 +298,19 @@ def predict(
 
 def weigh(space: Workspace, *, least: float) -> None:
     """Have Splink weigh all blocked pairs of a workspace, on DuckDB, and take in what it finds."""
-    api = space.api()
-    found = predict(
-        api,
-        "input",
-        space.model,
-        records=space.framed,
-        frequencies=space.frequencies,
-        least=least,
-    )
-    space.take_edges(found.physical_name)
-    api.delete_tables_created_by_splink_from_db()  # type: ignore[no-untyped-call]
+    with space.api() as api:
+        found = predict(
+            api,
+            "compared",
+            space.model,
+            records=space.framed,
+            frequencies=space.frequencies,
+            least=least,
+        )
+        space.take_edges(f"{SCRATCH}.{found.physical_name}")
 
 
 def learn(space: Workspace) -> Model:
     """The workspace's model, trained on the records of its frame."""
-    return train(space.api(), "input", space.model, records=space.framed, exact_u=space.exact_u())
+    with space.api() as api:
+        return train(api, "compared", space.model, records=space.framed, exact_u=space.exact_u())

@@ -1,7 +1,7 @@
 """Groups in the workspace: of the touched records only, and the same as if of all.
 
-Connected components come from Splink's clustering, in SQL. Those in which a guard can have a say
-are few; they alone are gone through pair by pair (`clusters`).
+Connected components are found in SQL. Those in which a guard can have a say are few; they alone
+are gone through pair by pair (`clusters`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from middleware.resolution.batch.clusters import Guards, Member, Pair, grouped
+from middleware.resolution.batch.clusters import Guards, Member, Pair, components, grouped
 from middleware.resolution.batch.workspace import BETWEEN, Workspace
 
 SMALL = 3
@@ -64,7 +64,7 @@ def regroup(space: Workspace, rules: Rules) -> None:
         if space.said("rules") != repr(rules):
             space.do("INSERT INTO touched SELECT unique_id FROM record")
             space.say("rules", repr(rules))
-        space.do(f"""CREATE OR REPLACE TEMP TABLE likely AS SELECT l, r, weight FROM edge
+        space.do(f"""CREATE OR REPLACE TEMP VIEW likely AS SELECT l, r, weight FROM edge
             WHERE weight >= {rules.least!r} AND joins""")
         _spread(space)
         # Whoever was in a group with one of them is looked at, too.
@@ -168,6 +168,9 @@ def _spread(space: Workspace) -> None:
     """Touch all that hangs together with what is touched."""
     space.do("CREATE OR REPLACE TEMP TABLE wave AS SELECT DISTINCT unique_id FROM touched")
     space.do("DELETE FROM touched")
+    if space.one("SELECT count(*) FROM wave SEMI JOIN record USING (unique_id)") == space.count:
+        space.do("INSERT INTO touched FROM wave")
+        return
     while space.one("SELECT count(*) FROM wave"):
         space.do("INSERT INTO touched FROM wave")
         space.do("""CREATE OR REPLACE TEMP TABLE wave AS
@@ -179,30 +182,18 @@ def _spread(space: Workspace) -> None:
 
 def _judge(space: Workspace, rules: Rules) -> None:
     """Give each touched record that has a likely pair its group."""
-    from splink.clustering import cluster_pairwise_predictions_at_threshold
-
-    space.do("CREATE OR REPLACE TABLE judged AS FROM likely WHERE l IN (FROM touched)")
-    space.do("""CREATE OR REPLACE TABLE judged_node AS
-        SELECT DISTINCT unnest([l, r]) AS unique_id FROM judged""")
-    api = space.api()
-    found = cluster_pairwise_predictions_at_threshold(
-        api.register("judged_node"),
-        api.register("judged"),
-        api,
-        node_id_column_name="unique_id",
-        edge_id_column_name_left="l",
-        edge_id_column_name_right="r",
-    )
-    space.do(f"""CREATE OR REPLACE TEMP TABLE part AS
-        SELECT unique_id, cluster_id AS part FROM {found.physical_name}""")
-    found.drop_table_from_database_and_remove_from_cache()
+    space.do("CREATE OR REPLACE TEMP TABLE judged AS FROM likely WHERE l IN (FROM touched)")
+    _connect(space)
     space.do("""CREATE OR REPLACE TEMP TABLE bearer AS SELECT part, unique_id, ref, uids,
         split_part(ref, ':', 1) || ':' || split_part(ref, ':', 2) AS source, other AS person
         FROM part JOIN record USING (unique_id) LEFT JOIN held ON one = ref""")
     space.do(
         f"""CREATE OR REPLACE TEMP TABLE odd AS
         SELECT part FROM bearer GROUP BY part
-            HAVING count(*) > {SMALL} OR count(DISTINCT person) > 1
+            HAVING count(*) > {rules.guards.most} OR count(DISTINCT person) > 1
+        UNION SELECT part FROM part WHERE part IN (SELECT part FROM judged JOIN part
+            ON unique_id = l WHERE weight < {rules.guards.bridge_bits!r})
+            GROUP BY part HAVING count(*) > {SMALL}
         UNION SELECT part FROM bearer WHERE source IN (SELECT unnest($free::VARCHAR[]))
             GROUP BY part, source HAVING count(*) > 1
         UNION SELECT part FROM (SELECT part, unnest(uids) AS uid FROM bearer)
@@ -216,8 +207,32 @@ def _judge(space: Workspace, rules: Rules) -> None:
     odd = [row[0] for row in space.all("SELECT part FROM odd ORDER BY part")]
     for start in range(0, len(odd), AT_ONCE):
         _judge_odd(space, rules, odd[start : start + AT_ONCE])
-    for table in ("judged", "judged_node"):
-        space.do(f"DROP TABLE {table}")
+
+
+def _connect(space: Workspace) -> None:
+    """Make `part` of what hangs together: each record and the least number that it is part of.
+
+    Two rounds of taking one's neighbours' least number settle nearly all; what still differs then
+    is little, and is connected here.
+    """
+    space.do("""CREATE OR REPLACE TEMP TABLE side AS SELECT l AS one, r AS other FROM judged
+        UNION ALL SELECT r, l FROM judged""")
+    space.do("""CREATE OR REPLACE TEMP TABLE first AS
+        SELECT one AS unique_id, least(one, min(other)) AS part FROM side GROUP BY one""")
+    space.do("""CREATE OR REPLACE TEMP TABLE part AS
+        SELECT one AS unique_id, least(any_value(mine.part), min(theirs.part)) AS part FROM side
+        JOIN first mine ON mine.unique_id = one JOIN first theirs ON theirs.unique_id = other
+        GROUP BY one""")
+    differ = space.all("""SELECT DISTINCT a.part, b.part FROM judged
+        JOIN part a ON a.unique_id = l JOIN part b ON b.unique_id = r WHERE a.part <> b.part""")
+    joined = components(differ)
+    if joined:
+        space.do(
+            """UPDATE part SET part = known.least FROM (SELECT unnest($part::BIGINT[]) AS part,
+            unnest($least::BIGINT[]) AS least) known WHERE known.part = part.part""",
+            part=[one for parts in joined for one in parts],
+            least=[parts[0] for parts in joined for _ in parts],
+        )
 
 
 def _judge_odd(space: Workspace, rules: Rules, parts: Sequence[int]) -> None:

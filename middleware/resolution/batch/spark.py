@@ -67,7 +67,7 @@ def weigh(space: Workspace, at: Session, *, least: float) -> None:
     """Have Spark weigh all blocked pairs of a workspace, and take in what it finds."""
     from splink import SparkAPI
 
-    for table in ("input", *space.frequencies.values()):
+    for table in ("compared", *space.frequencies.values()):
         space.do(f"COPY {table} TO '{at.folder / table}.parquet' (FORMAT parquet)")
     api = SparkAPI(  # type: ignore[no-untyped-call]
         spark_session=at.spark,
@@ -80,7 +80,7 @@ def weigh(space: Workspace, at: Session, *, least: float) -> None:
 
     found = predict(
         api,
-        read("input"),
+        read("compared"),
         space.model,
         records=space.framed,
         frequencies={column: read(table) for column, table in space.frequencies.items()},

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from middleware.resolution.batch.columns import FIRST_OF, LISTS, MOST_BEARERS, TEXTS
-from middleware.resolution.batch.executor import Sql
+from middleware.resolution.batch.columns import FIRST_OF, LISTS, MOST_BEARERS, STOPPED, TEXTS
+from middleware.resolution.batch.executor import SCRATCH, Sql
 from middleware.resolution.batch.model import Block, Model
 from middleware.resolution.batch.scoring import Scorer
 
@@ -36,12 +36,26 @@ ROUND = 6
 """Weights are kept to so many digits: what any two executors agree on."""
 AT_ONCE = 50_000
 """Candidates that are held in memory at once while they are scored."""
+LAYOUT = "2"
+"""Changes with the tables of the file: one with others is made anew."""
 BETWEEN = "\x1f"
 """Stands between scheme and value of a number."""
 
 STORED = {name: "VARCHAR" for name in TEXTS if name not in FIRST_OF} | dict.fromkeys(
     LISTS, "VARCHAR[]"
 )
+
+
+_FIRST = ", ".join(f"{of}[1] AS {name}" for name, of in FIRST_OF.items())
+_LISTED = ", ".join(
+    f"CASE WHEN k.unique_id IS NULL THEN s.{name} ELSE k.{name} END AS {name}"
+    if name in STOPPED
+    else f"s.{name}"
+    for name in STORED
+)
+_COMPARED = f"""SELECT *, {_FIRST} FROM (SELECT s.unique_id, {_LISTED}
+    FROM record s LEFT JOIN kept k ON k.unique_id = s.unique_id)"""
+"""The columns that pairs are compared by, without values that too many bear."""
 
 
 class WorkspaceBusyError(Exception):
@@ -93,16 +107,29 @@ class Workspace:
             self._connection = duckdb.connect(str(path or ":memory:"), config=config)
         except duckdb.IOException as error:
             raise WorkspaceBusyError(f"{path} can't be opened: {error}") from None
-        self._prepare(f"{model.fingerprint}/{stamp}")
+        self._prepare(f"{LAYOUT}/{model.fingerprint}/{stamp}")
 
     def close(self) -> None:
         self._connection.close()
 
-    def api(self) -> DuckDBAPI:
-        """The workspace as Splink works on it."""
+    @contextmanager
+    def api(self) -> Iterator[DuckDBAPI]:
+        """The workspace as Splink reads it; what Splink makes meanwhile is in `SCRATCH`.
+
+        That is a database in memory, which spills as the workspace does: tables in the file would
+        be compressed and written, for nobody to read again.
+        """
         from splink import DuckDBAPI
 
-        return DuckDBAPI(connection=self._connection)
+        own = self._connection.cursor()
+        (here,) = self.all("SELECT current_database()")[0]
+        own.execute(f"ATTACH ':memory:' AS {SCRATCH}")
+        own.execute(f"SET search_path = '{SCRATCH}.main,\"{here}\".main'")
+        try:
+            yield DuckDBAPI(connection=own)
+        finally:
+            own.close()
+            self.do(f"DETACH {SCRATCH}")
 
     # --- records ------------------------------------------------------------------------------
 
@@ -178,15 +205,17 @@ class Workspace:
         """Make the frame anew, of all the records; `scored` is False until their pairs are in."""
         with self.transaction():
             self.do('DELETE FROM "stop"')
-            for column in LISTS:
+            for column in STOPPED:
                 self.do(f"""INSERT INTO "stop" SELECT '{column}', value FROM
                     (SELECT unnest({column}) AS value FROM record)
                     GROUP BY value HAVING count(*) > {MOST_BEARERS}""")
-            self.do(f"CREATE OR REPLACE TABLE input AS {self._select('record')}")
+            self.do("DELETE FROM kept")
+            self._keep("record")
+            self._key_all()
             for column in self.model.rare_columns:
                 self.do(f"""CREATE OR REPLACE TABLE tf_{column} AS
                     SELECT {column}, count(*)::DOUBLE / sum(count(*)) OVER () AS tf_{column}
-                    FROM input WHERE {column} IS NOT NULL GROUP BY {column}""")
+                    FROM compared WHERE {column} IS NOT NULL GROUP BY {column}""")
             self.do("DELETE FROM changed")
             self.say("records", str(self.count))
             self.say("scored", "")
@@ -204,24 +233,28 @@ class Workspace:
 
     def exact_u(self) -> dict[str, float]:
         """How often two random records have the same value, by column, counted exactly."""
-        return {
-            column: float(
-                self.one(f"""SELECT sum(n * (n - 1)) / nullif(sum(n) * (sum(n) - 1), 0) FROM
-                    (SELECT count(*)::DOUBLE AS n FROM input WHERE {column} IS NOT NULL
-                    GROUP BY {column})""")
-                or 0
+        columns = self.model.rare_columns
+        listed = ", ".join(f"count({column})" for column in columns)
+        found = {}
+        for column, bearers in zip(
+            columns, self.all(f"SELECT {listed} FROM compared")[0] if columns else (), strict=True
+        ):
+            same = self.one(
+                f"SELECT sum(n * (n - 1)) FROM (SELECT round(tf_{column} * $n) AS n"
+                f" FROM tf_{column})",
+                n=bearers,
             )
-            for column in self.model.rare_columns
-        }
+            found[column] = float(same or 0) / (bearers * (bearers - 1)) if bearers > 1 else 0.0
+        return found
 
-    def scorer(self, among: Iterable[int]) -> Scorer:
+    def scorer(self, rows: Iterable[Mapping[str, Any]]) -> Scorer:
         """The model in this frame, for pairs that one of these records is part of."""
-        numbers = list(among)
-        shares = {}
+        shares, made = {}, list(rows)
         for column in self.model.rare_columns:
-            query = f"""SELECT {column}, tf_{column} FROM tf_{column} SEMI JOIN (SELECT {column}
-                FROM input WHERE unique_id IN (SELECT unnest($numbers))) USING ({column})"""
-            shares[column] = dict(self.all(query, numbers=numbers))
+            query = f"""SELECT {column}, tf_{column} FROM tf_{column}
+                WHERE {column} IN (SELECT unnest($values::VARCHAR[]))"""
+            values = {row[column] for row in made} - {None}
+            shares[column] = dict(self.all(query, values=list(values)))
         return Scorer(self.model, records=self.framed, frequencies=shares)
 
     # --- pairs --------------------------------------------------------------------------------
@@ -253,10 +286,11 @@ class Workspace:
         """
         with self.transaction():
             self._take_changed()
-            blocked = " UNION ".join(self._blocked(block) for block in self.model.blocks)
-            self.do(f"CREATE OR REPLACE TEMP TABLE candidate AS {blocked}")
+            self.do("""CREATE OR REPLACE TEMP TABLE candidate AS SELECT DISTINCT
+                least(a.unique_id, b.unique_id) AS l, greatest(a.unique_id, b.unique_id) AS r
+                FROM fresh_key a JOIN block_key b USING (key) WHERE a.unique_id <> b.unique_id""")
             self._score_candidates(least)
-            self._take_found()
+            self.do("INSERT INTO edge FROM found")
             self.do("INSERT INTO touched SELECT unnest([l, r]) FROM found")
         return int(self.one("SELECT count(*) FROM candidate"))
 
@@ -267,38 +301,46 @@ class Workspace:
             self.do(f"INSERT INTO touched SELECT {other} FROM edge WHERE {side} IN (FROM fresh)")
         self.do("INSERT INTO touched FROM fresh")
         self.do("DELETE FROM edge WHERE l IN (FROM fresh) OR r IN (FROM fresh)")
-        self.do("DELETE FROM input WHERE unique_id IN (FROM fresh)")
-        now = self._select("(FROM record SEMI JOIN fresh USING (unique_id))")
-        self.do(f"INSERT INTO input {now}")
+        self.do("DELETE FROM kept WHERE unique_id IN (FROM fresh)")
+        self._keep("(FROM record SEMI JOIN fresh USING (unique_id))")
+        self.do(f"CREATE OR REPLACE TEMP TABLE fresh_key AS {self._keys('fresh')}")
+        if self.said("keyed") == duckdb.__version__:
+            self.do("DELETE FROM block_key WHERE unique_id IN (FROM fresh)")
+            self.do("INSERT INTO block_key FROM fresh_key")
+        else:
+            self._key_all()
         self.do("DELETE FROM changed")
 
     def rows(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
         """The columns of records by their numbers, as pairs are compared by."""
         cursor = self._connection.execute(
-            "FROM input WHERE unique_id IN (SELECT unnest($numbers))", {"numbers": list(numbers)}
+            "FROM compared WHERE unique_id IN (SELECT unnest($numbers))", {"numbers": list(numbers)}
         )
         names = [column[0] for column in cursor.description or ()]
         return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
 
     def _score_candidates(self, least: float) -> None:
-        """Fill `found` with those of `candidate` that weigh enough."""
-        self.do("CREATE OR REPLACE TEMP TABLE found (l BIGINT, r BIGINT, weight DOUBLE)")
-        scorer = self.scorer(row[0] for row in self.all("FROM fresh"))
+        """Fill `found` with those of `candidate` that weigh enough, and whether they may join."""
+        self.do("""CREATE OR REPLACE TEMP TABLE found
+            (l BIGINT, r BIGINT, weight DOUBLE, joins BOOLEAN)""")
         pairs = self.all("FROM candidate ORDER BY l, r")
         for start in range(0, len(pairs), AT_ONCE):
             part = pairs[start : start + AT_ONCE]
             rows = self.rows({number for pair in part for number in pair})
-            weighed = (
-                (left, right, scorer.weight(rows[left], rows[right])) for left, right in part
-            )
-            kept = [(left, right, round(w, ROUND)) for left, right, w in weighed if w >= least]
+            scorer = self.scorer(rows[left] for left, _ in part)
+            kept = [
+                (left, right, round(weight, ROUND), scorer.joins(rows[left], rows[right]))
+                for left, right in part
+                if (weight := scorer.weight(rows[left], rows[right])) >= least
+            ]
             if kept:
-                lefts, rights, weights = zip(*kept, strict=True)
+                lefts, rights, weights, joins = zip(*kept, strict=True)
                 self.do(
-                    "INSERT INTO found SELECT unnest($l), unnest($r), unnest($w)",
+                    "INSERT INTO found SELECT unnest($l), unnest($r), unnest($w), unnest($j)",
                     l=list(lefts),
                     r=list(rights),
                     w=list(weights),
+                    j=list(joins),
                 )
 
     def _take_found(self) -> None:
@@ -307,56 +349,64 @@ class Workspace:
         sides = [f'{side}."{name}" AS "{name}_{side}"' for name in self._joining for side in "lr"]
         self.do(f"""INSERT INTO edge SELECT e_l, e_r, weight, coalesce({joins}, false) FROM (
             SELECT f.l AS e_l, f.r AS e_r, f.weight {"".join(f", {one}" for one in sides)}
-            FROM found f JOIN input l ON l.unique_id = f.l JOIN input r ON r.unique_id = f.r)""")
+            FROM found f JOIN compared l ON l.unique_id = f.l
+            JOIN compared r ON r.unique_id = f.r)""")
 
     @property
     def _joining(self) -> list[str]:
         return sorted(set(self.model.joins.columns())) if self.model.joins else []
 
-    def _blocked(self, block: Block) -> str:
-        """The pairs of a fresh record and any other whose block is the same."""
+    def _key_all(self) -> None:
+        """Make every record's blocking keys anew."""
+        self.do(f"CREATE OR REPLACE TABLE block_key AS {self._keys('record')}")
+        self.say("keyed", duckdb.__version__)
 
-        def keyed(source: str) -> str:
-            keys = [
-                f"unnest({one.column})"
-                if one.each
-                else f"substr({one.column}, 1, {one.letters})"
-                if one.letters
-                else one.column
-                for one in block
-            ]
-            named = ", ".join(f"{key} AS k{number}" for number, key in enumerate(keys))
-            return f"(SELECT unique_id, {named} FROM {source})"
+    def _keys(self, among: str) -> str:
+        """The blocking keys of the records that a table names: hashes of 64 bits, as DuckDB's
+        version makes them. What shares one by chance is told apart when it is weighed."""
+        return " UNION ALL ".join(
+            self._keys_of(number, block, among) for number, block in enumerate(self.model.blocks)
+        )
 
-        using = ", ".join(f"k{number}" for number in range(len(block)))
-        return f"""SELECT least(a.unique_id, b.unique_id) AS l, greatest(a.unique_id, b.unique_id)
-            AS r FROM {keyed("input SEMI JOIN fresh USING (unique_id)")} a JOIN {keyed("input")} b
-            USING ({using}) WHERE a.unique_id <> b.unique_id"""
+    def _keys_of(self, number: int, block: Block, among: str) -> str:
+        keys = [
+            f"unnest({one.column})"
+            if one.each
+            else f"substr({one.column}, 1, {one.letters})"
+            if one.letters
+            else one.column
+            for one in block
+        ]
+        named = [f"k{place}" for place in range(len(keys))]
+        made = ", ".join(f"{key} AS {name}" for key, name in zip(keys, named, strict=True))
+        source = (
+            "compared" if among == "record" else f"compared SEMI JOIN {among} USING (unique_id)"
+        )
+        return f"""SELECT hash({number}, {", ".join(named)}) AS key, unique_id
+            FROM (SELECT unique_id, {made} FROM {source})
+            WHERE {" AND ".join(f"{name} IS NOT NULL" for name in named)}"""
 
-    def _select(self, source: str) -> str:
-        """The columns that pairs are compared by, without values that too many bear."""
-        parts, joins = [], []
-        stopped = {row[0] for row in self.all('SELECT DISTINCT of_column FROM "stop"')}
-        for column in LISTS:
-            if column not in stopped:
-                parts.append(f"s.{column}")
-                continue
-            parts.append(
-                f"CASE WHEN b_{column}.unique_id IS NULL THEN s.{column} "
-                f"ELSE b_{column}.kept END AS {column}"
-            )
-            joins.append(f"""LEFT JOIN (
-                SELECT unique_id,
-                    list(e.value ORDER BY place) FILTER (WHERE t.value IS NULL) AS kept
+    def _keep(self, source: str) -> None:
+        """Note what is left of these records' lists without values that too many bear."""
+        borne = " UNION ".join(
+            f"""SELECT unique_id FROM (SELECT unique_id, unnest({column}) AS value FROM {source})
+                WHERE value IN (SELECT value FROM "stop" WHERE of_column = '{column}')"""
+            for column in STOPPED
+        )
+        self.do(f"""CREATE OR REPLACE TEMP TABLE bearing AS
+            FROM record WHERE unique_id IN ({borne})""")
+        left = " ".join(
+            f"""LEFT JOIN (
+                SELECT unique_id, list(value ORDER BY place) AS {column}
                 FROM (SELECT unique_id, unnest({column}) AS value,
-                    generate_subscripts({column}, 1) AS place FROM {source}) e
-                LEFT JOIN "stop" t ON t.of_column = '{column}' AND t.value = e.value
-                GROUP BY unique_id HAVING count(t.value) > 0
-            ) b_{column} ON b_{column}.unique_id = s.unique_id""")
-        lists = f"""SELECT s.* EXCLUDE ({", ".join(LISTS)}), {", ".join(parts)}
-            FROM {source} s {" ".join(joins)}"""
-        first = [f"{of}[1] AS {name}" for name, of in FIRST_OF.items()]
-        return f"SELECT unique_id, {', '.join([*STORED, *first])} FROM ({lists})"
+                    generate_subscripts({column}, 1) AS place FROM bearing)
+                WHERE value NOT IN (SELECT value FROM "stop" WHERE of_column = '{column}')
+                GROUP BY unique_id
+            ) b_{column} USING (unique_id)"""
+            for column in STOPPED
+        )
+        columns = ", ".join(f"b_{column}.{column}" for column in STOPPED)
+        self.do(f"INSERT INTO kept SELECT unique_id, {columns} FROM bearing {left}")
 
     # --- the file -----------------------------------------------------------------------------
 
@@ -408,6 +458,7 @@ class Workspace:
         if self.said("stamp") == stamp:
             return
         with self.transaction():
+            self.do("DROP VIEW IF EXISTS compared")
             for (name,) in self.all("SELECT table_name FROM duckdb_tables() WHERE NOT temporary"):
                 self.do(f'DROP TABLE "{name}"')
             self.do("CREATE OR REPLACE SEQUENCE record_number")
@@ -418,6 +469,8 @@ class Workspace:
                     {columns})""",
                 "changed (unique_id BIGINT)",
                 '"stop" (of_column VARCHAR, value VARCHAR)',
+                f"kept (unique_id BIGINT, {', '.join(f'{name} VARCHAR[]' for name in STOPPED)})",
+                "block_key (key UBIGINT, unique_id BIGINT)",
                 "edge (l BIGINT, r BIGINT, weight DOUBLE, joins BOOLEAN)",
                 "touched (unique_id BIGINT)",
                 "member (unique_id BIGINT, number BIGINT)",
@@ -427,7 +480,7 @@ class Workspace:
                 "held (one VARCHAR, other VARCHAR)",
             ):
                 self.do(f"CREATE TABLE {table}")
-            self.do(f"CREATE TABLE input AS {self._select('record')}")
+            self.do(f"CREATE VIEW compared AS {_COMPARED}")
             for column in self.model.rare_columns:
                 self.do(f"CREATE TABLE tf_{column} ({column} VARCHAR, tf_{column} DOUBLE)")
             self.say("stamp", stamp)

@@ -106,15 +106,19 @@ def space(request: pytest.FixtureRequest) -> Iterator[Workspace]:
 
 
 def weighed(space: Workspace, least: float) -> dict[tuple[int, int], float]:
-    found = executor.predict(
-        space.api(),
-        "input",
-        space.model,
-        records=space.framed,
-        frequencies=space.frequencies,
-        least=least,
-    )
-    rows = space.all(f"SELECT unique_id_l, unique_id_r, match_weight FROM {found.physical_name}")
+    with space.api() as api:
+        found = executor.predict(
+            api,
+            "compared",
+            space.model,
+            records=space.framed,
+            frequencies=space.frequencies,
+            least=least,
+        )
+        rows = space.all(
+            "SELECT unique_id_l, unique_id_r, match_weight"
+            f" FROM {executor.SCRATCH}.{found.physical_name}"
+        )
     return {(left, right): weight for left, right, weight in rows}
 
 
@@ -123,7 +127,7 @@ def test_both_executors_weigh_alike(space: Workspace) -> None:
     assert len(by_splink) > 500
     pairs = random.Random(1).sample(sorted(by_splink), min(2000, len(by_splink)))
     rows = space.rows({number for pair in pairs for number in pair})
-    scorer = space.scorer(rows)
+    scorer = space.scorer(rows.values())
     for left, right in pairs:
         ours = scorer.weight(rows[left], rows[right])
         assert ours == pytest.approx(by_splink[left, right], abs=1e-6)
@@ -143,7 +147,7 @@ def test_both_executors_weigh_alike(space: Workspace) -> None:
 def test_increments_find_the_pairs_that_a_full_run_finds(space: Workspace) -> None:
     """New, changed and deleted records in process; then everything by Splink, in that frame."""
     rules = grouping.Rules(least=5.0, free=("crm:contact",))
-    space.take_edges(_table(space, 0.0))
+    executor.weigh(space, least=0.0)
     grouping.regroup(space, rules)
     chance = random.Random(2)
     crowd = Crowd(SIZE)
@@ -160,22 +164,10 @@ def test_increments_find_the_pairs_that_a_full_run_finds(space: Workspace) -> No
         assert space.score_changed(least=0.0) > 0
         grouping.regroup(space, rules)
     edges, groups = _state(space)
-    space.take_edges(_table(space, 0.0))
+    executor.weigh(space, least=0.0)
     grouping.regroup(space, rules)
     assert _state(space) == (edges, groups)
     assert len(groups) > 50
-
-
-def _table(space: Workspace, least: float) -> str:
-    found = executor.predict(
-        space.api(),
-        "input",
-        space.model,
-        records=space.framed,
-        frequencies=space.frequencies,
-        least=least,
-    )
-    return found.physical_name
 
 
 def _state(space: Workspace) -> tuple[set[tuple[object, ...]], set[tuple[str, ...]]]:
