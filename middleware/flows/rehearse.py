@@ -156,7 +156,7 @@ def _anew(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]
     known = lookup.known_to(hub, uow, author, mentioned)
     alike = lookup.resembling(hub, uow, asking(author), known)
     return decide(
-        lookup.candidates_of(hub, author, mentioned, known, alike),
+        lookup.candidates_of(hub, uow, author, mentioned, known, alike),
         auto=hub.options.auto_link,
         network=author.network,
         model=hub.options.likeness,
