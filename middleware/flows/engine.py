@@ -53,7 +53,7 @@ class Queue(NamedTuple):
 
 QUEUES = {
     "receive": Queue(8),
-    "correct": Queue(16, ahead=32, polls=0.4),
+    "correct": Queue(16, ahead=32, polls=0.8),
     "gather": Queue(2, polls=4),
     "deliver": Queue(8, polls=2),
     "prioritise": Queue(2, polls=4),
