@@ -25,6 +25,7 @@ from middleware.contract.capabilities import (
 from middleware.contract.errors import RemoteError
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import Candidate, Decision
+from middleware.domain.likeness import Looked
 from middleware.domain.orders import number_key
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import Entity, EntityType
@@ -93,18 +94,12 @@ def resolve(
     """
     asked = asking(author)
     sources: tuple[Source, ...] = ()
-    with hub.database.read() as uow:
-        known = known_to(hub, uow, author, mentioned)
-        alike = resembling(hub, uow, asked, known)
-        candidates = candidates_of(hub, uow, author, mentioned, known, alike)
+    known, candidates = _considered(hub, author, mentioned, asked)
     if not known:
         found = find_people(hub, author, mentioned, deadline=deadline, urgency=urgency)
         sources = tuple(found.sources)
         if found.records:
-            with hub.database.read() as uow:
-                known = known_to(hub, uow, author, mentioned)
-                alike = resembling(hub, uow, asked, known)
-                candidates = candidates_of(hub, uow, author, mentioned, known, alike)
+            _, candidates = _considered(hub, author, mentioned, asked)
     decision = decide(
         candidates,
         auto=hub.options.auto_link,
@@ -112,6 +107,17 @@ def resolve(
         model=hub.options.likeness,
     )
     return Resolution(decision=decision, candidates=tuple(candidates), sources=sources)
+
+
+def _considered(
+    hub: Hub, author: Author, mentioned: Sequence[Entity], asked: Asking
+) -> tuple[list[Known], list[Candidate]]:
+    """Who bears an identifier, and all who it may be, as far as the store knows."""
+    looked = hub.database.look(asked.wanted, asked.words) if asked.wanted else Looked(0)
+    with hub.database.read() as uow:
+        known = known_to(hub, uow, author, mentioned)
+        alike = resembling(hub, uow, asked, looked, known)
+        return known, candidates_of(hub, uow, author, mentioned, known, alike)
 
 
 @dataclass(frozen=True)
@@ -159,14 +165,15 @@ def _seen(uow: UnitOfWork, author: Author) -> tuple[str | None, bool]:
     return uow.people.seen(normalise.network(author.network), author.native_id, handle)
 
 
-def resembling(hub: Hub, uow: UnitOfWork, asked: Asking, known: Sequence[Known] = ()) -> Alike:
-    """Everybody on file who looks like the author: the index, the model, then whole records."""
-    if not asked.wanted:
-        return Alike(Likely())
-    model = hub.options.likeness
-    found = likely(asked, uow.likeness.look(asked.wanted, asked.words), model)
+def resembling(
+    hub: Hub, uow: UnitOfWork, asked: Asking, looked: Looked, known: Sequence[Known] = ()
+) -> Alike:
+    """Who of those that the index answered looks like the author: the model, then whole records."""
+    found = likely(asked, looked, hub.options.likeness)
+    if not found.nearest:
+        return Alike(found)
     there = {one.ref for one in known}
-    records = related(uow, (one.ref for one in found.nearest)) if found.nearest else []
+    records = related(uow, (one.ref for one in found.nearest))
     named = {record.ref: record.name for record in records if isinstance(record, Account)}
     accounts = {
         record.ref: name
@@ -176,7 +183,7 @@ def resembling(hub: Hub, uow: UnitOfWork, asked: Asking, known: Sequence[Known] 
     fresh = [record for record in records if record.ref not in there]
     persons = person_of(uow, [record.ref for record in fresh])
     return Alike(
-        with_companies(found, asked, accounts, model),
+        with_companies(found, asked, accounts, hub.options.likeness),
         tuple(known_as(record, persons.get(record.ref), ()) for record in fresh),
     )
 

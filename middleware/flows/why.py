@@ -192,6 +192,8 @@ def _of_author(
     hub: Hub, author: Author, mentioned: Sequence[Entity], known: Sequence[Known], right: Side
 ) -> tuple[tuple[Evidence, ...], float | None, Decision]:
     """The evidence for one candidate among all that the hub would consider, and the decision."""
+    asked = asking(author)
+    looked = hub.database.look(asked.wanted, asked.words)
     with hub.database.read() as uow:
         found = lookup.known_to(hub, uow, author, mentioned)
         refs = {one.ref for one in found}
@@ -201,7 +203,7 @@ def _of_author(
             | ({right.person_id} if right.person_id is not None else set())
             | {thing_of(link) for link in uow.people.links_of_person(right.person_id or "")}
         )
-        alike = lookup.resembling(hub, uow, asking(author), found)
+        alike = lookup.resembling(hub, uow, asked, looked, found)
         candidates = lookup.candidates_of(hub, uow, author, mentioned, found, alike)
     decision = decide(
         candidates,

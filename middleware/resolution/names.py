@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import cleanco
 from anyascii import anyascii
+from cleanco.clean import strip_tail
 from cleanco.termdata import terms_by_country, terms_by_type
 from nicknames import NickNamer
 
@@ -27,6 +28,10 @@ _LEGAL = frozenset(
     if part
 )
 """Words of legal forms: gmbh, inc, sarl."""
+_ENDS = frozenset(
+    _SPELLED.sub("", anyascii(parts[-1]).lower()) for _, parts in cleanco.prepare_default_terms()
+)
+"""The last words of legal forms as one word each: gmbh, inc, sa for S.A."""
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _ASIDE = re.compile(r"\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|（[^）]*）")
 _END_OF_NAME = re.compile(r"\s[@|•·—–~/]|[|•·—–~/]\s|\s-\s|\s(?:at|bei|chez)\s")
@@ -173,7 +178,11 @@ def undecorated(word: str) -> tuple[str, ...]:
 def company(name: str) -> str | None:
     """The words that make a company's name, without its legal form: `Acme, Inc.` is `acme`."""
     text = unicodedata.normalize("NFKC", name[:160]).strip()
-    # Most names have nothing to take off, and looking for all of it takes its time.
-    core = cleanco.basename(text) if _LEGAL & set(_SPELLED.split(folded(text))) else text
+    core = text
+    # Most names have nothing to take off their end, and looking for all of it takes its time.
+    if _LEGAL & set(_SPELLED.split(folded(text))):
+        core = strip_tail(text)
+        if core and _SPELLED.sub("", folded(core.split()[-1])) in _ENDS:
+            core = cleanco.basename(text)
     words = [w for w in _SPELLED.split(folded(core or name)) if w and w not in ("the", "and")]
     return " ".join(words) or None

@@ -201,7 +201,7 @@ class Database:
         engine = sa.create_engine(
             self.url,
             pool_size=pool_size // 4,
-            max_overflow=pool_size,
+            max_overflow=pool_size // 4,
             pool_timeout=30,
             pool_use_lifo=True,
             pool_reset_on_return=None,
