@@ -61,6 +61,7 @@ from middleware.contract.capabilities import (
     CheckReport,
     Clue,
     Connection,
+    CountsRecords,
     CreatesReplacementOrders,
     Description,
     Finding,
@@ -82,6 +83,7 @@ from middleware.contract.capabilities import (
     ReadsOrders,
     ReadsShipments,
     SchedulesCallBacks,
+    Tally,
     WithdrawsActions,
     WritesNotes,
 )
@@ -772,6 +774,30 @@ class _ListsChanges(SoapAdapter, ListsChanges, ListsChangesBetween, MapsAgain):
         )
 
 
+class _CountsRecords(SoapAdapter, CountsRecords):
+    """The first part of what lists changes, asked for from the beginning, says how many there are
+    where the bindings name that place (`count`)."""
+
+    def count_records(self, kind: Kind) -> Tally:
+        changes = self._bindings.changes.get(kind)
+        if changes is None or not changes.counts:
+            raise NotOffered(
+                f"this connection counts no {kind} records",
+                system=SYSTEM,
+                operation="count_records",
+            )
+        scope = {"since": None, "until": datetime.now(UTC), "limit": 1}
+        part = self._part(changes.call, scope, Position.start(changes.call.paging))
+        count = number(part.answer.body, changes.count)
+        if count is None:
+            raise Permanent(
+                f"the answer of {changes.call.operation} has no number at {changes.count!r}",
+                system=SYSTEM,
+                operation="count_records",
+            )
+        return Tally(count=count)
+
+
 class _PreviewsActions(SoapAdapter, PreviewsActions):
     def preview(self, operation: Operation, request: Frozen) -> Preview:
         write = self._bound(operation, request)
@@ -902,6 +928,7 @@ def class_for(bindings: Bindings) -> type[SoapAdapter]:
         (bindings.shipments, _ReadsShipments),
         (bindings.invoices, _ReadsInvoices),
         (bindings.changes, _ListsChanges),
+        ([c for c in bindings.changes.values() if c.counts], _CountsRecords),
         ([w for w in bindings.every_write() if w.preview is not None], _PreviewsActions),
         (bindings.withdrawals, _WithdrawsActions),
     ):
