@@ -76,6 +76,7 @@ def class_for(bindings: Bindings) -> type[SoapAdapter]:
         (bindings.shipments, reading.SoapReadsShipments),
         (bindings.invoices, reading.SoapReadsInvoices),
         (bindings.changes, reading.SoapListsChanges),
+        ([c for c in bindings.changes.values() if c.counts], reading.SoapCountsRecords),
         ([w for w in bindings.every_write() if w.preview is not None], writing.SoapPreviewsActions),
         (bindings.withdrawals, writing.SoapWithdrawsActions),
     ):

@@ -87,6 +87,13 @@ class Changes:
     deleted: str
     as_of: str
     overlap: timedelta
+    count: str = ""
+    """Where an answer says how many records there are in all."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether that is what a sync would read: it passes nothing over."""
+        return bool(self.count) and not self.call.only
 
 
 @dataclass(frozen=True, slots=True)

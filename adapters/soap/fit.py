@@ -52,7 +52,8 @@ def against(bindings: Bindings, mappings: MappingSet, wsdl: Interface) -> list[I
     for write in bindings.every_write():
         _check_rows(report, bindings, write.find, [write.key, *write.receipt.values()], wsdl)
     for changes in bindings.changes.values():
-        _check_paths(report, bindings, changes.call, [changes.deleted, changes.as_of], wsdl)
+        stated = [changes.deleted, changes.as_of, changes.count]
+        _check_paths(report, bindings, changes.call, stated, wsdl)
     for mapping in mappings.mappings:
         if mapping.wsdl_lock is not None:
             _check_lock(report, mapping.wsdl_lock, mapping.file.place, wsdl)

@@ -281,6 +281,7 @@ _LIST_KEYS = {
     "deleted": Key(_PATH, "the identifiers of deleted records"),
     "as_of": Key(_PATH, "the remote's own time of the answer"),
     "overlap_s": Key(Whole(0, 86_400), "seconds that are read again by the next run"),
+    "count": Key(_PATH, "how many records the whole answer has, whatever part of it this is"),
 }
 
 FILE = Keys(
@@ -723,6 +724,7 @@ class _Reader:
                 deleted=_text(entry.node, "deleted"),
                 as_of=_text(entry.node, "as_of"),
                 overlap=timedelta(seconds=_number(entry.node, "overlap_s", 300)),
+                count=_text(entry.node, "count") or (paging.total if paging is not None else ""),
             )
         return made
 

@@ -22,6 +22,7 @@ from middleware.contract.canonical import (
 )
 from middleware.contract.capabilities import (
     Clue,
+    CountsRecords,
     FindsAccounts,
     FindsContacts,
     ListsChanges,
@@ -32,10 +33,12 @@ from middleware.contract.capabilities import (
     ReadsInvoices,
     ReadsOrders,
     ReadsShipments,
+    Tally,
 )
 from middleware.contract.errors import (
     Missing,
     NotOffered,
+    Permanent,
     Rejected,
 )
 from middleware.contract.mapping import (
@@ -232,6 +235,30 @@ class SoapListsChanges(SoapConnection, ListsChanges, ListsChangesBetween, MapsAg
             operation="changed_since",
             field="cursor",
         )
+
+
+class SoapCountsRecords(SoapConnection, CountsRecords):
+    """The first part of what lists changes, asked for from the beginning, says how many there are
+    where the bindings name that place (`count`)."""
+
+    def count_records(self, kind: Kind) -> Tally:
+        changes = self._bindings.changes.get(kind)
+        if changes is None or not changes.counts:
+            raise NotOffered(
+                f"this connection counts no {kind} records",
+                system=SYSTEM,
+                operation="count_records",
+            )
+        scope = {"since": None, "until": datetime.now(UTC), "limit": 1}
+        part = self._part(changes.call, scope, Position.start(changes.call.paging))
+        count = number(part.answer.body, changes.count)
+        if count is None:
+            raise Permanent(
+                f"the answer of {changes.call.operation} has no number at {changes.count!r}",
+                system=SYSTEM,
+                operation="count_records",
+            )
+        return Tally(count=count)
 
 
 def _after(rows: list[Tree], path: str, last: str | None) -> list[Tree]:

@@ -12,6 +12,7 @@ from middleware.contract.canonical import Contact, Handle, Kind, Ref
 from middleware.flows import receive
 from middleware.inlets import Delivery
 from middleware.resolution.identifiers import identifiers_of
+from middleware.resolution.model import shipped, write_model
 from middleware.settings import load
 from tests.cli.running import amends
 from tests.cli.test_commands import CONFIG
@@ -61,6 +62,12 @@ def test_a_question_is_listed_answered_and_becomes_a_label(folder: Path) -> None
     assert review["candidates"][0]["evidence"][0]["kind"] == "handle"
     tried = json.loads(amends(folder, "people", "backtest", "--link-from", "9", "--json").stdout)
     assert (tried["decided"], tried["reviews"], tried["links"]) == (1, 1, [])
+    write_model(shipped().model_copy(update={"version": "other"}), folder / "other.json")
+    with_model = amends(folder, "people", "backtest", "--model", "other.json", "--json")
+    assert json.loads(with_model.stdout)["decided"] == 1, with_model.stderr
+    no_model = amends(folder, "people", "backtest", "--model", "amends.toml")
+    assert no_model.returncode == 1
+    assert "is no JSON" in no_model.stderr
     wrong = amends(folder, "reviews", "answer", review["id"], "this", "4")
     assert wrong.returncode == 1
     assert "which candidate" in wrong.stderr

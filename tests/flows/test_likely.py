@@ -15,8 +15,10 @@ from middleware.domain.identity import EvidenceKind, Outcome
 from middleware.flows import lookup, receive
 from middleware.flows.hub import Options
 from middleware.flows.index import index_again
+from middleware.flows.rehearse import rehearse
 from middleware.inlets import Delivery
 from middleware.resolution.exact import AutoRules
+from middleware.resolution.model import shipped
 from middleware.resolution.profiles import word_key
 from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
 from tests.flows.conftest import Stage
@@ -118,6 +120,26 @@ def test_where_the_operator_allows_it_likeness_links(crowded: Stage) -> None:
     of_identity = next(link for link in links if link.identity_id)
     assert of_identity.basis == "inferred"
     assert of_identity.confidence == found["candidates"][0]["probability"]
+
+
+def test_a_new_model_is_tried_before_it_goes_live(crowded: Stage) -> None:
+    crowded.store(ada(crowded))
+    model = shipped()
+    timid = model.model_copy(
+        update={"version": "timid", "prior": model.prior.model_copy(update={"on_file": 1e-12})}
+    )
+    stage = crowded.with_options(auto_link=ALLOWED, likeness=timid)
+    complaint_id = said(stage, **PROFILE)
+    assert resolution(stage, complaint_id)["decision"]["outcome"] != "link"
+    found = rehearse(stage.hub, ALLOWED, model=model)
+    assert (found.decided, found.unlinks) == (1, ())
+    (gained,) = found.links
+    assert gained.complaint_id == complaint_id
+    assert gained.things == (str(ada(crowded).ref),)
+    assert resolution(stage, complaint_id)["person_id"] is None, "nothing is written"
+    lost = rehearse(crowded.with_options(auto_link=ALLOWED).hub, ALLOWED, model=timid)
+    assert (lost.links, [one.complaint_id for one in lost.unlinks]) == ((), [complaint_id])
+    assert rehearse(stage.hub, ALLOWED, model=timid).links == ()
 
 
 def test_not_on_a_network_that_is_not_allowed(crowded: Stage) -> None:

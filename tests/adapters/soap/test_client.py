@@ -17,6 +17,7 @@ from lxml import etree
 from adapters.soap.adapter import SoapAdapter
 from middleware.contract.actions import Receipt, ReturnRequest, WantedLine
 from middleware.contract.canonical import Kind, Money, Ref
+from middleware.contract.capabilities import CountsRecords, Tally
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
@@ -736,6 +737,35 @@ def test_offsets(remote: Canned, tmp_path: Path) -> None:
     remote.say(numbered(4, Total=4))
     assert read_all(adapter)[0] == ["1", "2", "3", "4"]
     assert [sent.texts("page")[0] for sent in remote.requests] == ["0", "3"]
+    adapter.close()
+
+
+@pytest.mark.parametrize(
+    ("paging", "more"),
+    [("{style: page, total: Total}", ""), ("{style: token, next: Total}", "Total")],
+)
+def test_a_remote_that_says_how_many_there_are_is_believed(
+    remote: Canned, tmp_path: Path, paging: str, more: str
+) -> None:
+    page = "token" if more else "page"
+    text = BINDINGS + PAGED.format(page=page, paging=paging)
+    counted = text.replace("    paging:", f"    count: {more}\n    paging:") if more else text
+    adapter = open_shop(put_files(tmp_path / "shop", bindings=counted), remote.url)
+    assert isinstance(adapter, CountsRecords)
+    remote.say(numbered(1, 2, Total=4))
+    assert adapter.count_records(Kind.ORDER) == Tally(count=4)
+    assert remote.requests[-1].texts("since")[0].startswith("1970-01-01"), "from the beginning"
+    remote.say(numbered(1, 2))
+    with pytest.raises(Permanent, match="no number at 'Total'"):
+        adapter.count_records(Kind.ORDER)
+    with pytest.raises(NotOffered):
+        adapter.count_records(Kind.CONTACT)
+    adapter.close()
+
+
+def test_who_says_no_number_counts_nothing(remote: Canned, tmp_path: Path) -> None:
+    adapter = paged(tmp_path / "shop", remote, "{style: token, next: Total}", page="token")
+    assert not isinstance(adapter, CountsRecords)
     adapter.close()
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 
+import duckdb
 import pytest
 
 from middleware.resolution.batch import executor, grouping
+from middleware.resolution.batch.clusters import components
 from middleware.resolution.batch.columns import MOST_BEARERS, columns_of, unique_ids
 from middleware.resolution.batch.model import (
     Alike,
@@ -231,3 +235,37 @@ def test_records_that_only_share_a_household_are_held_back() -> None:
     assert weight > shipped().weight_of(0.99)
     assert joins is False
     space.close()
+
+
+def test_what_hangs_together_by_a_long_chain_is_one_part() -> None:
+    space = Workspace(None, shipped(), threads=1)
+    draw = random.Random(4)
+    numbers = draw.sample(range(1, 1_000), 400)
+    ends = [(min(a, b), max(a, b)) for a, b in pairwise(numbers[:60])]
+    others = [draw.sample(numbers[60:], 2) for _ in range(200)]
+    ends += [(min(a, b), max(a, b)) for a, b in others]
+    space.do(
+        "CREATE TEMP TABLE judged AS SELECT unnest($l::BIGINT[]) AS l, unnest($r::BIGINT[]) AS r",
+        l=[left for left, _ in ends],
+        r=[right for _, right in ends],
+    )
+    grouping._connect(space)
+    expected = {one: parts[0] for parts in components(ends) for one in parts}
+    assert dict(space.all("SELECT unique_id, part FROM part")) == expected
+    assert len({expected[one] for one in numbers[:60]}) == 1
+    space.close()
+
+
+def test_keys_that_another_version_made_are_made_anew(space: Workspace) -> None:
+    executor.weigh(space, least=0.0)
+    whole = len(space.all("FROM block_key"))
+    space.do("UPDATE block_key SET key = key + 1")
+    space.say("keyed", "0.0.0")
+    (first, *_) = entries(Crowd(SIZE))
+    space.put([replace(first, content="2")])
+    space.score_changed(least=0.0)
+    assert len(space.all("FROM block_key")) == whole
+    assert space.said("keyed") == duckdb.__version__
+    edges = {(left, right): round(w, 4) for left, right, w, _ in space.all("FROM edge")}
+    executor.weigh(space, least=0.0)
+    assert edges == {(left, right): round(w, 4) for left, right, w, _ in space.all("FROM edge")}
