@@ -15,12 +15,11 @@ from itertools import islice
 import phonenumbers
 
 from middleware.domain.articles import (
-    FEWEST_LETTERS,
-    GENERIC,
     LONGEST_NAME,
     names_something,
     numbers_in,
     sku_key,
+    speaks,
     words_of,
 )
 from middleware.domain.understanding import Entity, EntityType
@@ -413,11 +412,7 @@ class Articles:
                 if names_something(parts[:n]):
                     self.beginnings[parts[:n]].add(sku)
             for part in set(parts):
-                if (
-                    len(part) >= FEWEST_LETTERS
-                    and not GENERIC.fullmatch(part)
-                    and not part.isdigit()
-                ):
+                if speaks(part):
                     self.bearers[part].add(sku)
 
 

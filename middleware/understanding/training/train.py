@@ -64,7 +64,7 @@ STRENGTH = 10.0
 """scikit-learn's C of the regressions."""
 ROUNDS = 60
 """Steps of the fit at most."""
-WORLD_TEXTS = 3_000
+WORLD_TEXTS = 1_500
 """English texts that the heads for other languages learn from; their encoder is a slow one."""
 AUTO_PRECISION = 0.97
 LEAST_AUTO = 0.9
