@@ -154,7 +154,9 @@ def _author(uow: UnitOfWork, row: ComplaintRow) -> tuple[Author, Sequence[Entity
 def _anew(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> Decision:
     """What the hub would decide about an author by what the store holds."""
     known = lookup.known_to(hub, uow, author, mentioned)
-    alike = lookup.resembling(hub, uow, asking(author), known)
+    asked = asking(author)
+    looked = uow.likeness.look(asked.wanted, asked.words)
+    alike = lookup.resembling(hub, uow, asked, looked, known)
     return decide(
         lookup.candidates_of(hub, uow, author, mentioned, known, alike),
         auto=hub.options.auto_link,
