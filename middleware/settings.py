@@ -299,11 +299,16 @@ class IncidentSettings(Section):
     """When complaints about one thing are a pile-on; see docs/incidents.md."""
 
     enabled: bool = True
-    windows: list[Duration] = [timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6)]
-    least_complaints: Annotated[int, Field(ge=2)] = 6
+    windows: list[Duration] = [
+        timedelta(minutes=15),
+        timedelta(hours=1),
+        timedelta(hours=3),
+        timedelta(hours=6),
+    ]
+    least_complaints: Annotated[int, Field(ge=2)] = 5
     least_persons: Annotated[int, Field(ge=2)] = 5
     least_ratio: Annotated[float, Field(gt=1)] = 3.0
-    surprise: Annotated[float, Field(gt=0, le=50)] = 7.0
+    surprise: Annotated[float, Field(gt=0, le=50)] = 6.0
     """Zeros after the point of how improbable it must be."""
     ends_below: Annotated[float, Field(ge=0)] = 2.0
     quiet: Duration = timedelta(hours=1)

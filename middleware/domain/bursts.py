@@ -83,16 +83,17 @@ class BurstRules(Frozen):
     windows: Annotated[tuple[timedelta, ...], Field(min_length=1, max_length=6)] = (
         timedelta(minutes=15),
         timedelta(hours=1),
+        timedelta(hours=3),
         timedelta(hours=6),
     )
-    least_complaints: Annotated[int, Field(ge=2)] = 6
+    least_complaints: Annotated[int, Field(ge=2)] = 5
     """So many complaints in a window at least."""
     least_persons: Annotated[int, Field(ge=2)] = 5
     """By so many different people: one angry customer is no burst."""
     least_ratio: Annotated[float, Field(gt=1)] = 3.0
     """So many times what was expected at least."""
-    surprise: Annotated[float, Field(gt=0, le=50)] = 7.0
-    """How improbable it must be, as zeros after the point: 7 means one window in ten million."""
+    surprise: Annotated[float, Field(gt=0, le=50)] = 6.0
+    """How improbable it must be, as zeros after the point: 6 means one window in a million."""
     ends_below: Annotated[float, Field(ge=0)] = 2.0
     """Below this surprise the last hour is ordinary again."""
     quiet: timedelta = timedelta(hours=1)
@@ -164,6 +165,13 @@ class Season:
         )
         return (self.counts[slot] + SHRINKS * of_day) / (self.seen[slot] * mean + SHRINKS)
 
+    def exposure_at(self, hour: int) -> float:
+        """The ordinary hours that an earlier hour looked back on, as many as it had by then: a past
+        that is folded in one go is held against what was known at the time."""
+        since = max(self.folded - hour, 0)
+        kept = FORGETS_KEY**since
+        return max((self.exposure - (1 - kept) / (1 - FORGETS_KEY)) / kept, 0.0)
+
     def fold(self, until: int, counts: Mapping[int, int]) -> None:
         """Count the hours before `until` in; `counts` has the complaints of each bucket."""
         hourly = by_hour(counts)
@@ -208,7 +216,8 @@ class Past:
             if not hour <= busy < until:
                 continue
             count *= FORGETS_KEY ** (busy - hour)
-            expected = rate_of(count, season) * season.weight(busy)
+            rate = (count + PRIOR_COUNT) / (season.exposure_at(busy) + PRIOR_HOURS)
+            expected = rate * season.weight(busy)
             count += min(found, ordinary(expected, rules.variation))
             hour = busy
         return Past(until, count * FORGETS_KEY ** max(until - hour, 0)) if until > hour else self
