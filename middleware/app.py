@@ -217,6 +217,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "reconcile": partial(reconcile.run, hub),
         "prioritise": partial(prioritise.run, hub),
         "prioritise.one": partial(prioritise.rescore, hub),
+        "prioritise.accounts": partial(prioritise.accounts_changed, hub),
         "prioritise.all": partial(prioritise.run_all, hub),
         "incidents": partial(incidents.run, hub),
         "incidents.forget": partial(incidents.forget, hub),

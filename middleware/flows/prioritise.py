@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from middleware.contract.canonical import Account, Money
+from middleware.contract.canonical import Account, Money, Record, Ref
 from middleware.domain import sla
 from middleware.domain.arrivals import Arrival
 from middleware.domain.priority import (
@@ -34,6 +34,7 @@ from middleware.domain.understanding import Intent, Sentiment, Severity
 from middleware.flows import clocks, deliver, lookup, mail, rulebooks
 from middleware.flows.hub import Hub
 from middleware.flows.rulebooks import InForce
+from middleware.resolution.identifiers import CUSTOMER_NUMBER
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ArrivalRow, ComplaintRow, EscalationRow, ReachRow
 
@@ -326,6 +327,30 @@ def rescore(hub: Hub, complaint_id: str) -> None:
             complaint.rescore_at = None  # it is scored when it is understood
             return
         score_in(hub, uow, complaint, now=now)
+
+
+def owe_accounts(hub: Hub, uow: UnitOfWork, records: Iterable[Record], *, name: str) -> None:
+    """Owe a look at whose accounts these are, since tier or revenue may be different now; in the
+    transaction that stores them, which waits for nothing of it."""
+    accounts = [str(record.ref) for record in records if isinstance(record, Account)]
+    if accounts:
+        name = f"prioritise.accounts:{name}"
+        hub.engine.enqueue(uow, "prioritise.accounts", *accounts, name=name)
+
+
+def accounts_changed(hub: Hub, *accounts: str) -> None:
+    """Have the open complaints scored anew whose persons these accounts belong to: by a link, or
+    one step away, through a contact of theirs or the customer number that both bear."""
+    with hub.database.read() as uow:
+        stored = uow.records.get_all([Ref.parse(account) for account in accounts])
+        refs = [one.record.ref for one in stored]
+        numbers = {one.record.number for one in stored if isinstance(one.record, Account)} - {None}
+        bearing = uow.records.bearing((f"external:{CUSTOMER_NUMBER}", str(n)) for n in numbers)
+        theirs = dict.fromkeys([*refs, *uow.queue.contacts_of(refs), *bearing])
+        found = uow.queue.open_of(list(theirs))
+    for first in range(0, len(found), AT_ONCE):
+        with hub.database.begin() as uow:
+            uow.queue.rescore_at(found[first : first + AT_ONCE], hub.clock())
 
 
 def run_all(hub: Hub, version: str) -> None:

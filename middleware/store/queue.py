@@ -16,6 +16,7 @@ from middleware.contract.canonical import Kind, Money, OrderStatus, Ref
 from middleware.store.tables import (
     ComplaintRow,
     EscalationRow,
+    LinkRow,
     ReachRow,
     RecordRow,
     RulebookRow,
@@ -24,6 +25,8 @@ from middleware.store.tables import (
 
 ORDERS_COUNTED = 200
 """Orders of a year, the newest, that are added up for one customer: a score goes by magnitudes."""
+MOST_BOUND = 100
+"""Records that are looked for in one statement."""
 OTHERS_COUNTED = 50
 REACH_KEPT = 200
 
@@ -163,6 +166,43 @@ class Queue:
             .values(rescore_at=at)
         )
         self._session.connection().execute(statement)
+
+    def open_of(self, records: Sequence[Ref]) -> list[str]:
+        """Open complaints of the persons that any of these records is linked to."""
+        found: set[str] = set()
+        for first in range(0, len(records), MOST_BOUND):
+            linked = sa.or_(
+                *(
+                    sa.and_(
+                        col(LinkRow.record_id) == ref.id,
+                        col(LinkRow.connection) == ref.connection,
+                        col(LinkRow.kind) == ref.kind.value,
+                    )
+                    for ref in records[first : first + MOST_BOUND]
+                )
+            )
+            query = (
+                sa.select(col(ComplaintRow.id))
+                .join(LinkRow, col(LinkRow.person_id) == col(ComplaintRow.person_id))
+                .where(linked, col(LinkRow.valid_to).is_(None), col(ComplaintRow.state) == "open")
+            )
+            found |= set(self._session.connection().execute(query).scalars())
+        return sorted(found)
+
+    def contacts_of(self, accounts: Sequence[Ref]) -> list[Ref]:
+        """The stored contacts that name one of these accounts as theirs."""
+        found: list[Ref] = []
+        for account in accounts:
+            query = sa.select(col(RecordRow.id)).where(
+                col(RecordRow.connection) == account.connection,
+                col(RecordRow.account_id) == account.id,
+                col(RecordRow.kind) == Kind.CONTACT.value,
+            )
+            found += [
+                Ref(connection=account.connection, kind=Kind.CONTACT, id=id_)
+                for id_ in self._session.connection().execute(query).scalars()
+            ]
+        return found
 
     def put_off(self, complaint_id: str, until: datetime) -> None:
         """Score a complaint no sooner than at a time: it could not be done now."""

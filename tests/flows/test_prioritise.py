@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from middleware.contract.canonical import Money, OrderStatus
+from middleware.contract.canonical import Kind, Money, OrderStatus
+from middleware.domain.ids import new_id
 from middleware.domain.priority import MILLI
 from middleware.domain.rulebook_file import rulebook_of
-from middleware.flows import prioritise, report, rulebooks, simulate
+from middleware.flows import prioritise, report, rulebooks, simulate, sync
 from middleware.flows.hub import Asker
 from middleware.store.tables import (
     ComplaintRow,
@@ -581,3 +582,51 @@ def test_a_simulated_promise_counts_the_time_that_had_passed(known: Stage) -> No
     since, until = known.time() - timedelta(days=30), known.time() + timedelta(days=1)
     found = simulate.simulate(known.hub, tried, since=since, until=until)
     assert found.terms == {"time": 1}
+
+
+@both_databases
+def test_another_tier_from_a_sync_scores_the_open_complaints_of_its_customer_anew(
+    known: Stage,
+) -> None:
+    """The sync only owes it; a page in which nothing changed owes nothing."""
+    arrive(known, event(author=KIM))
+    assert the_complaint(known).person_id is not None
+    other = known.account.model_copy(
+        update={"ref": known.ref("erp", Kind.ACCOUNT, "A2"), "number": "1002", "emails": ()}
+    )
+    known.erp.put(other)
+    synced(known)
+    known.run_due()
+    look(known)
+    before = the_complaint(known)
+
+    known.erp.put(other.model_copy(update={"tier": "gold"}))
+    synced(known)
+    known.run_due()
+    assert the_complaint(known).rescore_at == before.rescore_at, "somebody else's"
+
+    known.erp.put(known.account.model_copy(update={"tier": "gold"}))
+    synced(known)
+    assert the_complaint(known).rescore_at == before.rescore_at, "not in the sync's transaction"
+    known.run_due()
+    known.time.pass_(seconds=1)
+    look(known)
+    after = the_complaint(known)
+    assert after.priority > before.priority
+    assert after.priority_terms is not None
+    assert after.priority_terms["inputs"]["worth"]["tier"] == "gold"
+
+    synced(known)
+    assert not [o for o in known.engine.owed if o.flow == "prioritise.accounts"]
+
+
+def synced(stage: Stage) -> None:
+    """A run of a job that syncs the ERP's accounts; what it owes is left owing."""
+    hub, name = stage.hub, stage.names["erp"]
+    arguments = {"connection": name, "kinds": ["account"]}
+    spec = {"flow": "sync", "arguments": arguments, "schedule": {"every": "24h"}}
+    with hub.database.begin() as uow:
+        uow.jobs.declare({"accounts": spec}, at=stage.time())
+    run_id, _ = sync.owe(hub, "accounts", tick=new_id("tick"), requested_by="test")
+    stage.engine.owed = [owed for owed in stage.engine.owed if owed.flow != "sync"]
+    sync.run(hub, run_id)
