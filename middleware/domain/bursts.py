@@ -165,6 +165,13 @@ class Season:
         )
         return (self.counts[slot] + SHRINKS * of_day) / (self.seen[slot] * mean + SHRINKS)
 
+    def exposure_at(self, hour: int) -> float:
+        """The ordinary hours that an earlier hour looked back on, as many as it had by then: a past
+        that is folded in one go is held against what was known at the time."""
+        since = max(self.folded - hour, 0)
+        kept = FORGETS_KEY**since
+        return max((self.exposure - (1 - kept) / (1 - FORGETS_KEY)) / kept, 0.0)
+
     def fold(self, until: int, counts: Mapping[int, int]) -> None:
         """Count the hours before `until` in; `counts` has the complaints of each bucket."""
         hourly = by_hour(counts)
@@ -209,7 +216,8 @@ class Past:
             if not hour <= busy < until:
                 continue
             count *= FORGETS_KEY ** (busy - hour)
-            expected = rate_of(count, season) * season.weight(busy)
+            rate = (count + PRIOR_COUNT) / (season.exposure_at(busy) + PRIOR_HOURS)
+            expected = rate * season.weight(busy)
             count += min(found, ordinary(expected, rules.variation))
             hour = busy
         return Past(until, count * FORGETS_KEY ** max(until - hour, 0)) if until > hour else self

@@ -268,3 +268,18 @@ def test_keys_of_the_same_complaints_are_one_and_wider_ones_give_none() -> None:
 def test_rules_that_make_no_sense_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"."):
         BurstRules(**wrong)
+
+
+def test_a_past_that_is_folded_in_one_go_is_as_large_as_one_folded_by_and_by() -> None:
+    """Its first hours are held against what was known then, not cut off as bursts of a key that
+    had been silent for weeks."""
+    counts = traffic(5, days=14, per_hour=40)
+    season = Season(folded=BEGAN // BUCKETS_AN_HOUR)
+    until = (BEGAN + 14 * DAY) // BUCKETS_AN_HOUR
+    by_and_by = Past(BEGAN // BUCKETS_AN_HOUR)
+    for hour in range(BEGAN // BUCKETS_AN_HOUR, until):
+        season.fold(hour + 1, counts)
+        by_and_by = by_and_by.fold(hour + 1, counts, season, RULES)
+    at_once = Past(BEGAN // BUCKETS_AN_HOUR).fold(until, counts, season, RULES)
+    assert at_once.count == pytest.approx(by_and_by.count, rel=0.15)
+    assert bursts.rate_of(at_once.count, season) == pytest.approx(40, rel=0.2)
