@@ -131,9 +131,13 @@ def _handle(chance: random.Random, first: str, last: str) -> str:
 
 def contacts(known: list[Someone], total: int, *, seed: int) -> Iterator[Contact]:
     """The CRM: the known people, then invented ones until there are `total`."""
+    yield from map(contact_of, known[:total])
+    yield from map(contact_of, others(known, total, seed=seed))
+
+
+def others(known: list[Someone], total: int, *, seed: int) -> Iterator[Someone]:
+    """Those who are invented, each with the group and circle that their name was drawn from."""
     used = {h.lower() for one in known if (h := one.handles.get("github"))}
-    for one in known[:total]:
-        yield contact_of(one)
     chance = random.Random(seed)
     sources = {group: _Source([o for o in known if o.group == group], chance) for group in SHARES}
     sources = {group: source for group, source in sources.items() if source.usable}
@@ -142,19 +146,17 @@ def contacts(known: list[Someone], total: int, *, seed: int) -> Iterator[Contact
     groups = list(sources)
     drawn = chance.choices(groups, [SHARES[g] for g in groups], k=left)
     for made, group in enumerate(drawn, start=1):
-        first, last, handle = sources[group].draw()
+        circle, first, last, handle = sources[group].draw()
         if handle.lower() in used or len(handle) < 3:
             handle += str(chance.randrange(1, 99999))
         used.add(handle.lower())
         here = sources[group].places if len(sources[group].places) > 50 else every
-        yield contact_of(
-            Someone(
-                id=f"S{made}",
-                group=group,
-                name=f"{first.title()} {last.title()}",
-                handles={"github": handle} if chance.random() < 0.9 else {},
-                location=chance.choice(here) if here else None,
-            )
+        yield Someone(
+            id=f"S{made}",
+            group=f"{group}{circle}",
+            name=f"{first.title()} {last.title()}",
+            handles={"github": handle} if chance.random() < 0.9 else {},
+            location=chance.choice(here) if here else None,
         )
 
 
@@ -179,7 +181,7 @@ class _Source:
         if not self.usable:
             return
         pairs = tuple((t[0], t[-1]) for t in both)
-        new = [_Inventor([pair[side] for pair in pairs], chance) for side in (0, 1)]
+        new = [Inventor([pair[side] for pair in pairs], chance) for side in (0, 1)]
         circle_of = circles(pairs)
         self._circles: list[tuple[Urn, Urn]] = []
         for circle in range(max(circle_of) + 1):
@@ -197,16 +199,18 @@ class _Source:
                     self._words.append(names.spelled(handle))
         self._forms = self._forms or [("{f}{s}{l}", False, False)]
 
-    def draw(self) -> tuple[str, str, str]:
+    def draw(self) -> tuple[int, str, str, str]:
+        """A circle, a given name, a family name and a handle."""
         chance = self._chance
-        given, family = chance.choices(self._circles, cum_weights=self._sizes)[0]
+        circle = chance.choices(range(len(self._circles)), cum_weights=self._sizes)[0]
+        given, family = self._circles[circle]
         first, last = given.draw(), family.draw()
         form, digits, parted = chance.choice(self._forms)
         if form is None:
             one, other = chance.choice(self._words), chance.choice(self._words)
-            return first, last, (one[: len(one) // 2 + 1] + other[len(other) // 2 :])[:24]
+            return circle, first, last, (one[: len(one) // 2 + 1] + other[len(other) // 2 :])[:24]
         handle = form.format(f=first, l=last, s=chance.choice("-_") if parted else "")
-        return first, last, handle + (str(chance.randrange(1, 9999)) if digits else "")
+        return circle, first, last, handle + (str(chance.randrange(1, 9999)) if digits else "")
 
 
 _FORMS = ("{f}{s}{l}", "{l}{s}{f}", "{f[0]}{s}{l}", "{f}{s}{l[0]}", "{l}{s}{f[0]}", "{f}", "{l}")
@@ -249,7 +253,7 @@ class Urn:
         weight: float | None = None,
     ) -> None:
         self._chance, self._new, self.discount = chance, new, discount
-        self.weight = _weight(Counter(seen), discount) if weight is None else weight
+        self.weight = weight_of(Counter(seen), discount) if weight is None else weight
         self._drawn: list[str] = []
         self._first: list[bool] = []
         known: set[str] = set()
@@ -271,7 +275,7 @@ class Urn:
         return self._put(self._new(), first=True)
 
 
-def _weight(counted: Mapping[str, int], discount: float) -> float:
+def weight_of(counted: Mapping[str, int], discount: float) -> float:
     """The weight of new words under which these counts are likeliest, by golden section."""
     total, kinds = sum(counted.values()), len(counted)
 
@@ -353,7 +357,7 @@ def _into(pairs: Sequence[tuple[str, str]], count: int) -> list[int]:
     return found
 
 
-class _Inventor:
+class Inventor:
     """New words that look like those seen, a letter after the two before it."""
 
     def __init__(self, seen: Sequence[str], chance: random.Random) -> None:
@@ -366,7 +370,8 @@ class _Inventor:
                 self._next[marked[place : place + 2]].append(marked[place + 2])
 
     def __call__(self) -> str:
-        while True:
+        word = ""
+        for _ in range(100):
             word = "^^"
             while len(word) < 16:
                 letter = self._chance.choice(self._next[word[-2:]])
@@ -375,8 +380,11 @@ class _Inventor:
                 word += letter
             word = word[2:]
             if 3 <= len(word) <= 13 and word not in self._known:
-                self._known.add(word)
-                return word
+                break
+        while word in self._known or len(word) < 3:  # few letters in few orders: all are taken
+            word += self._chance.choice("aeinorst")
+        self._known.add(word)
+        return word
 
 
 # --- who asks --------------------------------------------------------------------------------
