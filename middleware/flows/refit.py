@@ -19,7 +19,7 @@ from middleware.domain.problems import ConflictError
 from middleware.flows import lookup
 from middleware.flows.hub import Hub
 from middleware.flows.reviews import Said
-from middleware.resolution.compare import Rarity, compare
+from middleware.resolution.compare import Rarity, compare, pattern
 from middleware.resolution.fitting import Labelled, fit
 from middleware.resolution.model import Model, posteriors
 from middleware.resolution.profiles import asking, read
@@ -92,7 +92,10 @@ def judged(labels: Sequence[Labelled], model: Model) -> Judged:
         if not ranked:
             continue
         behind = scores[ranked[0]] - scores[ranked[1]] if len(ranked) > 1 else math.inf
-        sure = model.calibrated(chances[ranked[0]]) >= model.thresholds.link
+        sure = (
+            model.calibrated(chances[ranked[0]], pattern(one.candidates[ranked[0]]))
+            >= model.thresholds.link
+        )
         if sure and behind >= model.thresholds.margin:
             links += 1
             wrong += ranked[0] != one.truth

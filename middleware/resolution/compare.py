@@ -1,15 +1,15 @@
 """Comparing somebody who writes with a contact: which level each comparison is at.
 
 A level says how far two things agree; what that is worth is in the model. Where agreeing is rarer
-or more common than the level's average, `chance` is the share of all records that would agree so
-by accident, counted in this very index (term-frequency adjustment; Winkler 2000, and Splink's
+or more common than the level's average, `expected` is how many other records would agree so by
+accident, counted in this very index (term-frequency adjustment; Winkler 2000, and Splink's
 `term_frequency_adjustments`). What depends on another is asked only where it adds something: that
 a handle spells a name says nothing about who of two namesakes it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -39,10 +39,23 @@ class Agreement(NamedTuple):
 
     comparison: str
     level: str
-    chance: float | None = None
-    """Share of all records that agree so by accident; None where the level's average stands."""
+    expected: float | None = None
+    """Other records that agree so by accident; None where the level's average stands."""
+    population: int = 1
+    """How many records `expected` is among."""
     shown: str = ""
     """What agreed, where the level does not say it; never more than the asker shows themselves."""
+
+
+PATTERNS = ("name", "name and place", "name and handles", "name, place and handles")
+"""What there was to compare beside the name and the handle's likeness to it."""
+
+
+def pattern(agreements: Iterable[Agreement]) -> str:
+    """Which of `PATTERNS` these comparisons are: what a probability means differs by it."""
+    compared = {one.comparison for one in agreements}
+    handles = not compared.isdisjoint(("other_handle", "other_handle_of_namesake", "profile_link"))
+    return PATTERNS[("place" in compared) + 2 * handles]
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,12 @@ class Rarity:
         return cls(max(looked.population, 1), looked.counts, looked.names)
 
     def word(self, word: str) -> float:
-        """Share of the records with a word in their name; one more than counted, for caution."""
-        return (self.names.get(word_key(word), 0) + 1) / (self.population + 1)
+        """How likely the next name has this word; half of one less than counted.
+
+        Of words that few bear most are rarer than their share says (Good 1953), and one of those
+        counted is the record that is compared.
+        """
+        return (max(self.names.get(word_key(word), 0), 1) - 0.5) / self.population
 
     def others(self, key_: int) -> float:
         """Share of the other records that bear a key too."""
@@ -95,8 +112,8 @@ def compare(asking: Asking, profile: Profile, rarity: Rarity) -> list[Agreement]
         elif {n for n, _ in asking.links} & {n for n, _ in profile.handles}:
             found.append(Agreement("profile_link", "different"))
     if asking.sites and (sites := [site for site in asking.sites if site in profile.sites]):
-        chance = rarity.others(key("site", sites[0]))
-        found.append(Agreement("site", "same", chance=chance or None, shown=sites[0]))
+        more = rarity.others(key("site", sites[0])) * rarity.population
+        found.append(Agreement("site", "same", more or None, rarity.population, sites[0]))
     if asking.bio and profile.company and f" {profile.company} " in asking.bio:
         found.append(Agreement("company", "in_bio", shown=profile.company))
     return found
@@ -118,18 +135,18 @@ def _name(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Ag
     first, last = filed[0], filed[-1]
     if len(theirs) > 1 and len(filed) > 1:
         if theirs == filed or (last in theirs and sorted(theirs) == sorted(filed)):
-            chance = _both(first, last, rarity) / MORE_WORDS ** min(len(filed) - 2, 2)
-            return Agreement("name", "same", chance)
+            share = _both(first, last, rarity) / MORE_WORDS ** min(len(filed) - 2, 2)
+            return _by_accident("same", rarity, share)
         if first in theirs and last in theirs and first != last:
-            return Agreement("name", "within", _both(first, last, rarity))
+            return _by_accident("within", rarity, _both(first, last, rarity))
         if theirs[0] in filed and theirs[-1] in filed and theirs[0] != theirs[-1]:
-            return Agreement("name", "within", _both(theirs[0], theirs[-1], rarity))
+            return _by_accident("within", rarity, _both(theirs[0], theirs[-1], rarity))
         return _partly(theirs, filed, rarity)
     if "".join(theirs) == "".join(filed) and len(theirs) + len(filed) > 2:
-        return Agreement("name", "joined", _both(theirs[0], theirs[-1], rarity))
+        return _by_accident("joined", rarity, _both(theirs[0], theirs[-1], rarity))
     shared = set(theirs) & set(filed)
     if shared:
-        return Agreement("name", "single", min(rarity.word(word) for word in shared))
+        return _by_accident("single", rarity, min(rarity.word(word) for word in shared))
     return Agreement("name", "none")
 
 
@@ -138,21 +155,25 @@ def _partly(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> 
     for given, family in ((filed[0], filed[-1]), (filed[-1], filed[0])):
         if last == family:
             if names.formal(first) & names.formal(given):
-                return Agreement("name", "short", _both(first, last, rarity))
+                return _by_accident("short", rarity, _both(first, last, rarity))
             if (len(first) == 1 or len(given) == 1) and first[0] == given[0]:
-                return Agreement("name", "initial", rarity.word(last) / INITIALS)
+                return _by_accident("initial", rarity, rarity.word(last) / INITIALS)
             if _alike(first, given):
-                return Agreement("name", "misspelt", _both(given, last, rarity))
+                return _by_accident("misspelt", rarity, _both(given, last, rarity))
         elif first == given:
             if (len(last) == 1 or len(family) == 1) and last[0] == family[0]:
-                return Agreement("name", "initial", rarity.word(first) / INITIALS)
+                return _by_accident("initial", rarity, rarity.word(first) / INITIALS)
             if _alike(last, family):
-                return Agreement("name", "misspelt", _both(first, family, rarity))
+                return _by_accident("misspelt", rarity, _both(first, family, rarity))
     if last in (filed[0], filed[-1]):
-        return Agreement("name", "family", rarity.word(last))
+        return _by_accident("family", rarity, rarity.word(last))
     if first in (filed[0], filed[-1]):
-        return Agreement("name", "given", rarity.word(first))
+        return _by_accident("given", rarity, rarity.word(first))
     return Agreement("name", "none")
+
+
+def _by_accident(level: str, rarity: Rarity, share: float) -> Agreement:
+    return Agreement("name", level, share * rarity.population, rarity.population)
 
 
 def _both(one: str, other: str, rarity: Rarity) -> float:
@@ -196,9 +217,10 @@ def _in_name(handle: str, name: tuple[str, ...]) -> str:
 
 
 _OTHER = (
-    "exact_long", "exact_long_of_name", "exact_middle", "exact_short", "letters", "contained",
-    "alike", "different",
+    "exact_long", "exact_middle", "exact_of_name", "exact_short", "letters", "contained",
+    "letters_of_name", "contained_of_name", "alike", "different",
 )  # fmt: skip
+_TELLING = ("whole", "affixed", "both_in", "initial")
 
 
 def _other_handle(asking: Asking, profile: Profile) -> str | None:
@@ -216,17 +238,25 @@ def _other_handle(asking: Asking, profile: Profile) -> str | None:
 
 
 def _same_handle(one: str, other: str, filed: tuple[tuple[str, ...], ...]) -> str:
-    if one == other:
-        if len(one) >= LONG_HANDLE:
-            derived = any(_in_name(one, n) in ("whole", "affixed", "initial") for n in filed)
-            return "exact_long_of_name" if derived else "exact_long"
-        return "exact_middle" if len(one) >= MIDDLE_HANDLE else "exact_short"
+    """How far two handles agree; one that is made of the name a namesake may have too."""
     bare, other_bare = one.strip("0123456789"), other.strip("0123456789")
+    if one == other:
+        if _of_name(one, filed):
+            return "exact_of_name"
+        if len(one) >= LONG_HANDLE:
+            return "exact_long"
+        return "exact_middle" if len(one) >= MIDDLE_HANDLE else "exact_short"
     if bare == other_bare and len(bare) >= MIDDLE_HANDLE:
-        return "letters"
+        return "letters_of_name" if _of_name(bare, filed) else "letters"
     if min(len(one), len(other)) >= MIDDLE_HANDLE and (one in other or other in one):
-        return "contained"
+        return "contained_of_name" if _of_name(min(one, other, key=len), filed) else "contained"
     return "alike" if JaroWinkler.similarity(one, other) >= 0.92 else "different"
+
+
+def _of_name(handle: str, filed: tuple[tuple[str, ...], ...]) -> bool:
+    """Whether a handle, in letters and digits, says no more than a name does."""
+    bare = names.letters(handle)
+    return any(bare in name or _in_name(handle, name) in _TELLING for name in filed)
 
 
 def _place(one: Place, other: Place) -> str:

@@ -32,6 +32,7 @@ from middleware.domain.identity import (
 from middleware.domain.orders import digits_key, number_key
 from middleware.domain.understanding import Entity, EntityType
 from middleware.resolution import normalise
+from middleware.resolution.compare import pattern
 from middleware.resolution.likely import Likely, Resembling, reasons, supporting
 from middleware.resolution.model import Model, Thresholds, posteriors, shipped
 
@@ -192,7 +193,7 @@ def score(
     model = model or shipped()
     by_ref = likely.by_ref if likely else {}
     found: list[tuple[_Group, list[Evidence]]] = []
-    inferred: set[int] = set()
+    inferred: dict[int, str] = {}
     for group in groups:
         evidence = [*_evidence(asker, group, said_by_agent)]
         alike = [by_ref[ref] for ref in group.refs if ref in by_ref]
@@ -200,7 +201,7 @@ def score(
             best = max(alike, key=lambda one: one.score)
             evidence, only = _with_likeness(evidence, best, model, likely.population)
             if only:
-                inferred.add(len(found))
+                inferred[len(found)] = pattern(best.agreements)
         if evidence:
             found.append((group, evidence))
     _mark_shared(found)
@@ -216,7 +217,9 @@ def score(
             refs=group.refs,
             score=scores[place],
             evidence=tuple(sorted(evidence, key=lambda e: (-e.weight, e.kind))),
-            probability=model.calibrated(probable[place]) if place in inferred else None,
+            probability=(
+                model.calibrated(probable[place], inferred[place]) if place in inferred else None
+            ),
         )
         for place, (group, evidence) in enumerate(found)
     ]

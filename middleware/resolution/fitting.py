@@ -14,25 +14,28 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from middleware.resolution.compare import LEVELS, Agreement
+from middleware.resolution.compare import LEVELS, Agreement, pattern
 from middleware.resolution.model import (
-    LEAST_CHANCE,
+    BENDS,
     Comparison,
     Fitted,
     Level,
     Model,
     Point,
     Rare,
+    commonness,
     posteriors,
 )
 
 ROUNDS = 250
 STEP = 0.1
-PULL = 2e-4
+PULL = 5e-5
 """How strongly a weight is drawn to zero where labels say little."""
 IRRELEVANT = -16.0
 LEAST_POINT = 40
 """Askers that a point of the calibration stands on."""
+LEAST_POINTS = 8
+"""So many points must a pattern have askers for, to be calibrated by itself."""
 
 BY_RARITY: dict[str, str] = {
     "same": "whole",
@@ -59,7 +62,10 @@ class Labelled:
 
 
 Row = tuple[tuple[tuple[str, str], float], ...]
-"""A candidate's features with their values: levels by one, powers by -log2 of the share."""
+"""A candidate's features with their values: levels by one, powers by how far beyond each bend."""
+
+POPULATION = ("population", "")
+"""The feature that weighs one: what is as rare as that few others agree is rare among many."""
 
 
 def fit(
@@ -69,12 +75,14 @@ def fit(
     version: str,
     note: str,
     typical: Sequence[Labelled] | None = None,
+    least_point: int = LEAST_POINT,
 ) -> Model:
     """The model whose levels, powers and calibration fit these labels best.
 
     `base` gives the prior, the thresholds, and the levels that nobody has labels for. `typical`
     are labels of such askers as the model will meet, by default all of them: what a probability
-    meant is read off them.
+    meant is read off them, for each pattern of comparisons that has enough, in points that stand
+    on `least_point` askers; more where some were asked about several times.
     """
     seen = Counter(
         (a.comparison, a.level)
@@ -98,12 +106,20 @@ def fit(
     )
     raw = base.model_copy(update={"comparisons": comparisons, "version": version, "fitted": fitted})
     uncalibrated = Model.model_validate(raw.model_dump())
-    points = calibration(outcomes(typical or labels, uncalibrated))
-    return Model.model_validate({**raw.model_dump(), "calibration": points})
+    came = defaultdict(list)
+    for pattern_, said, right in outcomes(typical or labels, uncalibrated):
+        came[pattern_].append((said, right))
+    every = [one for some in came.values() for one in some]
+    enough = {p: some for p, some in came.items() if len(some) >= LEAST_POINTS * least_point}
+    found = {
+        "calibration": calibration(every, least_point),
+        "calibration_by": {p: calibration(some, least_point) for p, some in enough.items()},
+    }
+    return Model.model_validate({**raw.model_dump(), **found})
 
 
-def outcomes(labels: Iterable[Labelled], model: Model) -> list[tuple[float, bool]]:
-    """Of each asker with candidates: the best one's probability, and whether it was right."""
+def outcomes(labels: Iterable[Labelled], model: Model) -> list[tuple[str, float, bool]]:
+    """Of each asker with candidates: the best one's pattern, probability, and if it was right."""
     found = []
     for one in labels:
         if not one.candidates:
@@ -111,11 +127,13 @@ def outcomes(labels: Iterable[Labelled], model: Model) -> list[tuple[float, bool
         prior = model.prior_bits(one.population)
         scores = [prior + sum(map(model.bits, c)) for c in one.candidates]
         best = max(range(len(scores)), key=scores.__getitem__)
-        found.append((posteriors(scores)[best], best == one.truth))
+        found.append((pattern(one.candidates[best]), posteriors(scores)[best], best == one.truth))
     return found
 
 
-def calibration(seen: Iterable[tuple[float, bool]]) -> tuple[Point, ...]:
+def calibration(
+    seen: Iterable[tuple[float, bool]], least_point: int = LEAST_POINT
+) -> tuple[Point, ...]:
     """What a probability meant, from what came of it: rising, at points with enough askers."""
     alike: dict[float, list[bool]] = defaultdict(list)
     for probability, was_right in seen:
@@ -124,7 +142,7 @@ def calibration(seen: Iterable[tuple[float, bool]]) -> tuple[Point, ...]:
     some = [0.0, 0.0, 0.0]
     for said, came in sorted(alike.items()):
         some = [some[0] + said * len(came), some[1] + sum(came), some[2] + len(came)]
-        if some[2] < LEAST_POINT:
+        if some[2] < least_point:
             continue  # the last few, the surest, are left as the block before them
         blocks.append(some)
         some = [0.0, 0.0, 0.0]
@@ -154,19 +172,24 @@ def _row(agreements: Iterable[Agreement]) -> Row:
     for one in agreements:
         found.append(((one.comparison, one.level), 1.0))
         group = BY_RARITY.get(one.level) if one.comparison == "name" else None
-        if group and one.chance is not None:
-            found.append((("power", group), -math.log2(max(one.chance, LEAST_CHANCE))))
+        if group and one.expected is not None:
+            found.append((POPULATION, math.log2(one.population)))
+            for bend, length in enumerate(commonness(one.expected)):
+                found.append(((f"power {bend}", group), -length))
     return tuple(found)
 
 
 def _start(base: Model) -> dict[tuple[str, str], float]:
-    found = {("power", group): 0.8 for group in set(BY_RARITY.values())}
+    found = {POPULATION: 1.0}
     for comparison in base.comparisons:
         for level in comparison.levels:
             key = (comparison.comparison, level.level)
             found[key] = math.log2(level.m / level.u)
             if level.by_rarity is not None:
                 found[key] = math.log2(level.m / level.by_rarity.factor)
+                group = BY_RARITY.get(level.level, "")
+                for bend, power in enumerate(level.by_rarity.powers):
+                    found[f"power {bend}", group] = power
     return found
 
 
@@ -179,7 +202,7 @@ def _weights(
         for c in base.comparisons
         for level in c.levels
         if not level.fitted and not met[c.comparison, level.level]
-    }
+    } | {POPULATION}
     problems = _problems(labels, base)
     mean: dict[tuple[str, str], float] = defaultdict(float)
     square: dict[tuple[str, str], float] = defaultdict(float)
@@ -188,15 +211,16 @@ def _weights(
         for feature, slope in gradient.items():
             if feature in fixed:
                 continue
-            slope += PULL * weights[feature] * (0 if feature[0] == "power" else 1)
+            powers = feature[0].startswith("power")
+            slope += PULL * weights[feature] * (0 if powers else 1)
             mean[feature] = 0.9 * mean[feature] + 0.1 * slope
             square[feature] = 0.999 * square[feature] + 0.001 * slope * slope
             upward = mean[feature] / (1 - 0.9**turn)
             size = math.sqrt(square[feature] / (1 - 0.999**turn)) + 1e-9
-            rate = STEP * (0.1 if feature[0] == "power" else 1) * (1 - turn / (ROUNDS + 1))
+            rate = STEP * (0.1 if powers else 1) * (1 - turn / (ROUNDS + 1))
             weights[feature] -= rate * upward / size
-            if feature[0] == "power":
-                weights[feature] = min(max(weights[feature], 0.05), 1.0)
+            if powers:
+                weights[feature] = min(max(weights[feature], 0.0), 1.0)
     return weights
 
 
@@ -261,10 +285,11 @@ def _comparison(
             u = _inside(m / 2**weight)
             found.append(Level(level=level, m=m, u=u))
             continue
-        power = weights["power", group]
-        rare = Rare(factor=round(m / 2**weight, 12), power=round(power, 6))
-        # Where nobody counted, as of a name that one in ten thousand has.
-        u = _inside(rare.factor * 1e-4**power)
+        powers = tuple(round(weights[f"power {bend}", group], 6) for bend in range(len(BENDS)))
+        rare = Rare(factor=round(m / 2**weight, 12), powers=powers)
+        # Where nobody counted, as of a name that one other is expected to have among a million.
+        beyond = sum(p * length for p, length in zip(powers, commonness(1.0), strict=True))
+        u = _inside(rare.factor * 2**beyond / 1e6)
         found.append(Level(level=level, m=m, u=u, by_rarity=rare))
     return Comparison(comparison=name, levels=tuple(found))
 

@@ -137,11 +137,13 @@ _SAYS: Mapping[tuple[str, str], str] = {
 }
 _OTHER_HANDLES: Mapping[str, str] = {
     "exact_long": "the same handle on another network",
-    "exact_long_of_name": "the same handle, made of the name, on another network",
+    "exact_of_name": "the same handle, made of the name, on another network",
     "exact_middle": "the same handle, a short one, on another network",
     "exact_short": "the same handle, a very short one, on another network",
     "letters": "the same handle but for digits on another network",
+    "letters_of_name": "the same handle, made of the name, but for digits on another network",
     "contained": "one handle holds the one on another network",
+    "contained_of_name": "one handle holds the one, made of the name, on another network",
     "alike": "nearly the same handle on another network",
     "different": "another handle on other networks",
 }
@@ -149,7 +151,7 @@ _OTHER_HANDLES: Mapping[str, str] = {
 
 def reasons(one: Resembling, model: Model, population: int) -> list[Evidence]:
     """The comparisons as evidence, and the prior; their weights add up to the score."""
-    found = [_evidence(agreement, model, population) for agreement in one.agreements]
+    found = [_evidence(agreement, model) for agreement in one.agreements]
     on_file = f"one of {population} on file, and {1 - model.prior.on_file:.0%} are strangers"
     found.append(
         Evidence(
@@ -163,7 +165,7 @@ def reasons(one: Resembling, model: Model, population: int) -> list[Evidence]:
     return found
 
 
-def _evidence(agreement: Agreement, model: Model, population: int) -> Evidence:
+def _evidence(agreement: Agreement, model: Model) -> Evidence:
     comparison, level = agreement.comparison, agreement.level
     says = _SAYS.get((comparison, level)) or _OTHER_HANDLES[level]
     if comparison in ("profile_link", "site") and agreement.shown:
@@ -171,14 +173,13 @@ def _evidence(agreement: Agreement, model: Model, population: int) -> Evidence:
     kind = _KINDS.get(comparison)
     if kind is None:
         kind = EvidenceKind.NAME if level in NAMED else EvidenceKind.NAME_PART
-    rarity = None if agreement.chance is None else agreement.chance * population
     return Evidence(
         kind=kind,
         detail=says,
         weight=model.bits(agreement),
         basis=Basis.INFERRED,
         compared=_COMPARED[comparison],
-        rarity=rarity,
+        rarity=agreement.expected,
     )
 
 

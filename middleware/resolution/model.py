@@ -14,29 +14,39 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from middleware.contract.canonical import Frozen
-from middleware.resolution.compare import LEVELS, Agreement
+from middleware.resolution.compare import LEVELS, PATTERNS, Agreement
 
 SHIPPED = Path(__file__).with_name("model.json")
-LEAST_CHANCE = 1e-9
-"""Nothing agrees by accident more rarely than this: beyond it, records are wrong more often."""
+BENDS = (1e-5, 3e-4, 3e-3, 3e-2, 0.5)
+"""Other records expected to agree by accident, at which the worth of rarity may change its slope.
+
+Below the first nothing gets rarer: there, records are wrong more often than names meet.
+"""
+_BENDS = tuple(math.log2(bend) for bend in BENDS)
 MOST_BITS = 40.0
 
 
-class Rare(Frozen):
-    """How often somebody else is at a level, by the share of records that agree by accident.
+Power = Annotated[float, Field(ge=0, le=1)]
 
-    `u` is factor x share^power. A power below one is for words that go together: given and family
-    names of one country meet more often than they would by accident.
+
+class Rare(Frozen):
+    """How often somebody else is at a level, by how many others are expected there by accident.
+
+    `u` is factor / population at the first of `BENDS`, and from each bend on grows with that power
+    of the number expected. Powers are below one: that few others were found although many were
+    expected says that fewer were to be expected; and words that go together meet more often than
+    their counts say.
     """
 
     factor: Annotated[float, Field(gt=0, le=1e9)]
-    power: Annotated[float, Field(gt=0, le=1)]
+    powers: Annotated[tuple[Power, ...], Field(min_length=len(BENDS), max_length=len(BENDS))]
 
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -55,7 +65,7 @@ class Level(Frozen):
     u: Probability
     """How often somebody else is."""
     by_rarity: Rare | None = None
-    """Where set and the share of accidental agreement is known, this says what `u` is."""
+    """Where set and the others expected by accident are known, this says what `u` is."""
     fitted: bool = True
     """False where nobody had labels for it and a person set it."""
 
@@ -87,6 +97,9 @@ class Point(Frozen):
     right: Annotated[float, Field(ge=0, le=1)]
 
 
+Points = Annotated[tuple[Point, ...], Field(min_length=2)]
+
+
 class Thresholds(Frozen):
     link: Probability
     """Calibrated probability from which a link may be made."""
@@ -116,7 +129,10 @@ class Model(Frozen):
     version: Annotated[str, Field(min_length=1)]
     prior: Prior
     comparisons: tuple[Comparison, ...]
-    calibration: Annotated[tuple[Point, ...], Field(min_length=2)]
+    calibration: Points
+    """What a probability meant, whatever was compared."""
+    calibration_by: dict[str, Points] = Field(default_factory=dict)
+    """The same where there was only so much to compare (`compare.PATTERNS`)."""
     thresholds: Thresholds
     fitted: Fitted
 
@@ -125,19 +141,22 @@ class Model(Frozen):
         given = [one.comparison for one in self.comparisons]
         if sorted(given) != sorted(LEVELS):
             raise ValueError(f"comparisons must be {sorted(LEVELS)}, each once")
-        for earlier, later in zip(self.calibration, self.calibration[1:], strict=False):
-            if later.said <= earlier.said or later.right < earlier.right:
-                raise ValueError("calibration rises: `said` always, `right` never falls")
+        for points in (self.calibration, *self.calibration_by.values()):
+            for earlier, later in pairwise(points):
+                if later.said <= earlier.said or later.right < earlier.right:
+                    raise ValueError("calibration rises: `said` always, `right` never falls")
+        if unknown := self.calibration_by.keys() - set(PATTERNS):
+            raise ValueError(f"there is no pattern {min(unknown)!r}; there are {[*PATTERNS]}")
         return self
 
     @cached_property
-    def _levels(self) -> dict[tuple[str, str], tuple[float, float, float]]:
-        """By comparison and level: its bits; with rarity, those at share 1 and the power."""
+    def _levels(self) -> dict[tuple[str, str], tuple[float, float, tuple[float, ...]]]:
+        """By comparison and level: its bits; with rarity, those of the rarest, and the powers."""
         return {
             (one.comparison, level.level): (
                 math.log2(level.m / level.u),
                 math.log2(level.m / level.by_rarity.factor) if level.by_rarity else 0.0,
-                level.by_rarity.power if level.by_rarity else 0.0,
+                level.by_rarity.powers if level.by_rarity else (),
             )
             for one in self.comparisons
             for level in one.levels
@@ -145,9 +164,11 @@ class Model(Frozen):
 
     def bits(self, agreement: Agreement) -> float:
         """What an agreement is worth: +1 doubles the odds."""
-        bits, at_one, power = self._levels[agreement.comparison, agreement.level]
-        if power and agreement.chance is not None:
-            bits = at_one - power * math.log2(max(agreement.chance, LEAST_CHANCE))
+        bits, rarest, powers = self._levels[agreement.comparison, agreement.level]
+        if powers and agreement.expected is not None:
+            bits = rarest + math.log2(agreement.population)
+            for power, length in zip(powers, commonness(agreement.expected), strict=False):
+                bits -= power * length
         return max(-MOST_BITS, min(MOST_BITS, bits))
 
     def prior_bits(self, population: int) -> float:
@@ -155,21 +176,23 @@ class Model(Frozen):
         on_file = self.prior.on_file
         return math.log2(on_file / (1 - on_file)) - math.log2(max(population, 1))
 
-    def calibrated(self, probability: float) -> float:
-        """How often such a probability was right."""
-        said = self._said
-        place = bisect_right(said, probability)
+    def calibrated(self, probability: float, pattern: str | None = None) -> float:
+        """How often such a probability was right, where this pattern was compared."""
+        points = self.calibration_by.get(pattern, self.calibration) if pattern else self.calibration
+        place = bisect_right(points, probability, key=lambda point: point.said)
         if place == 0:
-            return self.calibration[0].right
-        if place == len(said):
-            return self.calibration[-1].right
-        before, after = self.calibration[place - 1], self.calibration[place]
+            return points[0].right
+        if place == len(points):
+            return points[-1].right
+        before, after = points[place - 1], points[place]
         share = (probability - before.said) / (after.said - before.said)
         return before.right + share * (after.right - before.right)
 
-    @cached_property
-    def _said(self) -> list[float]:
-        return [point.said for point in self.calibration]
+
+def commonness(expected: float) -> list[float]:
+    """How far log2 of a number of others reaches beyond each of `BENDS`, up to the next."""
+    log = math.log2(max(expected, BENDS[0]))
+    return [min(log, end) - begin for begin, end in pairwise((*_BENDS, math.inf)) if log > begin]
 
 
 def posteriors(scores: Sequence[float]) -> list[float]:

@@ -13,11 +13,10 @@ import argparse
 import gc
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from middleware.resolution.model import Model, read_model, shipped, write_model
 from middleware.resolution.profiles import Asking, asking, likeness_of, read
 from middleware.store.database import Database, UnitOfWork
 from middleware.understanding import Rules
-from tests.bench import crowd, filling, places
+from tests.bench import crowd, filling, memory, places
 from tests.bench.load import percentile
 
 ALLOWED = AutoRules(inferred=True)
@@ -152,7 +151,7 @@ def _accuracy(store: Database, askers: Sequence[crowd.Asked], model: Model) -> d
     if gone != len(refs):
         raise RuntimeError(f"{len(refs) - gone} of the askers were not on file")
     strangers = {e: _asked_about(store, askers, e, model) for e in EVIDENCE}
-    figures = {e: _figures(on_file[e], strangers[e]) for e in EVIDENCE}
+    figures = {e: figures_of(on_file[e], strangers[e]) for e in EVIDENCE}
     return {
         "askers": len(askers),
         "model": model.version,
@@ -169,15 +168,15 @@ def _asked_about(
     *,
     named: bool = True,
 ) -> list[Seen]:
-    seen = []
+    found = []
     for one in askers:
         author = one.author if evidence != "handle_name" else one.without_place()
         if not named:
             author = author.model_copy(update={"display_name": None})
         with store.read() as uow:
             asked, looked = _looked(uow, author, evidence)
-        seen.append(_seen(author, asked, looked, one.person.ref, model))
-    return seen
+        found.append(seen(author, asked, looked, one.person.ref, model))
+    return found
 
 
 def _looked(uow: UnitOfWork, author: Author, evidence: str) -> tuple[Asking, Looked]:
@@ -201,7 +200,7 @@ def without_handles(asked: Asking, looked: Looked, evidence: str) -> Looked:
     return replace(looked, bearers=tuple(bearers))
 
 
-def _seen(author: Author, asked: Asking, looked: Looked, truth: Ref, model: Model) -> Seen:
+def seen(author: Author, asked: Asking, looked: Looked, truth: Ref, model: Model) -> Seen:
     found = likely(asked, looked, model)
     known = [Known(ref=one.ref) for one in found.nearest]
     candidates = score(author, (), known, likely=found, model=model)
@@ -215,7 +214,7 @@ def _seen(author: Author, asked: Asking, looked: Looked, truth: Ref, model: Mode
     )
 
 
-def _figures(on_file: Sequence[Seen], strangers: Sequence[Seen]) -> dict[str, Any]:
+def figures_of(on_file: Sequence[Seen], strangers: Sequence[Seen]) -> dict[str, Any]:
     linked = [s for s in on_file if s.outcome is Outcome.LINK]
     right = sum(s.right for s in linked)
     wrong = len(linked) - right
@@ -358,24 +357,59 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 # --- fitting ---------------------------------------------------------------------------------
 
-FITTED_ON = ("twitter",)
+LEAST_POINT = 400
+"""Everybody is asked about several times, so that points stand on more answers."""
+CROWDS = (21, 22)
+"""Other crowds than the one that is asked about in the end."""
 
 
 def labels(
-    store: Database, people: Sequence[crowd.Someone], network: str, *, most: int
+    people: Sequence[crowd.Someone], contacts: int, seed: int, *, most: int
 ) -> Iterator[Labelled]:
-    """Everybody of the fit half, on file and as a stranger, by each kind of evidence."""
-    askers = crowd.askers(list(people), network=network, seed=3)
-    for one in islice((a for a in askers if a.person.half == 0), most):
+    """Those of the fit half in one crowd, on file and as strangers, by each kind of evidence.
+
+    Each asks twice, so that what was drawn for them, another name or place, is drawn twice.
+    """
+    asked = [
+        one
+        for again in (seed, seed + 100)
+        for one in crowd.askers(list(people), network="twitter", seed=again)
+        if one.person.half == 0
+    ][:most]
+    for looked in looked_up(people, asked, contacts, seed):
+        yield labelled(looked.asked, looked.on_file, looked.one.person.ref)
+        yield labelled(looked.asked, looked.as_stranger, None)
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    one: crowd.Asked
+    evidence: str
+    author: Author
+    asked: Asking
+    on_file: Looked
+    as_stranger: Looked
+
+
+def looked_up(
+    people: Sequence[crowd.Someone], askers: Sequence[crowd.Asked], contacts: int, seed: int
+) -> Iterator[LookedUp]:
+    """What an index in memory answers to each, by each kind of evidence."""
+    with_place = [asking(one.author) for one in askers]
+    without_place = [asking(one.without_place()) for one in askers]
+    everybody = crowd.contacts(list(people), contacts, seed=seed)
+    index = memory.Index([*with_place, *without_place], everybody)
+    for one, placed, bare in zip(askers, with_place, without_place, strict=True):
         for evidence in EVIDENCE:
             author = one.author if evidence != "handle_name" else one.without_place()
-            with store.read() as uow:
-                asked, looked = _looked(uow, author, evidence)
-            yield _labelled(asked, looked, one.person.ref)
-            yield _labelled(asked, _without(looked, one.person), None)
+            asked = placed if evidence != "handle_name" else bare
+            found = index.look(asked)
+            if evidence != "all":
+                found = without_handles(asked, found, evidence)
+            yield LookedUp(one, evidence, author, asked, found, _without(found, one.person))
 
 
-def _labelled(asked: Asking, looked: Looked, truth: Ref | None) -> Labelled:
+def labelled(asked: Asking, looked: Looked, truth: Ref | None) -> Labelled:
     rarity = Rarity.of(looked)
     refs = [bearer.ref for bearer in looked.bearers]
     return Labelled(
@@ -401,34 +435,26 @@ def _without(looked: Looked, person: crowd.Someone) -> Looked:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fit the model to the fit half, and write it."""
+    """Fit the model to the fit half, in crowds of their own, and write it."""
     parser = argparse.ArgumentParser(prog="tests.bench.identity", description=main.__doc__)
     parser.add_argument("output", type=Path, help="where the model is written")
     parser.add_argument("--version", required=True)
     parser.add_argument("--contacts", type=int, default=FULL.contacts)
     parser.add_argument("--base", type=Path, help="a model to begin from, not the shipped one")
-    parser.add_argument("--url", help="a database that is filled already")
-    parser.add_argument("--most", type=int, default=1500, help="askers of each network")
+    parser.add_argument("--most", type=int, default=10_000, help="askers in each crowd")
     asked = parser.parse_args(arguments)
     people, source = crowd.people()
-    with (
-        tempfile.TemporaryDirectory(prefix="amends-fit-") as name,
-        places.database("sqlite", Path(name)) as made,
-    ):
-        if not asked.url:
-            filling.fill(made, crowd.contacts(people, asked.contacts, seed=1))
-        store = Database(asked.url or made)
-        by_network = {n: [*labels(store, people, n, most=asked.most)] for n in FITTED_ON}
-        store.close()
-    found = [one for some in by_network.values() for one in some]
-    places.say(f"{len(found)} askers")
-    note = f"half of {len(people)} {source} people, on networks {', '.join(FITTED_ON)}"
+    by_crowd = []
+    for seed in CROWDS:
+        by_crowd.append([*labels(people, asked.contacts, seed, most=asked.most)])
+        places.say(f"crowd {seed}: {len(by_crowd[-1])} answers")
     model = fit(
-        found,
+        by_crowd[0][: len(by_crowd[0]) // 2],  # whatever was drawn for them is drawn once here
         read_model(asked.base) if asked.base else shipped(),
         version=asked.version,
-        note=note,
-        typical=by_network["twitter"],
+        note=f"half of {len(people)} {source} people; what it meant also of a second crowd",
+        typical=[one for some in by_crowd for one in some],
+        least_point=LEAST_POINT,
     )
     write_model(model, asked.output)
     return 0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from middleware.domain.identity import Outcome
-from tests.bench import crowd, identity
+from middleware.resolution.profiles import asking
+from middleware.store.database import Database
+from tests.bench import crowd, filling, identity, memory, places
+from tests.bench.ceiling import at_precision, ceiling
 from tests.bench.identity import Seen
 
 
@@ -34,7 +39,7 @@ def test_wrong_links_and_linked_strangers_both_cost_precision() -> None:
     on_file = [Seen(linked, True, 0.995, True)] * 8 + [Seen(linked, False, 0.995, True)]
     on_file += [Seen(none, False, 0.0, False)]
     strangers = [Seen(linked, False, 0.995, False)] + [Seen(none, False, 0.1, False)] * 9
-    figures = identity._figures(on_file, strangers)
+    figures = identity.figures_of(on_file, strangers)
     assert figures["recall_auto"] == 0.8
     assert figures["precision_auto"] == 0.8
     assert figures["precision_auto_80"] == round(0.2 * 8 / (0.2 * 9 + 0.8), 4)
@@ -58,3 +63,72 @@ def test_wrong_links_and_linked_strangers_both_cost_precision() -> None:
 def test_an_invented_crowd_is_the_same_every_time() -> None:
     assert crowd.invented(50, seed=7) == crowd.invented(50, seed=7)
     assert {one.half for one in crowd.invented(50, seed=7)} == {0, 1}
+
+
+def test_an_index_in_memory_answers_what_the_store_does(tmp_path: Path) -> None:
+    people = crowd.invented(400, seed=7)
+    askers = crowd.askers(people, network="twitter", seed=2)[:60]
+    asked = [asking(one.author) for one in askers]
+    index = memory.Index(asked, crowd.contacts(people, 1500, seed=1))
+    with places.database("sqlite", tmp_path) as url:
+        filling.fill(url, crowd.contacts(people, 1500, seed=1))
+        store = Database(url)
+        try:
+            for one in asked:
+                with store.read() as uow:
+                    stored = uow.likeness.look(one.wanted, one.words)
+                found = index.look(one)
+                assert {b.ref for b in found.bearers} == {b.ref for b in stored.bearers}
+                assert found.counts == stored.counts
+                assert found.names == stored.names
+                assert found.population == stored.population
+        finally:
+            store.close()
+
+
+def test_an_urn_goes_on_as_it_began_and_some_words_stay_rare() -> None:
+    seen = [f"w{n}" for n in range(500)] + ["often"] * 500
+    urn = crowd.Urn(seen, random.Random(1), lambda: "new", discount=0.7, weight=50.0)
+    drawn = Counter(urn.draw() for _ in range(20_000))
+    assert drawn["often"] == pytest.approx(20_000 * 499.3 / 1050, rel=0.15)
+    once = [drawn[f"w{n}"] for n in range(500)]
+    mean = sum(once) / 500
+    assert mean == pytest.approx(20_000 * 0.3 / 1050, rel=0.3)
+    assert sum(n == 0 for n in once) > 150  # were all alike, hardly any
+
+
+def test_new_names_are_found_when_all_that_look_right_are_taken() -> None:
+    urn = crowd.Urn(
+        ["ana", "ann"], random.Random(1), crowd.Inventor(["ana", "ann"], random.Random(1))
+    )
+    assert len({urn.draw() for _ in range(300)}) > 20
+
+
+def test_names_that_go_together_fall_into_circles() -> None:
+    chance = random.Random(1)
+    north, south = (
+        [(f"{a}{chance.randrange(20)}", f"{b}{chance.randrange(20)}") for _ in range(400)]
+        for a, b in ("ab", "cd")
+    )
+    found = crowd.circles((*north, *south))
+    assert len(set(found)) > 1
+    sides = [Counter(found[:400]), Counter(found[400:])]
+    mixed = sum(min(sides[0][circle], sides[1][circle]) for circle in set(found))
+    assert mixed < 80  # of 800; were all in one, 400
+    assert set(crowd.circles(tuple(zip("abcdefgh", "ijklmnop", strict=True)))) == {0}
+
+
+def test_the_best_share_at_a_precision_counts_linked_strangers() -> None:
+    on_file = [(0.9, True)] * 99 + [(0.5, True)] * 100
+    strangers = [(0.7, False)] + [(0.1, False)] * 198
+    best = at_precision(on_file, strangers)
+    assert best["at 0.99"] == 1.0  # 199 right and one wrong
+    assert best["at 0.995"] == 1.0
+    assert best["at 0.99 of 80 % strangers"] == round(99 / 199, 4)
+
+
+def test_the_oracle_is_no_worse_than_chance_on_an_invented_crowd() -> None:
+    people = crowd.invented(100, seed=7)
+    figures = ceiling(people, 200, half=0, model=None)
+    assert figures["all"]["oracle"]["at 0.99"] > 0.3
+    assert figures["handle_name"]["model"]["candidate_recall"] > 0.9

@@ -16,11 +16,14 @@ from middleware.domain.arrivals import Author
 from middleware.domain.identity import Candidate, Decision, EvidenceKind, Outcome
 from middleware.domain.likeness import Bearer, Looked
 from middleware.resolution import AutoRules, Known, decide, score
-from middleware.resolution.compare import Rarity, compare
+from middleware.resolution.compare import PATTERNS, Agreement, Rarity, compare, pattern
 from middleware.resolution.fitting import Labelled, calibration, fit, outcomes
 from middleware.resolution.likely import Likely, likely, reasons
 from middleware.resolution.model import (
+    BENDS,
+    Model,
     ModelError,
+    commonness,
     posteriors,
     read_model,
     shipped,
@@ -101,7 +104,42 @@ LEVELS: dict[str, tuple[Author, Contact, dict[str, str]]] = {
     "a namesake's handle": (
         writes(handle="kimwexler"),
         contact(handles=(Handle(network="github", handle="kimwexler"),)),
-        {"name": "same", "other_handle_of_namesake": "exact_long_of_name"},
+        {"name": "same", "other_handle_of_namesake": "exact_of_name"},
+    ),
+    "a namesake's handle that has nothing to do with the name": (
+        writes(handle="zorbl"),
+        contact(handles=(Handle(network="github", handle="zorbl"),)),
+        {"name": "same", "other_handle_of_namesake": "exact_middle"},
+    ),
+    "a short handle elsewhere": (
+        writes(handle="zo1"),
+        contact(handles=(Handle(network="github", handle="zo1"),)),
+        {"name": "same", "other_handle_of_namesake": "exact_short"},
+    ),
+    "the given name as a handle": (
+        writes("Marina Wexler", "marina"),
+        contact(name="Marina Wexler", handles=(Handle(network="github", handle="marina"),)),
+        {"name": "same", "other_handle_of_namesake": "exact_of_name"},
+    ),
+    "other digits behind a handle": (
+        writes(handle="zorblax7"),
+        contact(handles=(Handle(network="github", handle="zorblax99"),)),
+        {"name": "same", "other_handle_of_namesake": "letters"},
+    ),
+    "other digits behind the name": (
+        writes(handle="kimwexler7"),
+        contact(handles=(Handle(network="github", handle="kimwexler99"),)),
+        {"name": "same", "other_handle_of_namesake": "letters_of_name"},
+    ),
+    "a handle in a handle": (
+        writes(handle="zorblax"),
+        contact(handles=(Handle(network="github", handle="mezorblaxo"),)),
+        {"name": "same", "other_handle_of_namesake": "contained"},
+    ),
+    "the name in both handles": (
+        writes(handle="kimwexler"),
+        contact(handles=(Handle(network="github", handle="kimwexlerdraws"),)),
+        {"name": "same", "other_handle_of_namesake": "contained_of_name"},
     ),
     "the town": (
         writes(location="Wien"),
@@ -166,6 +204,54 @@ def test_the_rarer_the_name_the_more_it_says() -> None:
         scores.append(found.nearest[0].score if found.nearest else -math.inf)
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > scores[-1]
+
+
+def test_rarity_counts_the_others_and_takes_few_for_fewer() -> None:
+    asked = asking(writes())
+    looked = index(writes(), contact(), population=1_000_000, common=1)
+    (found,) = compare(asked, read(looked.bearers[0].profile), Rarity.of(looked))
+    assert found.expected == pytest.approx(0.5 * 0.5 / 1e6)
+    two = index(writes(), contact(), contact("2"), population=1_000_000, common=2)
+    (found,) = compare(asked, read(two.bearers[0].profile), Rarity.of(two))
+    assert found.expected == pytest.approx(1 + 1.5 * 1.5 / 1e6)
+
+
+def test_what_rarity_is_worth_follows_the_others_and_not_the_size_of_the_index() -> None:
+    model = shipped()
+    rare, common = (
+        [
+            model.prior_bits(n) + model.bits(Agreement("name", "same", expected, n))
+            for n in (10_000, 1_000_000)
+        ]
+        for expected in (1e-3, 2.0)
+    )
+    assert rare[0] == pytest.approx(rare[1])
+    assert common[0] == pytest.approx(common[1])
+    assert rare[0] > common[0] + 3
+
+
+def test_commonness_is_measured_from_bend_to_bend() -> None:
+    assert commonness(BENDS[0] / 10) == []
+    assert commonness(BENDS[1]) == [pytest.approx(math.log2(BENDS[1] / BENDS[0]))]
+    beyond = commonness(4 * BENDS[-1])
+    assert len(beyond) == len(BENDS)
+    assert beyond[-1] == pytest.approx(2.0)
+    assert sum(beyond) == pytest.approx(math.log2(4 * BENDS[-1] / BENDS[0]))
+
+
+def test_what_a_probability_meant_is_kept_by_what_was_compared() -> None:
+    body = shipped().model_dump(mode="json")
+    body["calibration"] = [{"said": 0, "right": 0}, {"said": 1, "right": 0.5}]
+    body["calibration_by"] = {
+        "name and place": [{"said": 0, "right": 0.2}, {"said": 1, "right": 1}]
+    }
+    model = Model.model_validate(body)
+    assert model.calibrated(0.5) == model.calibrated(0.5, "name") == pytest.approx(0.25)
+    assert model.calibrated(0.5, "name and place") == pytest.approx(0.6)
+    name, place = Agreement("name", "same"), Agreement("place", "same_town")
+    handle = Agreement("other_handle_of_namesake", "different")
+    told = [pattern(some) for some in ([name], [name, place], [name, handle], [place, handle])]
+    assert told == [*PATTERNS]
 
 
 def test_the_more_are_on_file_the_less_likely_before_anything_is_compared() -> None:
@@ -269,6 +355,11 @@ MISTAKES: dict[str, tuple[list[Any], Any, str]] = {
     "calibration that falls": (["calibration"], [{"said": 0, "right": 1}, {"said": 1, "right": 0}],
                                "calibration rises"),
     "a format of the future": (["format"], 2, "format"),
+    "a pattern that there is not": (["calibration_by"],
+                                    {"x": [{"said": 0, "right": 0}, {"said": 1, "right": 1}]},
+                                    "there is no pattern 'x'"),
+    "a bend too few": (["comparisons", 0, "levels", 0, "by_rarity"],
+                       {"factor": 1, "powers": [0.5]}, "comparisons.0.levels.0.by_rarity.powers"),
     "a typo": (["prior", "onfile"], 0.5, "prior.onfile"),
 }  # fmt: skip
 
@@ -312,7 +403,7 @@ def test_fitting_learns_what_the_labels_say() -> None:
 
     labels = [labelled(here, 0)] * 90 + [labelled(there, None)] * 90 + [labelled(here, None)] * 10
     model = fit(labels, shipped(), version="t", note="test")
-    (same, _), (other, _) = outcomes([labels[0], labels[90]], model)
+    (_, same, _), (_, other, _) = outcomes([labels[0], labels[90]], model)
     assert same > 0.8
     assert other < 0.2
     assert model.calibrated(same) == pytest.approx(0.9, abs=0.03)
