@@ -144,7 +144,8 @@ class Application:
         rulebooks.declare(self.hub, self.hub.options.rulebook)
 
     def warm(self) -> list[tuple[str, str]]:
-        """Open every adapter, so that no request has to; answers those that failed, and why.
+        """Open every adapter and the model, so that no request has to; answers the connections that
+        failed, and why.
 
         Connections that were stopped under another configuration are resumed: only here, since
         a command beside a hub that still runs with the old one must not have it try that again.
@@ -157,14 +158,14 @@ class Application:
             except Exception as error:
                 log.warning("connection can't be opened", extra={"connection": name})
                 failed.append((name, str(error)))
+        if isinstance(self.hub.understands, Pooled):
+            self.hub.understands.trained()
+        spare_the_collector()
         return failed
 
     def start(self) -> None:
         """Become a worker, and tick."""
         self.warm()
-        if isinstance(self.hub.understands, Pooled):
-            self.hub.understands.trained()
-        spare_the_collector()
         self.hub.engine.work(handlers(self.hub))
         self.clock = Clock(self.hub, partial(owe_reconcile, self.hub))
         self.clock.start()

@@ -6,7 +6,6 @@ full, gets what the rules alone say, marked `degraded`.
 
 from __future__ import annotations
 
-import gc
 import logging
 import queue
 import threading
@@ -83,10 +82,6 @@ class Pooled:
             if self._loaded is None and self.refused is None:
                 try:
                     self._loaded = self._load()
-                    # What is there by now stays: the collector, which holds everybody up while it
-                    # looks through everything (0.1 s), does not look through it again.
-                    gc.collect()
-                    gc.freeze()
                 except ModelRefusedError as error:
                     self.refused = str(error)
                     log.error("model refused", extra={"why": self.refused})  # noqa: TRY400

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from middleware.app import spare_the_collector
 from middleware.understanding import Rules
 from middleware.understanding.heads import macro_f1
 from middleware.understanding.model import load
@@ -177,6 +178,7 @@ def _speed(trained: Trained, texts: Sequence[str]) -> dict[str, Any]:
 async def _lag(trained: Trained, texts: Sequence[str]) -> dict[str, Any]:
     pool = Pooled(Rules(), lambda: trained, PoolLimits(timeout_s=60))
     pool.trained()
+    spare_the_collector()
     lags: list[float] = []
     stop = asyncio.Event()
 
