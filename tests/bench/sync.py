@@ -29,6 +29,7 @@ from unittest import mock
 
 import psycopg
 
+from middleware.app import spare_the_collector
 from middleware.contract.canonical import Kind, Record
 from middleware.contract.capabilities import Page
 from middleware.flows import sync
@@ -63,6 +64,7 @@ SHORT = Size(20_000)
 
 def run(database: str, folder: Path, size: Size) -> dict[str, Any]:
     """Rows a second of both, new and unchanged, the ratios, and the course of memory."""
+    spare_the_collector()
     with (
         places.database(database, folder) as ours,
         places.database(database, folder) as theirs,
