@@ -125,7 +125,8 @@ class Fitted(Frozen):
 
 
 class Model(Frozen):
-    format: Literal[1]
+    format: Literal[2]
+    """1 had one slope of rarity, and is to be fitted anew."""
     version: Annotated[str, Field(min_length=1)]
     prior: Prior
     comparisons: tuple[Comparison, ...]
