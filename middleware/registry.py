@@ -217,8 +217,7 @@ def lint_own_files(found: Mapping[Path, type[LintsOwnFiles]]) -> list[Issue]:
 def capability_table(adapters: Mapping[str, str] = ADAPTERS) -> str:
     """Which adapter can do what, as a Markdown table: a row for each capability.
 
-    ✓ is what every connection of the adapter can do, ○ what one can do whose bindings say how:
-    a generic adapter has a subclass for each.
+    ✓ is what every connection of the adapter can do, ○ what one can do whose bindings say how.
     """
     classes = {name: adapter_class(name, adapters) for name in sorted(adapters)}
     rows = [
@@ -235,5 +234,5 @@ def capability_table(adapters: Mapping[str, str] = ADAPTERS) -> str:
 def _mark(adapter: Any, capability: type) -> str:
     if capability in capabilities_of(adapter):
         return "✓"
-    bound = any(capability in capabilities_of(kind) for kind in adapter.__subclasses__())
+    bound = any(capability in capabilities_of(part) for part in getattr(adapter, "bindable", ()))
     return "○" if bound else ""

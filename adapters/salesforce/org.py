@@ -15,9 +15,7 @@ from middleware.contract.actions import (
     Receipt,
 )
 from middleware.contract.canonical import Frozen, Kind, Record, Ref
-from middleware.contract.capabilities import (
-    Connection,
-)
+from middleware.contract.capabilities import Adapter, Connection
 from middleware.contract.errors import (
     Duplicated,
     Missing,
@@ -34,7 +32,7 @@ _KINDS = {
 }
 
 
-class Org:
+class Org(Adapter):
     """What everything about one org needs."""
 
     def __init__(self, connection: Connection, configured: Configured) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -33,6 +33,8 @@ from middleware.contract.mapping import (
 
 class SoapAdapter(SoapConnection):
     """A SOAP connection; `open` mixes in what its bindings bind."""
+
+    bindable: ClassVar[tuple[type, ...]] = (*reading.PARTS, *writing.PARTS)
 
     @classmethod
     def open(cls, connection: Connection) -> Self:

@@ -261,6 +261,17 @@ class SoapCountsRecords(SoapConnection, CountsRecords):
         return Tally(count=count)
 
 
+PARTS: tuple[type[Any], ...] = (
+    SoapFindsContacts,
+    SoapFindsAccounts,
+    SoapReadsOrders,
+    SoapReadsShipments,
+    SoapReadsInvoices,
+    SoapListsChanges,
+    SoapCountsRecords,
+)
+
+
 def _after(rows: list[Tree], path: str, last: str | None) -> list[Tree]:
     """The rows that come after one. All of them, if that one is not there any more."""
     if last is None:

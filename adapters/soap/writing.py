@@ -168,6 +168,9 @@ WRITES: dict[Operation, type[Any]] = {
 }
 
 
+PARTS: tuple[type[Any], ...] = (*WRITES.values(), SoapPreviewsActions, SoapWithdrawsActions)
+
+
 def _effects(rule: EffectRule, body: Tree) -> Iterator[Effect]:
     for row in collect(body, rule.each):
         if rule.only and not matches(row, rule.only):

@@ -195,6 +195,8 @@ class Adapter(Protocol):
     """The adapter's name: its folder, its key in `adapters.ADAPTERS`, its mappings' folder."""
     Settings: ClassVar[type[BaseModel]]
     """The typed form of `Connection.settings`; forbids unknown fields."""
+    bindable: ClassVar[tuple[type, ...]] = ()
+    """What the bindings of a connection may add to it, each a class of capabilities."""
 
     @classmethod
     @abstractmethod

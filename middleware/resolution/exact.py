@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, product
 
 from pydantic import Field
@@ -139,11 +139,16 @@ class AutoRules(Frozen):
             return self
         return self.model_copy(update={"inferred": True})
 
-    @cached_property
+    @property
     def version(self) -> str:
         """What decisions are made under: the weights and these thresholds, as two digests."""
-        rules = self.model_dump(mode="json")
-        return f"{MODEL}/{_digest(rules | {'inferred_networks': sorted(self.inferred_networks)})}"
+        return _version_of(self)
+
+
+@lru_cache(maxsize=64)
+def _version_of(rules: AutoRules) -> str:
+    body = rules.model_dump(mode="json")
+    return f"{MODEL}/{_digest(body | {'inferred_networks': sorted(rules.inferred_networks)})}"
 
 
 def _digest(body: object) -> str:

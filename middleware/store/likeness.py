@@ -220,7 +220,7 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
                         else:
                             borne[nid] = [key]
         bearers = []
-        for nid in _foremost(borne, counts):
+        for nid in foremost(borne, counts):
             connection, kind, id_, profile = execute(_PROFILE, (nid,)).fetchone()
             bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(borne[nid])))
         names = {}
@@ -234,7 +234,7 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
     return Looked(population or 0, tuple(bearers), counts, names)
 
 
-def _foremost(borne: Mapping[int, list[int]], counts: Mapping[int, int]) -> Iterable[int]:
+def foremost(borne: Mapping[int, list[int]], counts: Mapping[int, int]) -> Iterable[int]:
     """Those with most of the keys; of equals the rarer key, the more telling, the newer record."""
     if len(borne) <= MOST_BEARERS:
         return borne

@@ -127,7 +127,7 @@ def test_why_a_handle_alone_is_no_link(api: Api) -> None:
     identity = api.get(f"/v1/complaints/{complaint}").json()["identity_id"]
     found = why(api, identity, str(api.stage.contact.ref))
     assert [e.kind for e in found.evidence] == ["handle", "name_part"]
-    assert "13 bits speak for it, a link needs 16" in found.says
+    assert "12.9 bits speak for it, a link needs 16" in found.says
 
 
 @both_databases

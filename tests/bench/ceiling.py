@@ -131,7 +131,7 @@ class Oracle:
                 first = compared[0] if compared else None
                 if first and first.comparison == "name" and first.level in NAMED:
                     name = read(bearer.profile).names[0]
-                    known = replace(first, expected=self.namesakes(name[0], name[-1]))
+                    known = first._replace(expected=self.namesakes(name[0], name[-1]))
                     compared = (known, *compared[1:])
                 candidates.append(compared)
             found.append(replace(label, candidates=tuple(candidates)))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from middleware.contract.canonical import Contact, Ref
 from middleware.domain.likeness import Bearer, Looked
 from middleware.resolution.profiles import Asking, likeness_of
-from middleware.store.likeness import MOST_BEARERS
+from middleware.store.likeness import foremost
 
 
 class Index:
@@ -37,16 +37,18 @@ class Index:
 
     def look(self, asked: Asking) -> Looked:
         borne = {key: self._borne[key][: cap + 1] for key, cap in asked.wanted if self._borne[key]}
-        chosen: dict[int, set[int]] = {}
+        counts = {key: len(numbers) for key, numbers in borne.items()}
+        chosen: dict[int, list[int]] = {}
         for key, cap in asked.wanted:
             numbers = borne.get(key, ())
             if len(numbers) <= cap:
                 for number in numbers:
-                    chosen.setdefault(number, set()).add(key)
-        best = sorted(chosen, key=lambda number: -len(chosen[number]))[:MOST_BEARERS]
+                    chosen.setdefault(number, []).append(key)
         return Looked(
             population=self.population,
-            bearers=tuple(Bearer(*self._profiles[n], frozenset(chosen[n])) for n in best),
-            counts={key: len(numbers) for key, numbers in borne.items()},
+            bearers=tuple(
+                Bearer(*self._profiles[n], frozenset(chosen[n])) for n in foremost(chosen, counts)
+            ),
+            counts=counts,
             names={word: self._names[word] for word in asked.words if self._names[word]},
         )

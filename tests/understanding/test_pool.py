@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -56,13 +55,6 @@ def test_it_answers_as_the_model_does(pool: Pooled, trained: Trained) -> None:
     assert said.intent.value is Intent.COMPLAINT
     assert not said.degraded
     assert said.by.startswith("small@000000000000")
-
-
-def test_the_collector_leaves_a_loaded_model_alone(pool: Pooled) -> None:
-    """Looking through it again would hold the event loop up."""
-    gc.unfreeze()
-    pool.trained()
-    assert gc.get_freeze_count() > 10_000
 
 
 def test_texts_that_wait_are_judged_together() -> None:
