@@ -194,6 +194,18 @@ def test_events_are_read_in_commit_order(database: Database) -> None:
     assert seen == sorted(seen)
 
 
+def test_an_event_is_the_last_that_its_transaction_writes(database: Database) -> None:
+    """From there to the commit every other transaction with an event waits."""
+    with database.begin() as uow:
+        uow.events.append("t", subject="x", data={}, at=T0)
+        assert uow.events.since(0, limit=9) == []
+    with pytest.raises(RuntimeError), database.begin() as uow:
+        uow.events.append("t", subject="y", data={}, at=T0)
+        raise RuntimeError
+    with database.read() as uow:
+        assert [event.subject for event in uow.events.since(0, limit=9)] == ["x"]
+
+
 @pytest.mark.parametrize(
     ("patterns", "type_", "expected"),
     [
