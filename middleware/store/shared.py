@@ -13,6 +13,22 @@ from sqlmodel import Session
 T = TypeVar("T")
 
 
+_SAVEPOINTS = {
+    "do_savepoint": "SAVEPOINT",
+    "do_rollback_to_savepoint": "ROLLBACK TO",
+    "do_release_savepoint": "RELEASE",
+}
+"""What a dialect says for each; SQLAlchemy's own compile them anew each time, their names change."""
+
+
+def _as_it_is(written: str) -> Callable[[sa.Connection, str], None]:
+    def say(connection: sa.Connection, name: str) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"{written} {name}")
+
+    return say
+
+
 class SharedCommits:
     """Writes of many threads, in the order of asking, each whole or not at all, with few commits.
 
@@ -26,6 +42,8 @@ class SharedCommits:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        for verb, written in _SAVEPOINTS.items():
+            setattr(engine.dialect, verb, _as_it_is(written))
         self._lock = threading.Lock()
         self._waiting: deque[_Write[Any]] = deque()
         self._leader: int | None = None
