@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from middleware.domain.ids import new_id
 from middleware.store.tables import AuditRow
-from middleware.store.together import write
+from middleware.store.together import Asked, write_together
 
 _ENTRIES: sa.Table = cast("Any", AuditRow).__table__
 _WRITTEN = _ENTRIES.insert()
@@ -19,6 +19,8 @@ _WRITTEN = _ENTRIES.insert()
 class Audit:
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.entries: list[Asked] = []
+        """What is still to be written: at the end of the transaction, see `UnitOfWork.end`."""
 
     def write(
         self,
@@ -31,21 +33,20 @@ class Audit:
         **detail: Any,
     ) -> None:
         """Add one entry. `detail` holds ids and figures, never personal data or secrets."""
-        write(
-            self._session.connection(),
-            _WRITTEN,
-            {
-                "id": new_id("aud"),
-                "at": at,
-                "actor": actor,
-                "action": action,
-                "subject": subject,
-                "request_id": request_id,
-                "detail": detail,
-            },
-        )
+        entry = {
+            "id": new_id("aud"),
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "request_id": request_id,
+            "detail": detail,
+        }
+        self.entries.append(Asked(_WRITTEN, entry))
 
     def about(self, subject: str) -> list[AuditRow]:
-        """Every entry on one subject, oldest first."""
+        """Every entry on one subject, oldest first, those of this transaction among them."""
+        write_together(self._session.connection(), self.entries)
+        self.entries.clear()
         query = select(AuditRow).where(AuditRow.subject == subject).order_by(col(AuditRow.id))
         return list(self._session.exec(query))

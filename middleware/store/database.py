@@ -37,6 +37,7 @@ from middleware.store.receipts import Receipts
 from middleware.store.records import Records
 from middleware.store.reviews import Reviews
 from middleware.store.shared import SharedCommits
+from middleware.store.together import write_together
 from middleware.store.understandings import Understandings
 
 LONGEST_SILENCE_S = 15.0
@@ -78,6 +79,13 @@ class UnitOfWork:
         self.records = Records(session)
         self.reviews = Reviews(session)
         self.understandings = Understandings(session)
+
+    def end(self) -> None:
+        """Write what is written last: what was changed, its history, and at the very end events."""
+        last = [*self.audit.entries, *self.events.told()]
+        if last:
+            self.session.flush()
+            write_together(self.session.connection(), last)
 
     def written_at_the_end(self) -> AbstractContextManager[object]:
         """Write what changed when the transaction ends, and not before each query on the way.
@@ -147,7 +155,7 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             uow = UnitOfWork(session)
             yield uow
-            uow.events.write_told()
+            uow.end()
 
     def write(self, work: Callable[[UnitOfWork], T]) -> T:
         """`work` within a writing transaction; on SQLite it shares a commit with other threads'.
@@ -162,7 +170,7 @@ class Database:
         def whole(session: Session) -> T:
             uow = UnitOfWork(session)
             answer = work(uow)
-            uow.events.write_told()
+            uow.end()
             return answer
 
         return self._shared.write(whole)

@@ -11,14 +11,13 @@ from sqlmodel import Session, col, select
 
 from middleware.domain.ids import new_id
 from middleware.store.tables import DeliveryRow, EndpointRow, EventRow
-from middleware.store.together import Asked, write_together
+from middleware.store.together import Asked
 
 _EVENTS: sa.Table = cast("Any", EventRow).__table__
 _DELIVERIES: sa.Table = cast("Any", DeliveryRow).__table__
 _APPENDED = _EVENTS.insert()
 _OWED = _DELIVERIES.insert()
-_TURN = sa.text("select pg_advisory_xact_lock(:key)")
-_ORDER_LOCK = 0x616D656E6473
+_TURN = Asked(sa.text("select pg_advisory_xact_lock(:key)"), {"key": 0x616D656E6473})
 _ENDPOINTS = (
     select(EndpointRow).where(col(EndpointRow.deleted_at).is_(None)).order_by(col(EndpointRow.name))
 )
@@ -40,7 +39,7 @@ class Events:
     ) -> list[DeliveryRow]:
         """Record an event in this transaction; answers the deliveries that it owes.
 
-        They are written when the transaction ends: see `write_told`.
+        They are written when the transaction ends: see `told`.
         """
         event_id = new_id("msg")
         event = {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
@@ -64,20 +63,15 @@ class Events:
         self._told.extend(Asked(_OWED, row.model_dump()) for row in owed)
         return owed
 
-    def write_told(self) -> None:
-        """Write the events of this transaction, as the last that it does.
+    def told(self) -> list[Asked]:
+        """What writes the events of this transaction, as the last that it does.
 
         Every other transaction with an event waits from here to our commit, so that nothing else
         is done in between.
         """
-        if not self._told:
-            return
-        self._session.flush()
-        connection = self._session.connection()
-        if connection.dialect.name == "postgresql":
-            self._told.insert(0, Asked(_TURN, {"key": _ORDER_LOCK}))
-        write_together(connection, self._told)
-        self._told = []
+        if self._told and self._session.get_bind().dialect.name == "postgresql":
+            return [_TURN, *self._told]
+        return self._told
 
     def take_turn(self) -> None:
         """Wait until no other transaction writes events, and be the one that does to our end.
@@ -87,7 +81,7 @@ class Events:
         those before us committed is seen by the next statement. No lock may be waited for after.
         """
         if self._session.get_bind().dialect.name == "postgresql":
-            self._session.connection().execute(_TURN, {"key": _ORDER_LOCK})
+            self._session.connection().execute(_TURN.statement, _TURN.values)
 
     def since(
         self, seq: int, *, types: list[str] | None = None, subject: str | None = None, limit: int

@@ -18,7 +18,7 @@ _SAVEPOINTS = {
     "do_rollback_to_savepoint": "ROLLBACK TO",
     "do_release_savepoint": "RELEASE",
 }
-"""What a dialect says for each; SQLAlchemy's own compile them anew each time, their names change."""
+"""What is said for each; SQLAlchemy's own are compiled anew each time, as their names change."""
 
 
 def _as_it_is(written: str) -> Callable[[sa.Connection, str], None]:
