@@ -117,13 +117,15 @@ class Workspace:
         """The workspace as Splink reads it; what Splink makes meanwhile is in `SCRATCH`.
 
         That is a database in memory, which spills as the workspace does: tables in the file would
-        be compressed and written, for nobody to read again.
+        be compressed and written, for nobody to read again. `compared` is a table there, since
+        Splink reads its input for each side of each of its queries.
         """
         from splink import DuckDBAPI
 
         own = self._connection.cursor()
         (here,) = self.all("SELECT current_database()")[0]
         own.execute(f"ATTACH ':memory:' AS {SCRATCH}")
+        own.execute(f"CREATE TABLE {SCRATCH}.compared AS FROM compared")
         own.execute(f"SET search_path = '{SCRATCH}.main,\"{here}\".main'")
         try:
             yield DuckDBAPI(connection=own)
