@@ -249,7 +249,8 @@ def plain(size: int, folder: Path) -> dict[str, Any]:
     config = {"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(folder / "spilled")}
     connection = duckdb.connect(config=config)
     connection.execute(f"CREATE TABLE input AS FROM read_parquet('{folder / 'records.parquet'}')")
-    model, made = shipped(), {}
+    model = shipped()
+    made: dict[str, Any] = {}
     least = round(model.weight_of(THRESHOLD), 6)
 
     def load() -> None:
