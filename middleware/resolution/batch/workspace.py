@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 ROUND = 6
 """Weights are kept to so many digits: what any two executors agree on."""
-AT_ONCE = 50_000
-"""Candidates that are held in memory at once while they are scored."""
 LAYOUT = "2"
 """Changes with the tables of the file: one with others is made anew."""
 BETWEEN = "\x1f"
@@ -282,7 +280,7 @@ class Workspace:
             self.say("scored", "yes")
 
     def score_changed(self, *, least: float) -> int:
-        """Find the changed records' pairs in process, in the frame that there is.
+        """Find the changed records' pairs, in the frame that there is, by the model's own SQL.
 
         Keeps those of at least so many bits; answers how many pairs were compared.
         """
@@ -323,27 +321,27 @@ class Workspace:
 
     def _score_candidates(self, least: float) -> None:
         """Fill `found` with those of `candidate` that weigh enough, and whether they may join."""
-        self.do("""CREATE OR REPLACE TEMP TABLE found
-            (l BIGINT, r BIGINT, weight DOUBLE, joins BOOLEAN)""")
-        pairs = self.all("FROM candidate ORDER BY l, r")
-        for start in range(0, len(pairs), AT_ONCE):
-            part = pairs[start : start + AT_ONCE]
-            rows = self.rows({number for pair in part for number in pair})
-            scorer = self.scorer(rows[left] for left, _ in part)
-            kept = [
-                (left, right, round(weight, ROUND), scorer.joins(rows[left], rows[right]))
-                for left, right in part
-                if (weight := scorer.weight(rows[left], rows[right])) >= least
-            ]
-            if kept:
-                lefts, rights, weights, joins = zip(*kept, strict=True)
-                self.do(
-                    "INSERT INTO found SELECT unnest($l), unnest($r), unnest($w), unnest($j)",
-                    l=list(lefts),
-                    r=list(rights),
-                    w=list(weights),
-                    j=list(joins),
-                )
+        self.do("""CREATE OR REPLACE TEMP TABLE side AS FROM compared
+            WHERE unique_id IN (SELECT unnest([l, r]) FROM candidate)""")
+        sql = Sql("duckdb")
+        joins = sql.condition(self.model.joins) if self.model.joins else "true"
+        columns = [f'{s}."{name}" AS "{name}_{s}"' for name in self.model.columns for s in "lr"]
+        rare = self.model.rare_columns
+        shares = "".join(f', "tf_{name}"' for name in rare)
+        frequencies = " ".join(
+            f"LEFT JOIN tf_{name} ON tf_{name}.{name} = l.{name}" for name in rare
+        )
+        self.do(
+            f"""CREATE OR REPLACE TEMP TABLE found AS
+            SELECT one AS l, other AS r, round(weight, {ROUND}) AS weight, joins FROM (
+                SELECT one, other, {sql.weight(self.model, self.framed)} AS weight,
+                    coalesce({joins}, false) AS joins
+                FROM (SELECT c.l AS one, c.r AS other, {", ".join(columns)}{shares}
+                    FROM candidate c JOIN side l ON l.unique_id = c.l
+                    JOIN side r ON r.unique_id = c.r {frequencies}))
+            WHERE weight >= $least""",
+            least=least,
+        )
 
     def _take_found(self) -> None:
         """Make edges of `found`, with whether the model lets them join."""
