@@ -321,24 +321,25 @@ class Workspace:
 
     def _score_candidates(self, least: float) -> None:
         """Fill `found` with those of `candidate` that weigh enough, and whether they may join."""
-        self.do("""CREATE OR REPLACE TEMP TABLE side AS FROM compared
-            WHERE unique_id IN (SELECT unnest([l, r]) FROM candidate)""")
+        names, rare = self.model.compared_columns, self.model.rare_columns
+        self.do(f"""CREATE OR REPLACE TEMP TABLE side AS SELECT unique_id, {", ".join(names)}
+            FROM compared WHERE unique_id IN (SELECT unnest([l, r]) FROM candidate)""")
+        for name in rare:
+            self.do(f"""CREATE OR REPLACE TEMP TABLE side_{name} AS
+                FROM tf_{name} SEMI JOIN side USING ({name})""")
         sql = Sql("duckdb")
         joins = sql.condition(self.model.joins) if self.model.joins else "true"
-        columns = [f'{s}."{name}" AS "{name}_{s}"' for name in self.model.columns for s in "lr"]
-        rare = self.model.rare_columns
-        shares = "".join(f', "tf_{name}"' for name in rare)
-        frequencies = " ".join(
-            f"LEFT JOIN tf_{name} ON tf_{name}.{name} = l.{name}" for name in rare
-        )
+        columns = [f'{s}."{name}" AS "{name}_{s}"' for name in names for s in "lr"]
+        columns += [f'"tf_{name}"' for name in rare]
+        shares = " ".join(f"LEFT JOIN side_{n} ON side_{n}.{n} = l.{n}" for n in rare)
         self.do(
             f"""CREATE OR REPLACE TEMP TABLE found AS
             SELECT one AS l, other AS r, round(weight, {ROUND}) AS weight, joins FROM (
                 SELECT one, other, {sql.weight(self.model, self.framed)} AS weight,
                     coalesce({joins}, false) AS joins
-                FROM (SELECT c.l AS one, c.r AS other, {", ".join(columns)}{shares}
+                FROM (SELECT c.l AS one, c.r AS other, {", ".join(columns)}
                     FROM candidate c JOIN side l ON l.unique_id = c.l
-                    JOIN side r ON r.unique_id = c.r {frequencies}))
+                    JOIN side r ON r.unique_id = c.r {shares}))
             WHERE weight >= $least""",
             least=least,
         )
