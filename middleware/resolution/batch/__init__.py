@@ -2,8 +2,8 @@
 
 One Fellegi-Sunter model (`model`), trained and run through Splink on DuckDB or Spark (`executor`),
 as SQL of its own over the pairs of an increment (`workspace`), and in process for the reasons of a
-link (`scoring`); pairs become groups under guards (`clusters`), and groups keep the persons they had
-(`persons`). `workspace` is the file that all of it works in.
+link (`scoring`); pairs become groups under guards (`clusters`), and groups keep the persons they
+had (`persons`). `workspace` is the file that all of it works in.
 
 Splink and DuckDB come with the extra `batch`. Nothing here imports them before it is asked to
 work, so that the hub runs without.

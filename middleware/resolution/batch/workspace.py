@@ -333,14 +333,16 @@ class Workspace:
         columns += [f'"tf_{name}"' for name in rare]
         shares = " ".join(f"LEFT JOIN side_{n} ON side_{n}.{n} = l.{n}" for n in rare)
         self.do(
+            # Materialised, since a filter on the weight would work it out once more.
             f"""CREATE OR REPLACE TEMP TABLE found AS
-            SELECT one AS l, other AS r, round(weight, {ROUND}) AS weight, joins FROM (
-                SELECT one, other, {sql.weight(self.model, self.framed)} AS weight,
-                    coalesce({joins}, false) AS joins
-                FROM (SELECT c.l AS one, c.r AS other, {", ".join(columns)}
-                    FROM candidate c JOIN side l ON l.unique_id = c.l
-                    JOIN side r ON r.unique_id = c.r {shares}))
-            WHERE weight >= $least""",
+            WITH pair AS (SELECT c.l AS one, c.r AS other, {", ".join(columns)}
+                FROM candidate c JOIN side l ON l.unique_id = c.l
+                JOIN side r ON r.unique_id = c.r {shares}),
+            weighed AS MATERIALIZED (
+                SELECT *, {sql.weight(self.model, self.framed)} AS weight FROM pair)
+            SELECT one AS l, other AS r, round(weight, {ROUND}) AS weight,
+                coalesce({joins}, false) AS joins
+            FROM weighed WHERE weight >= $least""",
             least=least,
         )
 
