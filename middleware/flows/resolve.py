@@ -5,9 +5,9 @@ the workspace what is still to be done, so that a run that dies or is stopped is
 next worker, and one without a workspace begins by reading everything.
 
 A full run looks at all pairs, through Splink; an incremental one at those of new and changed
-records, in process, with the same model in the same frame. Nothing but `relink` writes, and only
-if the changes are not more than allowed: else the run ends as `stopped`, with the report of what
-it would have done.
+records, in its workspace, with the same model in the same frame. Nothing but `relink` writes, and
+only if the changes are not more than allowed: else the run ends as `stopped`, with the report of
+what it would have done.
 """
 
 from __future__ import annotations

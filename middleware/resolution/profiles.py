@@ -46,6 +46,9 @@ CAPS = {
 MOST_WANTED = 40
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 @dataclass(frozen=True)
 class Profile:
     """A contact, or an account, as far as it is compared."""
@@ -64,7 +67,7 @@ class Profile:
         towns = sorted(self.place.words) if self.place else []
         countries = sorted(self.place.countries) if self.place else []
         body = [self.names, self.handles, towns, countries, self.sites, self.company]
-        return json.dumps(body, separators=(",", ":"))
+        return _ENCODER.encode(body)
 
 
 def read(text: str) -> Profile:

@@ -1,4 +1,4 @@
-"""Many rows in one statement, as fast as the driver takes them.
+"""Many rows in one statement, as fast as the driver takes and gives them.
 
 SQLAlchemy converts each value of each row in Python, and psycopg sends each row of an
 `executemany` as a message of its own. Here SQLite's driver gets the tuples as they are, and
@@ -7,7 +7,7 @@ PostgreSQL a COPY: what may be there already goes through a temporary table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -20,6 +20,40 @@ from middleware.store.tables import Moment
 from middleware.store.together import raised
 
 Row = tuple[Any, ...]
+Key = tuple[str, str, str]
+"""Connection, kind and id."""
+
+AT_ONCE = 1000
+"""Ids that one statement asks SQLite for."""
+
+
+def known(
+    session: Session, table: type[SQLModel], columns: tuple[str, ...], keys: Iterable[Key]
+) -> dict[Key, Row]:
+    """What the rows of these keys hold in these columns, as the driver gives it; see `moment_of`.
+
+    The table has the columns `connection`, `kind` and `id`.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for connection_name, kind, id_ in keys:
+        groups.setdefault((connection_name, kind), []).append(id_)
+    connection = session.connection()
+    driver: Any = connection.connection.driver_connection
+    found: dict[Key, Row] = {}
+    try:
+        for (name, kind), ids in groups.items():
+            if connection.dialect.name == "postgresql":
+                text = _select(table, columns, 0)
+                rows = driver.execute(text, (name, kind, ids)).fetchall()
+                found |= {(name, kind, row[0]): row[1:] for row in rows}
+                continue
+            for start in range(0, len(ids), AT_ONCE):
+                part = ids[start : start + AT_ONCE]
+                asked = driver.execute(_select(table, columns, len(part)), (name, kind, *part))
+                found |= {(name, kind, row[0]): row[1:] for row in asked.fetchall()}
+    except driver_errors(connection) as error:
+        raise raised(connection, error) from error
+    return found
 
 
 def write(
@@ -109,6 +143,17 @@ def _insert(
         changed = ", ".join(f'"{n}" = excluded."{n}"' for n in columns if n not in key)
         text += f" on conflict ({_listed(key)}) do update set {changed}"
     return text
+
+
+@lru_cache(maxsize=64)
+def _select(table: type[SQLModel], columns: tuple[str, ...], count: int) -> str:
+    """The statement for so many ids in SQLite, or with 0 for a list of them in PostgreSQL."""
+    mark = "?" if count else "%s"
+    among = f"in ({', '.join('?' * count)})" if count else "= any(%s)"
+    return (
+        f'select "id", {_listed(columns)} from "{table.__tablename__}"'  # noqa: S608
+        f' where "connection" = {mark} and "kind" = {mark} and "id" {among}'
+    )
 
 
 def _listed(names: tuple[str, ...]) -> str:

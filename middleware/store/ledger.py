@@ -36,6 +36,12 @@ _NAMING = for_each_database(
     )
 )
 
+_LEADS = for_each_database(
+    lambda among: sa.select(col(PersonRow.id), col(PersonRow.redirect_to)).where(
+        among(col(PersonRow.id)), col(PersonRow.redirect_to).is_not(None)
+    )
+)
+
 
 class Ledger:
     def __init__(self, session: Session) -> None:
@@ -104,11 +110,30 @@ class Ledger:
         return {frozenset((self.now(one), self.now(other))) for one, other in set(rows)}
 
     def all_apart(self) -> set[Pair]:
-        """Every pair held apart now, for whoever looks at all records at once."""
+        """Every pair held apart now, for whoever looks at all records at once.
+
+        Persons are followed all together, a look-up for each merge on the way, however many pairs.
+        """
         query = select(CannotLinkRow.one, CannotLinkRow.other).where(
             col(CannotLinkRow.valid_to).is_(None)
         )
-        return {frozenset(map(self.now, pair)) for pair in self._session.exec(query)}
+        pairs = list(self._session.exec(query))
+        leads: dict[Thing, Thing] = {}
+        latest = {thing for pair in pairs for thing in pair if is_person(thing)}
+        while latest:
+            asked = Asked(_LEADS[self._session.get_bind().dialect.name], {"ids": sorted(latest)})
+            (rows,) = plainly(self._session.connection(), [asked])
+            leads |= dict(rows)
+            latest = {into for _, into in rows} - leads.keys()
+
+        def now(thing: Thing) -> Thing:
+            seen = set()
+            while thing in leads and thing not in seen:
+                seen.add(thing)
+                thing = leads[thing]
+            return thing
+
+        return {frozenset(map(now, pair)) for pair in pairs}
 
     def bars(self, person_id: str, things: Collection[Thing]) -> list[CannotLinkRow]:
         """The assertions that keep one of these things out of a person, oldest first.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -26,7 +26,17 @@ MOST_BEARERS = 12
 
 Key = tuple[str, str, str]
 
-_BY_RECORD = (col(LikenessRow.connection), col(LikenessRow.kind), col(LikenessRow.id))
+_NEXT_NIDS = sa.text(
+    "select nextval(pg_get_serial_sequence('likeness', 'nid')) from generate_series(1, :count)"
+)
+
+
+class _Row(NamedTuple):
+    """What a row of the index knows of itself."""
+
+    nid: int
+    keys: bytes
+    names: bytes
 
 
 class LikenessIndex:
@@ -35,26 +45,29 @@ class LikenessIndex:
 
     def put(self, likenesses: Mapping[Key, Likeness | None]) -> None:
         """What these records look like now; with None they look like nothing any more."""
-        known = self._known(likenesses)
+        found = bulk.known(self._session, LikenessRow, ("nid", "keys", "names"), likenesses)
+        known = {k: _Row(*row) for k, row in found.items()}
         counted: Counter[int] = Counter()
         self._forget(known.values(), counted)
         there = {k: one for k, one in likenesses.items() if one is not None}
+        nids = {k: row.nid for k, row in known.items()}
         _for_each(
             self._session.connection(),
             _RENEW,
             [
-                (*_columns(there[k]), row.nid)
-                for k, row in sorted(known.items(), key=lambda item: item[1].nid)
+                (*_columns(there[k]), nid)
+                for k, nid in sorted(nids.items(), key=lambda item: item[1])
                 if k in there
             ],
         )
-        gone = [row.nid for k, row in known.items() if k not in there]
+        gone = [nid for k, nid in nids.items() if k not in there]
         if gone:
             self._session.exec(delete(LikenessRow).where(col(LikenessRow.nid).in_(gone)))
-        fresh = [(*k, *_columns(one)) for k, one in there.items() if k not in known]
-        bulk.write(self._session, LikenessRow, (*_KEY, *_LOOKS), fresh)
-        known |= self._known(row[:3] for row in fresh)
-        borne = [(key, known[k].nid) for k, one in there.items() for key in one.keys]
+        fresh = [k for k in there if k not in nids]
+        nids |= zip(fresh, self._new_nids(len(fresh)), strict=True)
+        rows = [(nids[k], *k, *_columns(there[k])) for k in fresh]
+        bulk.write(self._session, LikenessRow, ("nid", *_KEY, *_LOOKS), rows)
+        borne = [(key, nids[k]) for k, one in there.items() for key in one.keys]
         bulk.write(self._session, BlockingKeyRow, ("key", "nid"), sorted(borne))
         for one in there.values():
             counted.update(one.names)
@@ -68,24 +81,18 @@ class LikenessIndex:
         except connection.dialect.loaded_dbapi.Error as error:
             raise raised(connection, error) from error
 
-    def _known(self, keys: Iterable[Key]) -> dict[Key, Any]:
-        groups: dict[tuple[str, str], list[str]] = {}
-        for connection, kind, id_ in keys:
-            groups.setdefault((connection, kind), []).append(id_)
-        found: dict[Key, Any] = {}
-        for (connection, kind), ids in groups.items():
-            query = sa.select(
-                col(LikenessRow.nid), *_BY_RECORD, col(LikenessRow.keys), col(LikenessRow.names)
-            ).where(
-                col(LikenessRow.connection) == connection,
-                col(LikenessRow.kind) == kind,
-                col(LikenessRow.id).in_(ids),
-            )
-            for row in self._session.connection().execute(query):
-                found[row.connection, row.kind, row.id] = row
-        return found
+    def _new_nids(self, count: int) -> Sequence[int]:
+        """Numbers for so many rows, which are given before these are written, not read after."""
+        if not count:
+            return ()
+        connection = self._session.connection()
+        if connection.dialect.name == "postgresql":
+            return connection.execute(_NEXT_NIDS, {"count": count}).scalars().all()
+        # Whoever writes in SQLite writes alone.
+        (last,) = connection.exec_driver_sql(_POPULATION).one()
+        return range((last or 0) + 1, (last or 0) + 1 + count)
 
-    def _forget(self, rows: Iterable[Any], counted: Counter[int]) -> None:
+    def _forget(self, rows: Collection[_Row], counted: Counter[int]) -> None:
         """Take away the keys of these rows, which know their own."""
         borne = sorted((key, row.nid) for row in rows for key in _unpacked(row.keys))
         _for_each(self._session.connection(), _TAKE_AWAY, borne)

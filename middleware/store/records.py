@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
@@ -94,6 +94,18 @@ _BEARING = for_each_database(
 )
 
 
+_SEEN_BEFORE = ("content_hash", "as_of", "deleted_at", "seen_by")
+
+
+class _Known(NamedTuple):
+    """What a record was before it is stored anew."""
+
+    content_hash: str
+    as_of: datetime
+    deleted: bool
+    seen_by: str | None
+
+
 class Records:
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -134,7 +146,7 @@ class Records:
                 counts.unchanged += 1
                 touched.append(key)
                 continue
-            if was is not None and was.content_hash == content_hash and was.deleted_at is None:
+            if was is not None and was.content_hash == content_hash and not was.deleted:
                 counts.unchanged += 1
                 touched.append(key)
                 continue
@@ -425,18 +437,12 @@ class Records:
         rows = sorted(found.values(), key=_newest_first, reverse=True)[:limit]
         return [_stored(row) for row in rows]
 
-    def _known(self, keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], Any]:
-        columns = (
-            col(RecordRow.connection),
-            col(RecordRow.kind),
-            col(RecordRow.id),
-            col(RecordRow.content_hash),
-            col(RecordRow.as_of),
-            col(RecordRow.deleted_at),
-            col(RecordRow.seen_by),
-        )
-        query = sa.select(*columns).where(one_of(KEY_COLUMNS, keys, self._dialect))
-        return {(r.connection, r.kind, r.id): r for r in self._session.connection().execute(query)}
+    def _known(self, keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], _Known]:
+        found = bulk.known(self._session, RecordRow, _SEEN_BEFORE, keys)
+        return {
+            key: _Known(content_hash, moment_of(as_of), deleted_at is not None, seen_by)
+            for key, (content_hash, as_of, deleted_at, seen_by) in found.items()
+        }
 
     def _forget_identifiers(self, keys: list[tuple[str, str, str]]) -> None:
         columns = (

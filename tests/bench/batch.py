@@ -1,8 +1,18 @@
 """Resolution in batch against plain Splink: the same records, the same model, in turn.
 
-Each side is a process of its own, so that its processor time and memory are its own. Plain Splink
-trains, predicts and clusters a table; ours makes the frame, trains, weighs, and groups under
-guards in its workspace file. The records are made and normalised before, for both.
+The records are made and normalised once, before; both sides read the same columns of the same
+records, nicknames included, which is checked (`same_records`), with the same comparisons, blocking
+rules, training and threshold. Each side is a process of its own, with as many threads and as much
+memory for DuckDB; processor time and peak memory are told by the operating system for both alike.
+
+Plain Splink trains, predicts and clusters a table in memory. Ours trains, weighs and connects by
+the same Splink, and does more, which is told apart (`more`): the blocking keys that an increment
+needs; the likely pairs, kept in the workspace's file; the guards. All of it is within ours and its
+ratios; `bare_*_ratio` are those without. What only the hub does, writing the
+links into the ledger, has no counterpart: it is measured on fewer records, by link (`ledger`).
+
+Clusters are compared closed at one threshold without guards (`closure`), which is like for like,
+and ours as they are (`clusters`), with guards and with what the model lets join.
 """
 
 from __future__ import annotations
@@ -12,15 +22,18 @@ import json
 import math
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 
@@ -39,6 +52,11 @@ THRESHOLD = 0.99
 CHANGED = 0.01
 """The share of records that is new or changed in an incremental run."""
 PAGE = 10_000
+THREADS = 2
+MEMORY = "2GB"
+"""What DuckDB may use, on either side; the rest of a process is Python and Splink."""
+LEDGER = 20_000
+"""Records that are linked in a store, to see what a link costs."""
 FIXED = (0.95, 0.99)
 """Where pairs of the published sets are joined: what Splink's examples cluster at, and the hub's
 own. Both, and the guards, were fixed before the sets were looked at with them."""
@@ -64,14 +82,19 @@ def one_size(size: int, folder: Path) -> dict[str, Any]:
     plain = _child("plain", size, folder)
     ours = _child("ours", size, folder)
     later = _child("increment", size, folder)
+    ledger = _child("ledger", min(size, LEDGER), folder)
+    bare, bare_cpu = (ours[f"work{u}"] - ours["more"][f"all{u}"] for u in ("_s", "_cpu_s"))
     return {
         "normalise_us_per_record": round(prepared["normalised_s"] / size * 1e6, 1),
         "plain": plain,
         "ours": ours,
         "wall_ratio": round(ours["work_s"] / plain["work_s"], 3),
         "cpu_ratio": round(ours["work_cpu_s"] / plain["work_cpu_s"], 3),
+        "bare_wall_ratio": round(bare / plain["work_s"], 3),
+        "bare_cpu_ratio": round(bare_cpu / plain["work_cpu_s"], 3),
         "cpu_us_per_record": round(ours["work_cpu_s"] / size * 1e6, 1),
         "increment": later,
+        "ledger": ledger,
     }
 
 
@@ -168,8 +191,37 @@ def _entry(record: Contact | Account, content: str = "1") -> Entry:
     return Entry(str(record.ref), content, columns_of(record), ids)
 
 
+@contextmanager
+def watched(parts: Mapping[str, tuple[Any, str]]) -> Iterator[dict[str, Any]]:
+    """How long each of these functions, by owner and name, takes in all, and all together."""
+    took: dict[str, Any] = dict.fromkeys((f"{one}{u}" for one in parts for u in UNITS), 0.0)
+
+    def measured(name: str, part: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            began, used = time.perf_counter(), time.process_time()
+            try:
+                return part(*given)
+            finally:
+                took[f"{name}_s"] += time.perf_counter() - began
+                took[f"{name}_cpu_s"] += time.process_time() - used
+
+        return run
+
+    with ExitStack() as patched:
+        for name, (owner, part) in parts.items():
+            made = measured(name, getattr(owner, part))
+            patched.enter_context(mock.patch.object(owner, part, made))
+        yield took
+    for unit in UNITS:
+        took[f"all{unit}"] = sum(took[f"{one}{unit}"] for one in parts)
+    took |= {name: round(value, 2) for name, value in took.items()}
+
+
+UNITS = ("_s", "_cpu_s")
+
+
 def prepare(size: int, folder: Path) -> dict[str, Any]:
-    """The records in a workspace, and the same as a file for plain Splink."""
+    """The records in a workspace without a frame, and as it will compare them, for Splink."""
     space, normalised = Workspace(folder / "ours.duckdb", shipped()), 0.0
     truth: dict[str, int] = {}
     records = Crowd(size).records()
@@ -179,9 +231,13 @@ def prepare(size: int, folder: Path) -> dict[str, Any]:
         normalised += time.process_time() - cpu
         truth |= {str(record.ref): customer for record, customer in page}
         space.put(entries)
-    space.frame()
-    space.do(f"COPY compared TO '{folder / 'records.parquet'}' (FORMAT parquet)")
     space.close()
+    shutil.copy(folder / "ours.duckdb", folder / "framed.duckdb")
+    framed = Workspace(folder / "framed.duckdb", shipped())
+    framed.frame()
+    framed.do(f"COPY compared TO '{folder / 'records.parquet'}' (FORMAT parquet)")
+    framed.close()
+    (folder / "framed.duckdb").unlink()
     (folder / "truth.json").write_text(json.dumps(truth))
     return {"normalised_s": normalised}
 
@@ -190,9 +246,11 @@ def plain(size: int, folder: Path) -> dict[str, Any]:
     """Splink as its documentation has it: train, predict, cluster."""
     from splink import DuckDBAPI
 
-    connection = duckdb.connect(config={"threads": 2, "memory_limit": "4GB"})
+    config = {"threads": THREADS, "memory_limit": MEMORY, "temp_directory": str(folder / "spilled")}
+    connection = duckdb.connect(config=config)
     connection.execute(f"CREATE TABLE input AS FROM read_parquet('{folder / 'records.parquet'}')")
-    model, made = shipped(), {}
+    model = shipped()
+    made: dict[str, Any] = {}
     least = round(model.weight_of(THRESHOLD), 6)
 
     def load() -> None:
@@ -215,6 +273,7 @@ def plain(size: int, folder: Path) -> dict[str, Any]:
             )
 
     figures = timed({"load": load, "train": train, "predict": predict, "cluster": cluster})
+    (pairs,) = connection.execute(f"SELECT count(*) FROM {made['pairs'].physical_name}").fetchall()
     rows = connection.execute(
         f"SELECT list(unique_id::VARCHAR) FROM {made['clusters'].physical_name} GROUP BY cluster_id"
     ).fetchall()
@@ -223,36 +282,57 @@ def plain(size: int, folder: Path) -> dict[str, Any]:
     space.close()
     truth = json.loads((folder / "truth.json").read_text())
     groups = [[refs[one] for one in row[0]] for row in rows if len(row[0]) > 1]
-    return {**figures, "clusters": known.judged(groups, truth, _true_pairs(truth))}
+    judged = known.judged(groups, truth, _true_pairs(truth))
+    return {**figures, "pairs": pairs[0], "closure": judged}
 
 
 def ours(size: int, folder: Path) -> dict[str, Any]:
     """The workspace's own way, training included."""
-    space = Workspace(folder / "ours.duckdb", shipped(), memory="2GB", threads=2)
+    space = Workspace(folder / "ours.duckdb", shipped(), memory=MEMORY, threads=THREADS)
     rules = grouping.Rules(least=round(shipped().weight_of(THRESHOLD), 6))
 
     def train() -> None:
         # What was learned is used here only: the file stays of the model that it was made with.
         space.model = executor.learn(space)
 
-    figures = timed(
-        {
-            "frame": space.frame,
-            "train": train,
-            "weigh": lambda: executor.weigh(space, least=0.0),
-            "group": lambda: grouping.regroup(space, rules),
-        }
-    )
+    more = {
+        "keys": (Workspace, "_key_all"),
+        "keep": (Workspace, "take_edges"),
+        "guard": (grouping, "_guard"),
+    }
+    with watched(more) as took:
+        figures = timed(
+            {
+                "frame": space.frame,
+                "train": train,
+                "weigh": lambda: executor.weigh(space, least=0.0),
+                "group": lambda: grouping.regroup(space, rules),
+            }
+        )
+    space.do(f"CREATE TEMP VIEW given AS FROM read_parquet('{folder / 'records.parquet'}')")
+    differ = space.one("""SELECT count(*) FROM ((FROM given EXCEPT ALL FROM compared)
+        UNION ALL (FROM compared EXCEPT ALL FROM given))""")
+    pairs = space.one("SELECT count(*) FROM edge")
+    refs = dict(space.all("SELECT unique_id, ref FROM record"))
+    likely = space.all("SELECT l, r FROM edge WHERE weight >= $least", least=rules.least)
+    closed = [[refs[one] for one in group] for group in components(likely)]
     truth = json.loads((folder / "truth.json").read_text())
     groups = _groups(space)
     (folder / "model.json").write_text(space.model.model_dump_json())
     space.close()
-    return {**figures, "clusters": known.judged(groups, truth, _true_pairs(truth))}
+    return {
+        **figures,
+        "more": took,
+        "same_records": differ == 0,
+        "pairs": pairs,
+        "closure": known.judged(closed, truth, _true_pairs(truth)),
+        "clusters": known.judged(groups, truth, _true_pairs(truth)),
+    }
 
 
 def increment(size: int, folder: Path) -> dict[str, Any]:
     """New and changed records against the rest, and then all of it anew: the same groups."""
-    space = Workspace(folder / "ours.duckdb", shipped(), memory="2GB", threads=2)
+    space = Workspace(folder / "ours.duckdb", shipped(), memory=MEMORY, threads=THREADS)
     space.model = Model.model_validate_json((folder / "model.json").read_text())
     rules = grouping.Rules(least=round(shipped().weight_of(THRESHOLD), 6))
     grouping.settled(space, [row[0] for row in space.all("FROM dirty")])
@@ -286,8 +366,23 @@ def increment(size: int, folder: Path) -> dict[str, Any]:
         "compared": made["compared"],
         "full": full,
         "share_of_full": round(figures["work_s"] / full["work_s"], 4),
+        "cpu_share_of_full": round(figures["work_cpu_s"] / full["work_cpu_s"], 4),
         "groups": len(again),
         "groups_that_differ": len(after ^ again),
+    }
+
+
+def ledger(size: int, folder: Path) -> dict[str, Any]:
+    """What a run's last part costs, by link: links, evidence, audit, in a store on SQLite."""
+    from tests.bench import linking
+
+    told = linking.run("sqlite", folder, size)
+    link = told["parts"]["link"]
+    return {
+        "records": size,
+        "links": told["links"],
+        "us_per_link": round(link["s"] / told["links"] * 1e6),
+        "cpu_us_per_link": round(link["cpu_s"] / told["links"] * 1e6),
     }
 
 
@@ -312,7 +407,7 @@ def _true_pairs(truth: dict[str, Any]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["prepare", "plain", "ours", "increment"])
+    parser.add_argument("what", choices=["prepare", "plain", "ours", "increment", "ledger"])
     parser.add_argument("size", type=int)
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Ref
@@ -15,7 +17,7 @@ from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.store import queries
 from middleware.store.ledger import thing_of
-from middleware.store.tables import LinkRow
+from middleware.store.tables import LinkRow, PersonRow
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, complaints, event, the_complaint
 
@@ -209,6 +211,37 @@ def picture(stage: Stage) -> object:
         shown = [(c.id, c.person_id) for c in uow.complaints.page(before=None, limit=200)]
         apart = {tuple(sorted(pair)) for pair in uow.ledger.all_apart()}
     return sorted(valid, key=str), sorted(shown), apart
+
+
+def test_all_that_is_held_apart_is_followed_together(stage: Stage) -> None:
+    """A run of resolution reads all of it: what it asks grows with merges, not with pairs."""
+    now = stage.time()
+    with stage.hub.database.begin() as uow:
+        persons = [uow.people.add_person(display_name=None, at=now).id for _ in range(24)]
+        for one, into in ((0, 4), (4, 6), (3, 8)):
+            row = uow.session.get(PersonRow, persons[one])
+            assert row is not None
+            row.redirect_to = persons[into]
+        for one, other in zip(persons[::2], persons[1::2], strict=True):
+            uow.ledger.add_cannot_link(one, other, reason="two", source="s", by="k", at=now)
+    asked = []
+
+    def note(*given: Any) -> None:
+        asked.append(given[2])
+
+    engine = stage.hub.database.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        with stage.hub.database.read() as uow:
+            apart = uow.ledger.all_apart()
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    assert len(asked) < 6
+    final = {persons[0]: persons[6], persons[4]: persons[6], persons[3]: persons[8]}
+    assert apart == {
+        frozenset((final.get(one, one), final.get(other, other)))
+        for one, other in zip(persons[::2], persons[1::2], strict=True)
+    }
 
 
 def test_a_merge_moves_everything_and_says_so_before(known: Stage) -> None:

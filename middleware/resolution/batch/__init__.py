@@ -1,8 +1,9 @@
 """Records against records: which contacts and accounts of all connections are one customer.
 
 One Fellegi-Sunter model (`model`), trained and run through Splink on DuckDB or Spark (`executor`),
-scored in process for small increments (`scoring`); pairs become groups under guards (`clusters`),
-and groups keep the persons they had (`persons`). `workspace` is the file that all of it works in.
+as SQL of its own over the pairs of an increment (`workspace`), and in process for the reasons of a
+link (`scoring`); pairs become groups under guards (`clusters`), and groups keep the persons they
+had (`persons`). `workspace` is the file that all of it works in.
 
 Splink and DuckDB come with the extra `batch`. Nothing here imports them before it is asked to
 work, so that the hub runs without.

@@ -106,6 +106,33 @@ class Sql:
             f"{self.column(name, side)} IS NULL" for name in comparison.needs for side in "lr"
         )
 
+    def weight(self, model: Model, records: int) -> str:
+        """What a pair weighs, in bits, as Splink adds it up: over a pair's columns and, for columns
+        whose frequencies count, `tf_x`, the share of records that have the left record's value."""
+
+        def number(value: float) -> str:
+            return f"CAST({value!r} AS DOUBLE)"
+
+        def bits(level: Level) -> str:
+            if not (level.rare and level.when):
+                return number(level.bits)
+            share = f"{self._quote}tf_{level.when.equal[0]}{self._quote}"
+            # A value that the frame has not seen has no adjustment.
+            rarity = f"coalesce({number(math.log2(level.u or 1))} - log2({share}), 0)"
+            return f"{number(level.bits)} + {number(level.rare)} * {rarity}"
+
+        def case(comparison: Comparison) -> str:
+            whens = [
+                f"WHEN {self.condition(level.when)} THEN {bits(level)}"
+                if level.when
+                else f"ELSE {bits(level)}"
+                for level in comparison.levels
+            ]
+            return f"CASE WHEN {self.lacking(comparison)} THEN 0 {' '.join(whens)} END"
+
+        terms = [number(model.prior_bits(records)), *(case(one) for one in model.comparisons)]
+        return " + ".join(terms)
+
     def block(self, block: Block) -> dict[str, Any]:
         """A blocking rule as Splink takes it."""
         q = self._quote

@@ -184,6 +184,11 @@ def _judge(space: Workspace, rules: Rules) -> None:
     """Give each touched record that has a likely pair its group."""
     space.do("CREATE OR REPLACE TEMP TABLE judged AS FROM likely WHERE l IN (FROM touched)")
     _connect(space)
+    _guard(space, rules)
+
+
+def _guard(space: Workspace, rules: Rules) -> None:
+    """Make groups of `part`; those in which a guard can have a say are gone through by pair."""
     space.do("""CREATE OR REPLACE TEMP TABLE bearer AS SELECT part, unique_id, ref, uids,
         split_part(ref, ':', 1) || ':' || split_part(ref, ':', 2) AS source, other AS person
         FROM part JOIN record USING (unique_id) LEFT JOIN held ON one = ref""")

@@ -200,15 +200,20 @@ class Model(Frozen):
     @property
     def columns(self) -> tuple[str, ...]:
         """All the columns that it looks at or blocks by, in order of first use."""
+        blocks = (*self.blocks, *self.training.sure, *self.training.hold)
+        keys = (key.column for block in blocks for key in block)
+        return tuple(dict.fromkeys([*self.compared_columns, *keys]))
+
+    @property
+    def compared_columns(self) -> tuple[str, ...]:
+        """Those that a pair is weighed by, and joined by, in order of first use."""
         found = [
             column
             for comparison in self.comparisons
             for level in comparison.levels
             for column in (*comparison.needs, *(level.when.columns() if level.when else ()))
         ]
-        found += self.joins.columns() if self.joins else ()
-        blocks = (*self.blocks, *self.training.sure, *self.training.hold)
-        return tuple(dict.fromkeys([*found, *(key.column for block in blocks for key in block)]))
+        return tuple(dict.fromkeys([*found, *(self.joins.columns() if self.joins else ())]))
 
     @property
     def rare_columns(self) -> tuple[str, ...]:

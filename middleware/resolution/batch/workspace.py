@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 ROUND = 6
 """Weights are kept to so many digits: what any two executors agree on."""
-AT_ONCE = 50_000
-"""Candidates that are held in memory at once while they are scored."""
 LAYOUT = "2"
 """Changes with the tables of the file: one with others is made anew."""
 BETWEEN = "\x1f"
@@ -117,13 +115,15 @@ class Workspace:
         """The workspace as Splink reads it; what Splink makes meanwhile is in `SCRATCH`.
 
         That is a database in memory, which spills as the workspace does: tables in the file would
-        be compressed and written, for nobody to read again.
+        be compressed and written, for nobody to read again. `compared` is a table there, since
+        Splink reads its input for each side of each of its queries.
         """
         from splink import DuckDBAPI
 
         own = self._connection.cursor()
         (here,) = self.all("SELECT current_database()")[0]
         own.execute(f"ATTACH ':memory:' AS {SCRATCH}")
+        own.execute(f"CREATE TABLE {SCRATCH}.compared AS FROM compared")
         own.execute(f"SET search_path = '{SCRATCH}.main,\"{here}\".main'")
         try:
             yield DuckDBAPI(connection=own)
@@ -280,7 +280,7 @@ class Workspace:
             self.say("scored", "yes")
 
     def score_changed(self, *, least: float) -> int:
-        """Find the changed records' pairs in process, in the frame that there is.
+        """Find the changed records' pairs, in the frame that there is, by the model's own SQL.
 
         Keeps those of at least so many bits; answers how many pairs were compared.
         """
@@ -321,27 +321,30 @@ class Workspace:
 
     def _score_candidates(self, least: float) -> None:
         """Fill `found` with those of `candidate` that weigh enough, and whether they may join."""
-        self.do("""CREATE OR REPLACE TEMP TABLE found
-            (l BIGINT, r BIGINT, weight DOUBLE, joins BOOLEAN)""")
-        pairs = self.all("FROM candidate ORDER BY l, r")
-        for start in range(0, len(pairs), AT_ONCE):
-            part = pairs[start : start + AT_ONCE]
-            rows = self.rows({number for pair in part for number in pair})
-            scorer = self.scorer(rows[left] for left, _ in part)
-            kept = [
-                (left, right, round(weight, ROUND), scorer.joins(rows[left], rows[right]))
-                for left, right in part
-                if (weight := scorer.weight(rows[left], rows[right])) >= least
-            ]
-            if kept:
-                lefts, rights, weights, joins = zip(*kept, strict=True)
-                self.do(
-                    "INSERT INTO found SELECT unnest($l), unnest($r), unnest($w), unnest($j)",
-                    l=list(lefts),
-                    r=list(rights),
-                    w=list(weights),
-                    j=list(joins),
-                )
+        names, rare = self.model.compared_columns, self.model.rare_columns
+        self.do(f"""CREATE OR REPLACE TEMP TABLE side AS SELECT unique_id, {", ".join(names)}
+            FROM compared WHERE unique_id IN (SELECT unnest([l, r]) FROM candidate)""")
+        for name in rare:
+            self.do(f"""CREATE OR REPLACE TEMP TABLE side_{name} AS
+                FROM tf_{name} SEMI JOIN side USING ({name})""")
+        sql = Sql("duckdb")
+        joins = sql.condition(self.model.joins) if self.model.joins else "true"
+        columns = [f'{s}."{name}" AS "{name}_{s}"' for name in names for s in "lr"]
+        columns += [f'"tf_{name}"' for name in rare]
+        shares = " ".join(f"LEFT JOIN side_{n} ON side_{n}.{n} = l.{n}" for n in rare)
+        self.do(
+            # Materialised, since a filter on the weight would work it out once more.
+            f"""CREATE OR REPLACE TEMP TABLE found AS
+            WITH pair AS (SELECT c.l AS one, c.r AS other, {", ".join(columns)}
+                FROM candidate c JOIN side l ON l.unique_id = c.l
+                JOIN side r ON r.unique_id = c.r {shares}),
+            weighed AS MATERIALIZED (
+                SELECT *, {sql.weight(self.model, self.framed)} AS weight FROM pair)
+            SELECT one AS l, other AS r, round(weight, {ROUND}) AS weight,
+                coalesce({joins}, false) AS joins
+            FROM weighed WHERE weight >= $least""",
+            least=least,
+        )
 
     def _take_found(self) -> None:
         """Make edges of `found`, with whether the model lets them join."""
