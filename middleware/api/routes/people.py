@@ -17,6 +17,7 @@ from middleware.api.schemas import complaints as complaint_schemas
 from middleware.api.schemas import people as schemas
 from middleware.api.schemas.base import When
 from middleware.domain.arrivals import Author
+from middleware.domain.ledger import standing_at
 from middleware.domain.problems import NotFoundError
 from middleware.domain.survivorship import Chosen
 from middleware.domain.understanding import Entity, EntityType
@@ -136,8 +137,11 @@ def get_person(
         links = uow.people.links_of_person(person.id, as_of=as_of)
         customers = lookup.customers(uow, links)
         seen = picture.of(uow, person, links, customers, now=hub.clock())
+        standing = person.standing
         if as_of is not None:
             queries.as_it_was(uow, seen, as_of)
+            changes = [(row.made_at, row.kind) for row in uow.ledger.standings_of(person.id)]
+            standing = standing_at(standing, changes, as_of)
     linked = {thing_of(link) for link in links}
     counted = golden.view(
         hub,
@@ -148,6 +152,9 @@ def get_person(
     shown: dict[str, Any] = {
         "id": person.id,
         "redirected_from": person_id if person_id != person.id else None,
+        "standing": standing,
+        "provisional_until": person.provisional_until if as_of is None else None,
+        "expired_at": person.expired_at if as_of is None else None,
         "display_name": person.display_name,
         "created_at": person.created_at,
         "as_of": as_of,
