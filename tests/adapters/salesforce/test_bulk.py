@@ -17,6 +17,7 @@ from middleware.contract.canonical import Kind, Order, Record
 from middleware.contract.errors import Transient
 from middleware.sandbox.crm.soql import instant
 from tests.adapters.salesforce.peer import LAG_S, CrmPeer
+from tests.conformance.peer import Fault
 
 UNTIL = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -209,6 +210,26 @@ def test_every_order_comes_once_with_all_its_lines(peer: CrmPeer, moments: int, 
         cursor, more = page.cursor, page.more
     assert by_id(found) == expected
     assert len(peer.crm.jobs.kept) == 2
+
+
+def test_a_throttled_part_is_asked_for_again(peer: CrmPeer) -> None:
+    crowd(peer, 20, moments=2)
+    ordinary = SalesforceAdapter.open(peer.connection(bulk_over=None))
+    expected = by_id(loaded(ordinary, Kind.ORDER))
+    ordinary.close()
+    adapter = SalesforceAdapter.open(peer.connection(bulk_over=0))
+    page = adapter.changed_since(Kind.ORDER, None)
+    found: list[Record] = []
+    throttled = 0
+    while page.more:
+        with peer.arm(Fault.THROTTLED, write=False), pytest.raises(Transient):
+            adapter.changed_since(Kind.ORDER, page.cursor, limit=10)
+        throttled += 1
+        page = adapter.changed_since(Kind.ORDER, page.cursor, limit=10)
+        found += page.records
+    assert throttled > 5
+    assert by_id(found) == expected
+    adapter.close()
 
 
 def test_a_line_of_an_order_that_nobody_may_see_keeps_no_other_line(peer: CrmPeer) -> None:
