@@ -22,7 +22,7 @@ from middleware.flows.hub import Hub
 from middleware.resolution.exact import WEIGHTS
 from middleware.store import provisional
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import LinkRow, PersonChangeRow, PersonRow
+from middleware.store.tables import IdentityRow, LinkRow, PersonChangeRow, PersonRow
 
 HUB = "hub"
 AT = timedelta(hours=3, minutes=30)
@@ -150,6 +150,15 @@ def _settle(
 ) -> None:
     person.provisional_until = person.expired_at = None
     _changed(hub, uow, ChangeKind.SETTLE, person, links, word)
+
+
+def listed(
+    hub: Hub, *, expired: bool, after: tuple[datetime, str] | None = None, limit: int
+) -> list[tuple[PersonRow, IdentityRow]]:
+    """Provisional persons with their accounts, by when they expire; or those that expired, by
+    when they did."""
+    with hub.database.read() as uow:
+        return provisional.page(uow, expired=expired, after=after, limit=limit)
 
 
 # --- expiry -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from middleware.store.tables import (
     ClaimRow,
     ComplaintRow,
     HandleRow,
+    IdentityRow,
     LineHoldRow,
     LinkRow,
     PersonRow,
@@ -98,10 +99,11 @@ def expiring(
 
 
 def page(
-    uow: UnitOfWork, *, expired: bool = False, after: str = "", limit: int = 100
-) -> list[tuple[PersonRow, LinkRow]]:
-    """Provisional persons, or those that expired, with the link to their account, by id."""
-    of = col(PersonRow.expired_at) if expired else col(PersonRow.provisional_until)
+    uow: UnitOfWork, *, expired: bool, after: tuple[datetime, str] | None = None, limit: int = 100
+) -> list[tuple[PersonRow, IdentityRow]]:
+    """Provisional persons with their accounts, by when they expire; or those that expired, by
+    when they did."""
+    moment = col(PersonRow.expired_at) if expired else col(PersonRow.provisional_until)
     last = (
         sa.select(sa.func.max(col(LinkRow.id)))
         .where(col(LinkRow.person_id) == col(PersonRow.id), _PROVISIONAL)
@@ -109,11 +111,17 @@ def page(
         .scalar_subquery()
     )
     query = (
-        select(PersonRow, LinkRow)
+        select(PersonRow, IdentityRow)
         .join(LinkRow, col(LinkRow.id) == last)
-        .where(of.is_not(None), col(PersonRow.id) > after)
+        .join(IdentityRow, col(IdentityRow.id) == col(LinkRow.identity_id))
+        .where(moment.is_not(None))
     )
-    return list(uow.session.exec(query.order_by(col(PersonRow.id)).limit(limit)))
+    if after is not None:
+        at, person_id = after
+        query = query.where(
+            sa.or_(moment > at, sa.and_(moment == at, col(PersonRow.id) > person_id))
+        )
+    return list(uow.session.exec(query.order_by(moment, col(PersonRow.id)).limit(limit)))
 
 
 def forget_names(uow: UnitOfWork, identity_id: str) -> None:

@@ -14,22 +14,18 @@ down_revision = "0013"
 branch_labels = None
 depends_on = None
 
+INDEXES = {"provisional_until": "ix_person_provisional", "expired_at": "ix_person_expired"}
+
 
 def upgrade() -> None:
-    op.add_column(
-        "person", sa.Column("provisional_until", sa.DateTime(timezone=True), nullable=True)
-    )
-    op.add_column("person", sa.Column("expired_at", sa.DateTime(timezone=True), nullable=True))
-    op.create_index(
-        "ix_person_provisional",
-        "person",
-        ["provisional_until"],
-        sqlite_where=sa.text("provisional_until IS NOT NULL"),
-        postgresql_where=sa.text("provisional_until IS NOT NULL"),
-    )
+    for column in INDEXES:
+        op.add_column("person", sa.Column(column, sa.DateTime(timezone=True), nullable=True))
+    for column, index in INDEXES.items():
+        of_some = sa.text(f"{column} IS NOT NULL")
+        op.create_index(index, "person", [column], sqlite_where=of_some, postgresql_where=of_some)
 
 
 def downgrade() -> None:
-    op.drop_index("ix_person_provisional", table_name="person")
-    op.drop_column("person", "expired_at")
-    op.drop_column("person", "provisional_until")
+    for column, index in INDEXES.items():
+        op.drop_index(index, table_name="person")
+        op.drop_column("person", column)

@@ -253,3 +253,22 @@ class PersonShown(Shown):
     links: list[LinkShown]
     complaints: list[ComplaintOfPerson]
     actions: list[ActionOfPerson]
+
+
+class PersonListed(Shown):
+    """A provisional person, or one that expired, by the account they stand for."""
+
+    id: str
+    standing: Standing
+    provisional_until: Moment | None
+    expired_at: Moment | None
+    display_name: str | None
+    created_at: Moment
+    identity_id: str
+    network: str
+    native_id: str
+    last_seen_at: Moment
+
+
+class PersonPage(Page[PersonListed]):
+    """One page of persons, by when they expire or did."""

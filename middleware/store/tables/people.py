@@ -51,6 +51,12 @@ class PersonRow(SQLModel, table=True):
             sqlite_where=sa.text("provisional_until IS NOT NULL"),
             postgresql_where=sa.text("provisional_until IS NOT NULL"),
         ),
+        sa.Index(
+            "ix_person_expired",
+            "expired_at",
+            sqlite_where=sa.text("expired_at IS NOT NULL"),
+            postgresql_where=sa.text("expired_at IS NOT NULL"),
+        ),
     )
 
     id: str = Field(primary_key=True)
