@@ -43,15 +43,17 @@ class Word:
 # --- as whom an account writes ------------------------------------------------------------------
 
 
-def hold(hub: Hub, uow: UnitOfWork, identity_id: str, *, name: str | None) -> PersonRow:
-    """The provisional person of an account that wrote and that nobody is linked to: kept for
-    longer, brought back, or made. The caller holds the identity."""
+def hold(
+    hub: Hub, uow: UnitOfWork, identity_id: str, *, name: str | None, wrote: bool
+) -> PersonRow:
+    """The provisional person of an account that nobody is linked to: brought back or made, or,
+    if they `wrote`, kept for longer. The caller holds the identity."""
     now = hub.clock()
     until = now + hub.options.provisional_kept
     for link in uow.people.links_of_identity(identity_id):
         person = uow.people.person(link.person_id, lock=True)
         assert person is not None, "a link has its person"
-        if person.provisional_until is not None:
+        if wrote and person.provisional_until is not None:
             person.provisional_until = max(person.provisional_until, until)
         return person
     gone = of(uow, identity_id)

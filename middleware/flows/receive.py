@@ -356,7 +356,13 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             return False
         person, decision = _person_of(hub, uow, complaint, author, resolution, understanding, now)
         if person is None and complaint.identity_id is not None:
-            person = provisional.hold(hub, uow, complaint.identity_id, name=author.display_name)
+            person = provisional.hold(
+                hub,
+                uow,
+                complaint.identity_id,
+                name=author.display_name,
+                wrote=complaint.stale,
+            )
         settled = person is not None and person.standing is Standing.SETTLED
         resolution = replace(resolution, decision=decision)
         match = ranked if settled else None

@@ -106,6 +106,7 @@ def test_a_record_can_be_linked(api: Api) -> None:
         ({}, 422, "validation"),
         ({"record": "crm:contact:1", "identity_id": "idn_1"}, 422, "validation"),
         ({"identity_id": "idn_1", "basis": "inferred"}, 422, "validation"),
+        ({"identity_id": "idn_1", "basis": "provisional"}, 422, "validation"),
         ({"identity_id": "idn_1", "person_id": "per_1", "display_name": "K"}, 422, "validation"),
         ({"identity_id": "idn_1", "reason": "x"}, 422, "validation"),
     ],

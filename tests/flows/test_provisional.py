@@ -9,7 +9,7 @@ import pytest
 from middleware.domain.claims import Subject
 from middleware.domain.ledger import Standing, standing_at
 from middleware.domain.problems import ConflictError
-from middleware.flows import cannot, claim, correct, merge, provisional, reviews
+from middleware.flows import cannot, claim, correct, merge, provisional, receive, reviews
 from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.store.provisional import expiring
@@ -87,6 +87,16 @@ def test_a_stranger_has_an_id_that_lasts(known: Stage) -> None:
     with known.hub.database.read() as uow:
         told = [e.data for e in uow.events.since(0, limit=99) if e.type == "complaint.enriched"]
     assert [(t["person_id"], t["provisional"]) for t in told] == [(first, True), (first, True)]
+
+
+@on_sqlite
+def test_a_new_look_at_what_was_written_is_not_hearing_of_them(known: Stage) -> None:
+    arrive(known, event(author=STRANGER))
+    complaint = the_complaint(known)
+    until = person(known, complaint.person_id).provisional_until
+    known.time.pass_(days=20)
+    receive.enrich(known.hub, complaint.id)
+    assert person(known, complaint.person_id).provisional_until == until
 
 
 @on_sqlite
