@@ -46,8 +46,11 @@ class Word:
 def hold(
     hub: Hub, uow: UnitOfWork, identity_id: str, *, name: str | None, wrote: bool
 ) -> PersonRow:
-    """The provisional person of an account that nobody is linked to: brought back or made, or,
-    if they `wrote`, kept for longer. The caller holds the identity."""
+    """The provisional person of an account that nobody is linked to, made where there is none.
+
+    If the account `wrote`, they are kept for longer, or brought back; where something is only
+    looked at anew, one that expired stays so. The caller holds the identity.
+    """
     now = hub.clock()
     until = now + hub.options.provisional_kept
     for link in uow.people.links_of_identity(identity_id):
@@ -62,6 +65,8 @@ def hold(
         person.provisional_until = until
         uow.people.add_link(_link(person.id, identity_id, now))
         return person
+    if not wrote:
+        return gone
     gone.display_name, gone.provisional_until, gone.expired_at = name, until, None
     link = uow.people.add_link(_link(gone.id, identity_id, now))
     _changed(hub, uow, ChangeKind.RETURN, gone, [link], Word(HUB, "the account wrote again", now))
@@ -175,7 +180,7 @@ def owe(hub: Hub, uow: UnitOfWork) -> None:
 def run(hub: Hub, day: str) -> None:
     """Expire whoever is due, some at a time. One that was stopped halfway goes on with the rest:
     who expired is not due any more."""
-    after = ""
+    after = None
     while True:
         with hub.database.read() as uow:
             due = provisional.expiring(uow, hub.clock(), after=after, limit=BATCH)
@@ -183,18 +188,21 @@ def run(hub: Hub, day: str) -> None:
             return
         with hub.database.begin() as uow:
             _expire(hub, uow, due)
-        after = due[-1][0]
+        after = due[-1]
 
 
-def _expire(hub: Hub, uow: UnitOfWork, due: Sequence[tuple[str, str]]) -> None:
+def _expire(hub: Hub, uow: UnitOfWork, due: Sequence[provisional.Due]) -> None:
     """Expire those that are still due once nobody can change them any more."""
     # In the order in which receive takes them: an account before its person.
-    for identity_id in sorted(identity_id for _, identity_id in due):
+    for identity_id in sorted(one.identity_id for one in due):
         uow.people.identity_by_id(identity_id, lock=True)
-    persons = {person_id: uow.people.person(person_id, lock=True) for person_id, _ in due}
+    persons = {
+        person_id: uow.people.person(person_id, lock=True)
+        for person_id in sorted(one.person_id for one in due)
+    }
     now = hub.clock()
-    for person_id, identity_id in provisional.expiring(uow, now, among=list(persons), limit=BATCH):
-        person = persons[person_id]
+    for one in provisional.expiring(uow, now, among=list(persons), limit=BATCH):
+        person, identity_id = persons[one.person_id], one.identity_id
         assert person is not None, "it was read above"
         links = uow.people.links_of_identity(identity_id)
         _end(links, now)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import col, select, update
@@ -47,33 +49,44 @@ def expired(uow: UnitOfWork, identity_id: str) -> str | None:
     return uow.session.exec(query.order_by(col(LinkRow.id).desc()).limit(1)).first()
 
 
+@dataclass(frozen=True)
+class Due:
+    """A provisional person whose time is over, and the account they stand for."""
+
+    until: datetime
+    person_id: str
+    identity_id: str
+
+
 def expiring(
     uow: UnitOfWork,
     now: datetime,
     *,
     among: Sequence[str] | None = None,
-    after: str = "",
+    after: Due | None = None,
     limit: int = 100,
-) -> list[tuple[str, str]]:
-    """Provisional persons whose time is over and on whom nothing open hangs, with their accounts.
+) -> list[Due]:
+    """Provisional persons whose time is over and on whom nothing open hangs, after one of them.
 
-    In the order of their ids, after one of them. Open are: a complaint, a question about the
-    account, a claim, an action, and what a remedy takes of an order's budget.
+    Open are: a complaint, a question about the account, a claim, an action, and what a remedy
+    takes of an order's budget.
     """
+    until = col(PersonRow.provisional_until)
     person, identity = col(PersonRow.id), col(LinkRow.identity_id)
-    theirs = sa.or_(
-        col(ComplaintRow.person_id) == person, col(ComplaintRow.identity_id) == identity
-    )
+    # By person and by account apart, and no `= 'open'`: or they are looked for among all open ones.
+    theirs = (col(ComplaintRow.person_id) == person, col(ComplaintRow.identity_id) == identity)
+    still_open = col(ComplaintRow.state).not_in(["closed", "deleted"])
+    claimed = col(ClaimRow.expires_at) > now
     hangs = (
-        select(ComplaintRow.id).where(theirs, ComplaintRow.state == "open"),
-        select(ReviewRow.id).where(col(ReviewRow.subject) == identity, ReviewRow.state == "open"),
-        select(ClaimRow.subject).where(
-            col(ClaimRow.expires_at) > now,
-            sa.or_(
-                col(ClaimRow.person_id) == person,
-                col(ClaimRow.complaint_id).in_(select(ComplaintRow.id).where(theirs)),
-            ),
+        *(select(ComplaintRow.id).where(one, still_open) for one in theirs),
+        *(
+            select(ComplaintRow.id)
+            .join(ClaimRow, col(ClaimRow.complaint_id) == col(ComplaintRow.id))
+            .where(one, claimed)
+            for one in theirs
         ),
+        select(ClaimRow.subject).where(col(ClaimRow.person_id) == person, claimed),
+        select(ReviewRow.id).where(col(ReviewRow.subject) == identity, ReviewRow.state == "open"),
         select(ActionRow.id).where(
             col(ActionRow.person_id) == person, col(ActionRow.state).not_in(_ENDED)
         ),
@@ -82,20 +95,24 @@ def expiring(
         .where(col(ActionRow.person_id) == person, col(LineHoldRow.released_at).is_(None)),
     )
     query = (
-        sa.select(person, identity)
+        sa.select(until, person, identity)
         .join(LinkRow, col(LinkRow.person_id) == person)
         .where(
-            col(PersonRow.provisional_until) <= now,
+            until <= now,
             _PROVISIONAL,
             col(LinkRow.valid_to).is_(None),
-            person > after,
             *(~one.correlate(PersonRow, LinkRow).exists() for one in hangs),
         )
     )
     if among is not None:
         query = query.where(person.in_(among))
-    rows = uow.session.connection().execute(query.order_by(person).limit(limit))
-    return [(str(row[0]), str(row[1])) for row in rows]
+    if after is not None:
+        later = sa.and_(until == after.until, person > after.person_id)
+        query = query.where(until >= after.until, sa.or_(until > after.until, later))
+    rows: Iterable[Any] = uow.session.connection().execute(
+        query.order_by(until, person).limit(limit)
+    )
+    return [Due(*row) for row in rows]
 
 
 def page(

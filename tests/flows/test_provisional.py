@@ -97,6 +97,14 @@ def test_a_new_look_at_what_was_written_is_not_hearing_of_them(known: Stage) -> 
     known.time.pass_(days=20)
     receive.enrich(known.hub, complaint.id)
     assert person(known, complaint.person_id).provisional_until == until
+    known.run_due()  # what was found out is written into the conversation: that is open until then
+    close(known)
+    known.time.pass_(days=41)
+    expire(known)
+    assert person(known, complaint.person_id).standing is Standing.EXPIRED
+    receive.enrich(known.hub, complaint.id)
+    assert the_complaint(known).person_id == complaint.person_id
+    assert person(known, complaint.person_id).standing is Standing.EXPIRED
 
 
 @on_sqlite
@@ -322,9 +330,14 @@ def test_whoever_has_something_open_waits(known: Stage) -> None:
     assert waits(), "an open question"
     with known.hub.database.begin() as uow:
         uow.reviews.settle(identity(known), at=known.time())
-    taken, _ = claim.take(known.hub, claim.Asked(subject=Subject(person=first)), AGENT)
-    assert waits(), "a claim"
-    claim.release(known.hub, taken.id or "", agent=None, asker=AGENT)
+    arrive(known, event("Mine", id="m-2", conversation="c-2", author=STRANGER))
+    strangers, mine = complaints(known)
+    elsewhere = claim.Asked(subject=Subject(complaint=strangers.id))
+    claim.take(known.hub, elsewhere, AGENT)  # which is nothing to the first one
+    for subject in (Subject(person=first), Subject(complaint=mine.id)):
+        taken, _ = claim.take(known.hub, claim.Asked(subject=subject), AGENT)
+        assert waits(), "a claim"
+        claim.release(known.hub, taken.id or "", agent=None, asker=AGENT)
     action, _ = correct.create(known.hub, known.wanted(person_id=first), AGENT)
     assert waits(), "an action"
     with known.hub.database.begin() as uow:
