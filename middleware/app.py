@@ -233,7 +233,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "prioritise.one": partial(prioritise.rescore, hub),
         "prioritise.accounts": partial(prioritise.accounts_changed, hub),
         "prioritise.all": partial(prioritise.run_all, hub),
-        "provisional.expire": partial(provisional.run, hub),
+        "resolve.expire": partial(provisional.run, hub),
         "incidents": partial(incidents.run, hub),
         "incidents.forget": partial(incidents.forget, hub),
         "incidents.affected": partial(eligibility.list_affected, hub),

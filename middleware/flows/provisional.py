@@ -174,7 +174,7 @@ def listed(
 def owe(hub: Hub, uow: UnitOfWork) -> None:
     """Owe once a day, over all nodes, that those expire of whom nothing was heard for long."""
     day = (hub.clock() - AT).date().isoformat()
-    hub.engine.enqueue(uow, "provisional.expire", day, name=f"provisional.expire:{day}")
+    hub.engine.enqueue(uow, "resolve.expire", day, name=f"resolve.expire:{day}")
 
 
 def run(hub: Hub, day: str) -> None:

@@ -404,4 +404,4 @@ def test_it_is_owed_once_a_day_over_all_nodes(known: Stage) -> None:
     for _ in range(3):
         with known.hub.database.begin() as uow:
             provisional.owe(known.hub, uow)
-    assert [o.flow for o in known.engine.owed].count("provisional.expire") == 1
+    assert [o.flow for o in known.engine.owed].count("resolve.expire") == 1
