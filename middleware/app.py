@@ -33,6 +33,7 @@ from middleware.flows import (
     incidents,
     policies,
     prioritise,
+    provisional,
     receive,
     reconcile,
     resolve,
@@ -232,6 +233,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "prioritise.one": partial(prioritise.rescore, hub),
         "prioritise.accounts": partial(prioritise.accounts_changed, hub),
         "prioritise.all": partial(prioritise.run_all, hub),
+        "resolve.expire": partial(provisional.run, hub),
         "incidents": partial(incidents.run, hub),
         "incidents.forget": partial(incidents.forget, hub),
         "incidents.affected": partial(eligibility.list_affected, hub),
@@ -242,6 +244,7 @@ def owe_reconcile(hub: Hub, tick: str) -> None:
     with hub.database.begin() as uow:
         hub.engine.enqueue(uow, "reconcile", tick, name=f"reconcile:{tick}")
         incidents.owe(hub, uow, tick)
+        provisional.owe(hub, uow)
 
 
 def configured(settings: Settings) -> list[Configured]:
@@ -329,6 +332,7 @@ def options_of(settings: Settings) -> Options:
         audit_share=settings.links.audit_share,
         unique_ids=tuple(settings.links.unique_ids),
         duplicate_free=tuple(settings.links.duplicate_free),
+        provisional_kept=settings.links.provisional_kept,
         survivorship={name: tuple(rule) for name, rule in settings.links.survivorship.items()},
         cases_to=settings.actions.cases_to,
         incidents=settings.incidents.rules(),

@@ -374,6 +374,9 @@ class LinkSettings(Section):
     """External ids of which a customer has one."""
     duplicate_free: list[str] = []
     """Connections that hold no customer twice."""
+    provisional_kept: Annotated[Duration, Field(ge=timedelta(days=1))] = timedelta(days=60)
+    """How long a provisional person stays of whom nothing is heard: longer than goods may be sent
+    back and a refund takes, so that a second message about one issue finds the same person."""
     survivorship: dict[str, list[str]] = {}
     """Which source wins for a field: erp, crm, verified, newest or a connection, best first."""
     model: Path | None = None

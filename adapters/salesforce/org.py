@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.salesforce import layout, soql
+from adapters.salesforce.bulk import Selection
 from adapters.salesforce.client import SYSTEM, Client, is_id
 from adapters.salesforce.settings import Configured
 from adapters.salesforce.soql import Clause
@@ -39,7 +40,7 @@ class Org(Adapter):
         self._connection = connection
         self._settings = configured.settings
         self._client = Client(configured.settings, configured.secrets)
-        self._typed: dict[tuple[str, ...], dict[str, str] | None] = {}
+        self._selections: dict[str, Selection | None] = {}
 
     def close(self) -> None:
         self._client.close()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from adapters.salesforce import layout, soql, spelling
-from adapters.salesforce.bulk import BulkCursor, types_of
+from adapters.salesforce.bulk import BulkCursor
 from adapters.salesforce.changes import ORDER, STAMP, Cursor
 from adapters.salesforce.client import SYSTEM, is_id
-from adapters.salesforce.org import Org, id_of, instant_of
+from adapters.salesforce.loading import Loads
+from adapters.salesforce.org import id_of, instant_of
 from adapters.salesforce.soql import Clause
 from middleware.contract.canonical import Account, Contact, Kind, Order, Record, Ref
 from middleware.contract.capabilities import (
@@ -22,7 +22,6 @@ from middleware.contract.capabilities import (
     ListsChanges,
     ListsChangesBetween,
     Page,
-    Quarantined,
     ReadsOrders,
     ReadsRecords,
     Tally,
@@ -32,13 +31,13 @@ from middleware.contract.errors import (
     NotOffered,
     Rejected,
 )
-from middleware.contract.mapping import Mapping, MappingError, to_record
+from middleware.contract.mapping import to_record
 
 _MOST_PER_PAGE = 2000
 
 
 class Reads(
-    Org,
+    Loads,
     FindsContacts,
     FindsAccounts,
     ReadsOrders,
@@ -186,102 +185,6 @@ class Reads(
             following = here.past(_stamp_of(last), id_of(last))
         return self._page(kind, mapping, rows, cursor=str(following), more=more, as_of=here.until)
 
-    def _page(
-        self,
-        kind: Kind,
-        mapping: Mapping,
-        rows: Iterable[dict[str, Any]],
-        *,
-        cursor: str,
-        more: bool,
-        as_of: datetime,
-    ) -> Page:
-        records: list[Record] = []
-        quarantined: list[Quarantined] = []
-        deleted: list[Ref] = []
-        for row in rows:
-            key = id_of(row)
-            if row.get("IsDeleted") is True:
-                deleted.append(self._ref(kind, key))
-                continue
-            try:
-                records.append(self._mapped(kind, mapping, row))
-            except MappingError as error:
-                problem = error.problems[0]
-                quarantined.append(
-                    Quarantined(
-                        kind=kind,
-                        id=key,
-                        field=problem.field,
-                        reason=problem.reason,
-                        place=problem.place,
-                        payload=_plain(row),
-                    )
-                )
-        return Page(
-            records=tuple(records),
-            deleted=tuple(deleted),
-            quarantined=tuple(quarantined),
-            cursor=cursor,
-            more=more,
-            as_of=as_of,
-        )
-
-    def _load(self, mapping: Mapping) -> Page | None:
-        """Begin a query job where the object is large enough and a job can select it."""
-        operation = "changed_since"
-        over = self._settings.bulk_over
-        columns, children = layout.selection(mapping)
-        if over is None or children:
-            return None
-        rows = self._client.count(soql.count(mapping.object), operation=operation)
-        if rows <= over or self._types(mapping, columns) is None:
-            return None
-        latest = self._client.now(fresh=True) - self._settings.lag
-        here = Cursor().at(latest.replace(microsecond=0))
-        query = soql.select(("Id", *columns, STAMP), mapping.object, here.where)
-        job = self._client.begin_job(mapping.object, query, operation=operation)
-        return self._waiting(BulkCursor(latest.replace(microsecond=0), job))
-
-    def _loaded(self, kind: Kind, mapping: Mapping, here: BulkCursor, size: int) -> Page:
-        """The next part of a query job, or a page that says to wait for it.
-
-        A job that failed or is gone is given up: the same window is read by ordinary queries.
-        """
-        columns, _ = layout.selection(mapping)
-        ordinary = Cursor().at(here.until)
-        given_up = self._page(kind, mapping, (), cursor=str(ordinary), more=True, as_of=here.until)
-        types = self._types(mapping, columns)
-        if types is None:
-            return given_up
-        try:
-            if not here.locator:
-                state = self._client.job_state(mapping.object, here.job, operation="changed_since")
-                if state in ("UploadComplete", "InProgress"):
-                    return self._waiting(here.asked_after())
-                if state != "JobComplete":
-                    return given_up
-            rows, locator = self._client.job_results(
-                mapping.object, here.job, types, here.locator, limit=size
-            )
-        except Missing:
-            return given_up
-        following = str(here.at(locator) if locator else ordinary.ended(self._settings.overlap))
-        return self._page(
-            kind, mapping, rows, cursor=following, more=bool(locator), as_of=here.until
-        )
-
-    def _waiting(self, here: BulkCursor) -> Page:
-        return Page(records=(), cursor=str(here), more=True, as_of=here.until, wait=here.wait)
-
-    def _types(self, mapping: Mapping, columns: Sequence[str]) -> dict[str, str] | None:
-        """The types of what a job selects, asked for once; None where it can't select that."""
-        wanted = tuple(dict.fromkeys(("Id", *columns, STAMP)))
-        if wanted not in self._typed:
-            described = self._client.describe(mapping.object)
-            self._typed[wanted] = types_of(wanted, described) if described is not None else None
-        return self._typed[wanted]
-
     def cursor_between(self, kind: Kind, since: datetime, until: datetime) -> str:
         if kind not in self.change_kinds:
             raise NotOffered(f"Salesforce lists no changes of a {kind}", system=SYSTEM)
@@ -354,12 +257,3 @@ def _bears(record: Record, clue: Clue) -> bool:
 
 def _stamp_of(row: dict[str, Any]) -> datetime:
     return instant_of(row, STAMP)
-
-
-def _plain(value: Any) -> Any:
-    """A row as JSON can hold it, for the quarantine."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items() if name != "attributes"}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Decimal) else value

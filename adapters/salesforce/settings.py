@@ -63,7 +63,7 @@ class SalesforceSettings(BaseModel):
     settle_s: Annotated[float, Field(ge=0, le=86_400)] = 600
     """How long Salesforce may still store a comment whose answer we gave up on; see overlap_s."""
     bulk_over: Annotated[int, Field(ge=0)] | None = 20_000
-    """A first load of more rows than these goes through a query job of Bulk API 2.0; None: never.
+    """A first load of more rows than these goes through query jobs of Bulk API 2.0; None: never.
     """
     allow_duplicates: bool = False
     """Save a case or an order although a duplicate rule of the org advises against it."""

@@ -338,9 +338,27 @@ LINK_REVOKED: Json = {
     "done_on_its_strength": _STRENGTH,
 }
 
+PERSON_PAGE = _page(
+    {
+        "id": PERSON_ID,
+        "standing": "provisional",
+        "provisional_until": "2027-01-20T10:00:02Z",
+        "expired_at": None,
+        "display_name": "Kim",
+        "created_at": HANDLED,
+        "identity_id": IDENTITY_ID,
+        "network": "x",
+        "native_id": "42",
+        "last_seen_at": WRITTEN,
+    }
+)
+
 PERSON: Json = {
     "id": PERSON_ID,
     "redirected_from": None,
+    "standing": "settled",
+    "provisional_until": None,
+    "expired_at": None,
     "display_name": "Kim",
     "created_at": HANDLED,
     "as_of": None,
@@ -440,7 +458,14 @@ CONTEXT: Json = {
     "complaint_id": COMPLAINT_ID,
     "person": _block(
         "crm",
-        {"id": PERSON_ID, "display_name": "Kim", "identities": [IDENTITY], "records": [CUSTOMER]},
+        {
+            "id": PERSON_ID,
+            "standing": "settled",
+            "provisional_until": None,
+            "display_name": "Kim",
+            "identities": [IDENTITY],
+            "records": [CUSTOMER],
+        },
     ),
     "orders": _block("erp", [ORDER]),
     "cases": {
@@ -884,6 +909,7 @@ EVENT_FEED: Json = {
             "data": {
                 "id": COMPLAINT_ID,
                 "person_id": PERSON_ID,
+                "provisional": False,
                 "order": "erp:order:1001",
                 "outcome": "link",
                 "intent": "complaint",

@@ -12,6 +12,7 @@ from middleware.api.schemas.operations import CauseShown
 from middleware.contract.actions import Operation
 from middleware.domain.actions import ActionState, StepState
 from middleware.domain.claims import ClaimKind
+from middleware.domain.ledger import Standing
 
 
 class StepTold(Shown):
@@ -53,6 +54,8 @@ class ComplaintTold(Shown):
 
     id: str
     person_id: str | None
+    provisional: bool
+    """Whether nobody knows yet who that person is."""
     order: RefShown | None
     outcome: str
     intent: str
@@ -175,6 +178,16 @@ class PersonChangeTold(Shown):
     identities: list[str]
     records: list[RefShown]
     complaints: list[str]
+
+
+class StandingTold(Shown):
+    """How well the hub knows a person from now on."""
+
+    change_id: str
+    person_id: str
+    standing: Standing
+    provisional_until: Moment | None
+    identities: list[str]
 
 
 class QuestionTold(Shown):
@@ -371,6 +384,19 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     "person.split": (
         PersonChangeTold,
         "Identities and records went over to a person of their own; or a merge was undone.",
+    ),
+    "person.settled": (
+        StandingTold,
+        "A provisional person is known; where their id leads to somebody else from now on, "
+        "`person.merged` says so, too.",
+    ),
+    "person.expired": (
+        StandingTold,
+        "Nothing was heard of a provisional person for long, and nothing open hung on them.",
+    ),
+    "person.returned": (
+        StandingTold,
+        "The account of a provisional person that had expired wrote again: the same id holds.",
     ),
     "review.opened": (QuestionTold, "A question about who somebody is waits for a person."),
     "review.answered": (QuestionTold, "A person said who somebody is, or is not."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.domain.problems import ConflictError
+from middleware.flows import provisional
 from middleware.flows.index import index_again
 from middleware.flows.refit import refit
 from middleware.flows.rehearse import Checked, Difference, Rehearsal, rehearse
@@ -32,6 +34,45 @@ def index(config: ConfigOption = None) -> None:
     with opened(config) as application:
         seen = index_again(application.hub)
     say(f"{seen} contacts and accounts are in the index")
+
+
+@commands.command("provisional")
+def list_provisional(
+    config: ConfigOption = None,
+    *,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="Those that expired, in place of those that may.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List provisional persons, accounts of which nobody knows whose they are: next to expire
+    first."""
+    with opened(config) as application:
+        rows = provisional.listed(application.hub, expired=expired, limit=limit)
+    told = [
+        {
+            "id": person.id,
+            "network": identity.network,
+            "native_id": identity.native_id,
+            "last_seen_at": identity.last_seen_at.isoformat(timespec="seconds"),
+            "standing": person.standing.value,
+            "provisional_until": _moment(person.provisional_until),
+            "expired_at": _moment(person.expired_at),
+        }
+        for person, identity in rows
+    ]
+    if as_json:
+        out.print_json(json.dumps(told))
+        return
+    table = Table("person", "network", "account", "last seen", "standing", "until", "expired at")
+    for one in told:
+        table.add_row(*(value or "" for value in one.values()))
+    out.print(table)
+
+
+def _moment(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at is not None else None
 
 
 @labels.command("export")

@@ -206,7 +206,8 @@ def _story(
         setattr(figures, name[step["operation"]], made)
     complaints = hub.get("/v1/complaints?limit=50")["data"]
     figures.complaints = len(complaints)
-    figures.linked = sum(c["person_id"] is not None for c in complaints)
+    persons = [hub.get(f"/v1/people/{c['person_id']}") for c in complaints if c["person_id"]]
+    figures.linked = sum(person["standing"] == "settled" for person in persons)
     tell.say(f"{figures.complaints} complaints came in, {figures.linked} of them with their person")
     return figures, address, key
 

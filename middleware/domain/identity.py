@@ -19,6 +19,8 @@ class Basis(StrEnum):
     AGENT = "agent"
     INFERRED = "inferred"
     """Worked out from likeness; networks restrict it, so it never links by itself by default."""
+    PROVISIONAL = "provisional"
+    """Nobody knows who it is: a provisional person stands for whoever writes from the account."""
 
 
 class EvidenceKind(StrEnum):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 
 from middleware.contract.canonical import Kind, Ref
@@ -29,6 +31,39 @@ class ChangeKind(StrEnum):
     MERGE = "merge"
     SPLIT = "split"
     UNDO = "undo"
+    SETTLE = "settle"
+    """A provisional person is known from now on."""
+    EXPIRE = "expire"
+    """Nothing was heard of a provisional person for long."""
+    RETURN = "return"
+    """The account of one that expired wrote again."""
+
+
+class Standing(StrEnum):
+    """How well the hub knows a person."""
+
+    SETTLED = "settled"
+    PROVISIONAL = "provisional"
+    """An account of which nobody knows whose it is."""
+    EXPIRED = "expired"
+    """A provisional person of whom nothing was heard for long."""
+
+
+BEFORE = {
+    ChangeKind.SETTLE: Standing.PROVISIONAL,
+    ChangeKind.EXPIRE: Standing.PROVISIONAL,
+    ChangeKind.RETURN: Standing.EXPIRED,
+}
+"""What a person was until such a change."""
+
+
+def standing_at(now: Standing, changes: Iterable[tuple[datetime, str]], at: datetime) -> Standing:
+    """What a person was at a moment: what the first change after it says they were until then.
+
+    `now` is what they are, `changes` are when and what kind, oldest first.
+    """
+    later = (ChangeKind(kind) for made_at, kind in changes if made_at > at)
+    return next((BEFORE[kind] for kind in later if kind in BEFORE), now)
 
 
 def is_person(thing: Thing) -> bool:

@@ -18,6 +18,7 @@ from middleware.contract.canonical import Ref
 from middleware.domain.actions import Wanted
 from middleware.domain.gathering import Band, Compared, Told, best, compare, keys
 from middleware.domain.ids import new_id
+from middleware.domain.ledger import Standing
 from middleware.domain.orders import number_key
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.domain.understanding import EntityType, Intent, Understanding
@@ -109,9 +110,12 @@ def told_of(uow: UnitOfWork, complaint: ComplaintRow) -> Told:
     own = match.get("chosen") is not None
     candidates = (complaint.resolution or {}).get("candidates", ())
     times = [a.posted_at or a.received_at for a in arrivals] or [complaint.opened_at]
+    person = uow.people.person(complaint.person_id) if complaint.person_id is not None else None
+    # Two provisional persons may well be one: of them only the accounts are known.
+    settled = person is not None and person.standing is Standing.SETTLED
     return Told(
         id=complaint.id,
-        person=complaint.person_id,
+        person=complaint.person_id if settled else None,
         identity=complaint.identity_id,
         name=(arrivals[-1].author or {}).get("display_name") if arrivals else None,
         perhaps=frozenset(_ref_text(ref) for c in candidates for ref in c["refs"]),

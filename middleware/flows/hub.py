@@ -115,6 +115,8 @@ class Options:
     """External ids of which a customer has one: two persons with different ones never merge."""
     duplicate_free: tuple[str, ...] = ()
     """Connections that hold no customer twice: a person has one record of a kind of each."""
+    provisional_kept: timedelta = timedelta(days=60)
+    """How long a provisional person stays of whom nothing is heard."""
     survivorship: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which source wins for which field, where it is not as `domain.survivorship` has it."""
     likeness: Model = field(default_factory=shipped)

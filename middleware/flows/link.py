@@ -15,7 +15,7 @@ from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import SOMEBODY, Verdict, is_person
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import cannot, deliver
+from middleware.flows import cannot, deliver, provisional
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution import normalise
 from middleware.resolution.exact import WEIGHTS
@@ -65,7 +65,8 @@ def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[L
         _known_record(uow, asked.record)
     known = _valid(uow, identity_id, asked.record)
     person_id = _person(uow, asked.person_id, lock=True)
-    if known is not None:
+    held = provisional.of(uow, identity_id) if identity_id is not None else None
+    if known is not None and held is None:
         owner = _person(uow, known.person_id)
         if owner == person_id or (person_id is None and asked.display_name is None):
             return known, False
@@ -74,11 +75,22 @@ def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[L
             link=known.id,
             person=owner,
         )
-    if person_id is None:
-        person_id = uow.people.add_person(display_name=asked.display_name, at=now).id
-    else:
+    word = provisional.Word(asker.principal, asked.reason, now)
+    if person_id is not None:
         _hold_to_word(hub, uow, person_id, identity_id or str(asked.record), asked, asker)
+        if held is not None:
+            cannot.refuse(uow.ledger.between(person_id, held.id), "it can't be this person")
+    elif held is not None:
+        person_id = held.id
+        held.display_name = asked.display_name or held.display_name
+    else:
+        person_id = uow.people.add_person(display_name=asked.display_name, at=now).id
     row = uow.people.add_link(_row(asked, person_id, identity_id, asker, now))
+    if held is not None:
+        provisional.known(hub, uow, held, row, word)
+    person = uow.people.person(person_id)
+    assert person is not None, "a link has its person"
+    provisional.confirm(hub, uow, person, word)
     if identity_id is not None:
         attach(hub, uow, identity_id, person_id, row.id, now)
         uow.reviews.settle(identity_id, at=now)
@@ -148,7 +160,11 @@ def revoke_link(
 
 
 def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: Asker) -> Strength:
-    """End a valid link in a transaction of the caller's, and hold the two apart from now on."""
+    """End a valid link in a transaction of the caller's, and hold the two apart from now on.
+
+    Raises ConflictError for a provisional one.
+    """
+    provisional.refuse_unlinking(row)
     now = hub.clock()
     strength = queries.done_on_strength_of(uow, row)
     row.valid_to = now
@@ -203,7 +219,8 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
             raise ConflictError("nobody ended this link; there is nothing to take back")
         record = queries.record_of(row)
         known = _valid(uow, row.identity_id, record)
-        if known is not None:
+        held = provisional.of(uow, row.identity_id) if row.identity_id is not None else None
+        if known is not None and held is None:
             raise ConflictError(
                 f"it is linked to person {known.person_id} by link {known.id} now",
                 link=known.id,
@@ -212,12 +229,15 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
         person_id = _person(uow, row.person_id, lock=True)
         assert person_id is not None
         thing = thing_of(row)
-        for held in uow.ledger.cannot_links_of({thing}):
-            if held.source == row.id:
-                cannot.end(hub, uow, held, reason=reason, asker=asker)
+        for apart in uow.ledger.cannot_links_of({thing}):
+            if apart.source == row.id:
+                cannot.end(hub, uow, apart, reason=reason, asker=asker)
         uow.session.flush()
         cannot.refuse(uow.ledger.bars(person_id, {thing}), "it can't be this person")
         again = uow.people.add_link(carried(row, person_id, at=now, change_id=None))
+        if held is not None:
+            word = provisional.Word(asker.principal, reason, now)
+            provisional.known(hub, uow, held, again, word)
         if row.identity_id is not None:
             attach(hub, uow, row.identity_id, person_id, again.id, now)
             uow.reviews.settle(row.identity_id, at=now)

@@ -23,7 +23,7 @@ from middleware.domain.problems import (
     NotFoundError,
     OutdatedPreviewError,
 )
-from middleware.flows import cannot, deliver
+from middleware.flows import cannot, deliver, provisional
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution import normalise
@@ -261,6 +261,9 @@ def merge(
                 conflicts=[asdict(c) for c in shown.conflicts],
             )
         _hold_to_preview(shown, token)
+        for person in (stays, goes):
+            word = provisional.Word(asker.principal, reason, hub.clock())
+            provisional.confirm(hub, uow, person, word)
         change = _change(ChangeKind.MERGE, stays.id, goes.id, reason, asker, hub.clock())
         change.redirected = goes.id
         held = uow.people.links_of_person(goes.id)
@@ -347,6 +350,8 @@ def undo(hub: Hub, change_id: str, *, reason: str, asker: Asker) -> Undone:
         assert change is not None
         if change.kind == ChangeKind.UNDO:
             raise ConflictError("an undoing is not undone: merge or split again")
+        if change.kind not in (ChangeKind.MERGE, ChangeKind.SPLIT):
+            raise ConflictError(f"{change_id} is no merge and no split: there is nothing to undo")
         if change.undone_by is not None:
             raise ConflictError(
                 f"it was undone already by {change.undone_by}", change=change.undone_by

@@ -17,6 +17,7 @@ from typing import Any
 from middleware.contract.canonical import Account, Money, Record, Ref
 from middleware.domain import sla
 from middleware.domain.arrivals import Arrival
+from middleware.domain.identity import Basis
 from middleware.domain.priority import (
     MILLI,
     Heard,
@@ -244,7 +245,10 @@ def _worth(
     """
     if person_id is None:
         return None
-    stored = lookup.customers(uow, uow.people.links_of_person(person_id))
+    links = uow.people.links_of_person(person_id)
+    if any(link.basis == Basis.PROVISIONAL for link in links):
+        return None
+    stored = lookup.customers(uow, links)
     records = [one.record for one in stored]
     accounts = [record for record in records if isinstance(record, Account)]
     tier = next((a.tier for a in accounts if a.tier), None)

@@ -20,8 +20,9 @@ from middleware.contract.canonical import Kind, Order, Ref, Shipment
 from middleware.domain import words
 from middleware.domain.actions import Wanted
 from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
-from middleware.domain.identity import Candidate, Decision, Outcome
+from middleware.domain.identity import Basis, Candidate, Decision, Outcome
 from middleware.domain.ids import new_id
+from middleware.domain.ledger import Standing
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import EntityType, Understanding
@@ -34,6 +35,7 @@ from middleware.flows import (
     lookup,
     plan,
     prioritise,
+    provisional,
     reviews,
     understood,
 )
@@ -353,8 +355,17 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         if complaint.version != version:
             return False
         person, decision = _person_of(hub, uow, complaint, author, resolution, understanding, now)
+        if person is None and complaint.identity_id is not None:
+            person = provisional.hold(
+                hub,
+                uow,
+                complaint.identity_id,
+                name=author.display_name,
+                wrote=complaint.stale,
+            )
+        settled = person is not None and person.standing is Standing.SETTLED
         resolution = replace(resolution, decision=decision)
-        match = ranked if person is not None else None
+        match = ranked if settled else None
         complaint.person_id = person.id if person else None
         complaint.understanding = understanding.model_dump(mode="json")
         complaint.resolution = {
@@ -376,6 +387,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             data={
                 "id": complaint.id,
                 "person_id": complaint.person_id,
+                "provisional": person is not None and not settled,
                 "order": complaint.order_ref,
                 "outcome": resolution.decision.outcome.value,
                 "intent": understanding.intent.word,
@@ -412,13 +424,13 @@ def _written_at(arrival: ArrivalRow) -> datetime:
 
 
 def _linked_person(uow: UnitOfWork, complaint: ComplaintRow) -> str | None:
-    """The person that this identity is linked to already; where its source names no identity,
-    whom a person said it was."""
+    """The person that this identity is linked to already, and not provisionally; where its source
+    names no identity, whom a person said it was."""
     if complaint.identity_id is None:
         last = uow.reviews.last_answered(complaint.id)
         return (last.answer or {}).get("person") if last is not None else None
     links = uow.people.links_of_identity(complaint.identity_id)
-    return links[0].person_id if links else None
+    return links[0].person_id if links and links[0].basis != Basis.PROVISIONAL else None
 
 
 def _understand(
@@ -499,6 +511,7 @@ def _person_of(
     # Somebody may have taken them apart since the decision was made; only somebody may put them
     # together again.
     things = reviews.things_of(candidate) if person is None else set()
+    held = provisional.of(uow, complaint.identity_id) if complaint.identity_id is not None else None
     barred = (
         uow.ledger.bars(person.id, {complaint.identity_id})
         if person is not None and complaint.identity_id is not None
@@ -508,6 +521,12 @@ def _person_of(
             if {row.one, row.other} & things
         ]
     )
+    if held is not None:
+        barred += (
+            uow.ledger.between(person.id, held.id)
+            if person is not None
+            else uow.ledger.bars(held.id, things)
+        )
     if barred:
         return None, decision.model_copy(
             update={
@@ -516,7 +535,7 @@ def _person_of(
             }
         )
     if person is None:
-        person = uow.people.add_person(display_name=author.display_name, at=now)
+        person = held or uow.people.add_person(display_name=author.display_name, at=now)
     link = None
     if complaint.identity_id is not None:
         link = uow.people.add_link(
@@ -536,6 +555,9 @@ def _person_of(
     if link is not None:
         identity_id = complaint.identity_id
         assert identity_id is not None, "a link of an author has an identity"
+        if held is not None:
+            word = provisional.Word("hub", decision.why, now)
+            provisional.known(hub, uow, held, link, word)
         # What the same account wrote before is theirs, too.
         complaint.person_id = person.id
         links.attach(hub, uow, identity_id, person.id, link.id, now)

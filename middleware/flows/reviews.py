@@ -19,7 +19,7 @@ from middleware.domain.ids import new_id
 from middleware.domain.ledger import Thing, Verdict
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.domain.understanding import Severity
-from middleware.flows import cannot, deliver
+from middleware.flows import cannot, deliver, provisional
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.exact import WEIGHTS
@@ -316,11 +316,16 @@ def _this(
     if row.kind == "audit":
         link = _audited(uow, row)
         return link.person_id, link.id
+    if row.identity_id is not None:
+        uow.people.identity_by_id(row.identity_id, lock=True)
     for ref in sorted(chosen.refs, key=str):
         uow.records.get(ref, lock=True)
     held = [link.person_id for link in uow.people.links_of_records(chosen.refs)]
     known = chosen.person_id or min(held, default=None)
     person = uow.people.person(known, lock=True) if known is not None else None
+    until_now = provisional.of(uow, row.identity_id) if row.identity_id is not None else None
+    if person is None:
+        person = until_now
     if person is None:
         complaint = uow.complaints.get(row.complaint_id)
         incoming = [a for a in uow.complaints.arrivals_of(row.complaint_id) if not a.outgoing]
@@ -336,7 +341,7 @@ def _this(
         links.look_again(hub, uow, [complaint.id], row.id)
         return person.id, None
     linked = next(iter(uow.people.links_of_identity(row.identity_id)), None)
-    if linked is not None:
+    if linked is not None and until_now is None:
         raise ConflictError(
             f"the author is linked to person {linked.person_id} by now", link=linked.id
         )
@@ -360,6 +365,9 @@ def _this(
             valid_from=now,
         )
     )
+    if until_now is not None:
+        word_of = provisional.Word(asker.principal, word.detail, now)
+        provisional.known(hub, uow, until_now, made, word_of)
     links.attach(hub, uow, row.identity_id, person.id, made.id, now)
     links.tell(hub, uow, "identity.linked", made, now)
     return person.id, made.id

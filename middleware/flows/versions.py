@@ -18,11 +18,10 @@ from middleware.domain.policy_file import hash_of
 from middleware.domain.problems import NotFoundError, StaleVersionError
 from middleware.flows.hub import Asker, Hub
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import PolicyRow, RulebookRow
+from middleware.store.tables import VersionRow
 from middleware.store.versions import Versions
 
 D = TypeVar("D")
-Row = PolicyRow | RulebookRow
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,9 @@ class Document(Generic[D]):
         source: str,
         asker: Asker,
         reason: str | None,
-    ) -> Row:
+    ) -> VersionRow:
         now = hub.clock()
-        row: Row = self.rows(uow).add(
+        row: VersionRow = self.rows(uow).add(
             body=body,
             body_hash=hash_of(body),
             source=source,
@@ -165,7 +164,7 @@ class Document(Generic[D]):
     def _zero(self, hub: Hub) -> InForce[D]:
         return InForce(0, self._configured(hub), "file", "hub", None, None)
 
-    def _read(self, row: Row) -> InForce[D]:
+    def _read(self, row: VersionRow) -> InForce[D]:
         return InForce(
             version=row.version,
             document=self._document(json.dumps(row.body, sort_keys=True)),

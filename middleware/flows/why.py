@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from middleware.contract.canonical import Account, Contact
 from middleware.domain import ledger
 from middleware.domain.arrivals import Author
-from middleware.domain.identity import Decision, Evidence
+from middleware.domain.identity import Basis, Decision, Evidence
 from middleware.domain.ledger import Thing
 from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.domain.understanding import Entity, Understanding
@@ -232,7 +232,8 @@ def _says(
         return f"they are one person, {left.person_id}{by}"
     if apart:
         return f"{apart[0].decided_by} said that they are not: {apart[0].reason}"
-    if left.link is not None and ledger.is_identity(left.thing):
+    settled = left.link is not None and left.link.basis != Basis.PROVISIONAL
+    if settled and ledger.is_identity(left.thing):
         return f"the author is linked to somebody else, {left.person_id}"
     if not score:
         return "nothing on file speaks for it"

@@ -254,6 +254,10 @@ class Ledger:
         ordered = query.order_by(col(PersonChangeRow.made_at), col(PersonChangeRow.id))
         return list(self._session.exec(ordered))
 
+    def standings_of(self, person_id: str) -> list[PersonChangeRow]:
+        """When a provisional person was settled, expired or came back, oldest first."""
+        return [row for row in self.changes_of(person_id) if row.person_id == row.other_id]
+
     def redirecting(self, person_id: str) -> PersonChangeRow | None:
         """The change by which this id leads to another one now."""
         query = select(PersonChangeRow).where(

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from middleware.store.tables import ComplaintRow, ReviewRow
+from middleware.store.tables import ComplaintRow, PersonRow, ReviewRow
 
 
 class Reviews:
@@ -81,10 +81,15 @@ class Reviews:
         return list(self._session.exec(ordered.limit(limit)))
 
     def waiting(self, identity_id: str) -> int:
-        """How many open complaints of an identity have no person yet."""
+        """How many open complaints of an identity have no person yet, or a provisional one."""
         query = select(sa.func.count()).where(
             col(ComplaintRow.identity_id) == identity_id,
-            col(ComplaintRow.person_id).is_(None),
+            sa.or_(
+                col(ComplaintRow.person_id).is_(None),
+                col(ComplaintRow.person_id).in_(
+                    select(PersonRow.id).where(col(PersonRow.provisional_until).is_not(None))
+                ),
+            ),
             col(ComplaintRow.state) == "open",
         )
         return int(self._session.exec(query).one())

@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from sqlmodel import Session, col, select
 
-from middleware.store.tables import PolicyRow, RulebookRow
+from middleware.store.tables import VersionRow
 
-Row = TypeVar("Row", bound=PolicyRow | RulebookRow)
+Row = TypeVar("Row", bound=VersionRow)
 
 
 class Versions(Generic[Row]):

@@ -146,7 +146,9 @@ def test_whom_nobody_knows_has_a_context_that_says_so(api: Api) -> None:
     author = {"native_id": "99", "handle": "somebody"}
     complaint = api.send_in("It broke", author=author)
     context = shown(api, f"/v1/complaints/{complaint}/context")
-    assert (context.person_id, context.person.data) == (None, None)
+    assert context.person.data is not None
+    assert (context.person.data.standing, context.person.data.records) == ("provisional", [])
+    assert context.person.data.provisional_until is not None
     assert context.orders.status == "partial"
     assert "nobody knows" in (context.orders.why or "")
     assert [c.id for c in context.complaints.data] == [complaint]

@@ -95,7 +95,7 @@ def test_an_unlinked_author_is_not_linked_again_and_why_says_so(api: Api) -> Non
     revoke(api, LinkShown.model_validate(link))
     api.stage.run_due()
     later = api.send_in("Again", id="m-2", conversation="c-2", author=EMAIL)
-    assert api.get(f"/v1/complaints/{later}").json()["person_id"] is None
+    assert api.stage.settled(api.get(f"/v1/complaints/{later}").json()["person_id"]) is None
     apart = why(api, str(api.stage.contact.ref), identity)
     assert not apart.together
     assert "He is her brother." in apart.says

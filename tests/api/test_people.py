@@ -8,6 +8,7 @@ import pytest
 
 from adapters.memory.remote import Fault
 from middleware.api.schemas.people import PersonShown, ResolvedShown
+from middleware.flows import provisional
 from tests.api.conftest import Api, both_databases
 from tests.api.test_problems import shape
 
@@ -119,3 +120,43 @@ def test_a_merged_person_answers_with_whom_it_became(api: Api) -> None:
 def test_no_such_person(api: Api) -> None:
     assert shape(api.get("/v1/people/per_none"))["code"] == "not-found"
     assert shape(api.get("/v1/people/per_none/context"))["code"] == "not-found"
+
+
+def test_provisional_persons_are_listed_until_they_expire(api: Api) -> None:
+    stage = api.stage
+    for n in range(3):
+        author = {"native_id": f"n{n}", "handle": f"h{n}", "display_name": f"N {n}"}
+        api.send_in("It broke", id=f"m-{n}", conversation=f"c-{n}", author=author)
+        stage.time.pass_(days=1)
+    first = api.get("/v1/people?limit=2").json()
+    assert [one["native_id"] for one in first["data"]] == ["n0", "n1"]
+    rest = api.get(f"/v1/people?limit=2&cursor={first['next_cursor']}").json()
+    assert [one["native_id"] for one in rest["data"]] == ["n2"]
+    assert api.get("/v1/people?standing=expired").json()["data"] == []
+    one = first["data"][0]
+    before = stage.time().isoformat()
+    shown = PersonShown.model_validate(api.get(f"/v1/people/{one['id']}").json())
+    assert (shown.standing, shown.display_name) == ("provisional", "N 0")
+    assert shown.provisional_until is not None
+    assert [(x.basis, x.identity_id) for x in shown.links] == [("provisional", one["identity_id"])]
+    with stage.hub.database.begin() as uow:
+        for row in uow.complaints.page(before=None, limit=9):
+            row.state = "closed"
+    stage.time.pass_(days=58)
+    provisional.run(stage.hub, "2027-01-01")
+    left = api.get("/v1/people").json()["data"]
+    gone = api.get("/v1/people?standing=expired").json()["data"]
+    assert ([x["native_id"] for x in gone], [x["native_id"] for x in left]) == (
+        ["n0", "n1"],
+        ["n2"],
+    )
+    now = PersonShown.model_validate(api.get(f"/v1/people/{one['id']}").json())
+    assert (now.standing, now.links, now.display_name) == ("expired", [], None)
+    then = api.call("GET", f"/v1/people/{one['id']}", params={"as_of": before})
+    was = PersonShown.model_validate(then.json())
+    assert (was.standing, [x.basis for x in was.links]) == ("provisional", ["provisional"])
+    changes = api.get(f"/v1/people/{one['id']}/changes").json()["data"]
+    assert [(x["kind"], x["person_id"], x["made_by"]) for x in changes] == [
+        ("expire", one["id"], "hub")
+    ]
+    assert api.post(f"/v1/changes/{changes[0]['id']}/undo", {"reason": "no!"}).status_code == 409

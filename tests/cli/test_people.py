@@ -55,6 +55,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_provisional_persons_are_listed(folder: Path) -> None:
+    (one,) = json.loads(amends(folder, "people", "provisional", "--json").stdout)
+    assert (one["network"], one["native_id"], one["standing"]) == ("x", "77", "provisional")
+    assert one["provisional_until"] > one["last_seen_at"]
+    assert json.loads(amends(folder, "people", "provisional", "--expired", "--json").stdout) == []
+    assert amends(folder, "people", "provisional").stdout.count("per_") == 1
+
+
 def test_a_question_is_listed_answered_and_becomes_a_label(folder: Path) -> None:
     listed = amends(folder, "reviews", "list", "--json")
     assert listed.returncode == 0, listed.stderr

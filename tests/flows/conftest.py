@@ -43,6 +43,7 @@ from middleware.contract.capabilities import Connection
 from middleware.contract.mapping import MappingSet
 from middleware.domain.actions import CaseWanted, Wanted
 from middleware.domain.ids import new_id
+from middleware.domain.ledger import Standing
 from middleware.flows.hub import Asker, Hub, InletOptions, Options
 from middleware.registry import Configured, Registry
 from middleware.resolution.profiles import found_by
@@ -198,6 +199,12 @@ class Stage:
             ).all()
         written = [self.desk.written(Operation.NOTE, step.key) for step in steps]
         return [note.text for rows in written for _, note in rows]
+
+    def settled(self, person_id: str | None) -> str | None:
+        """The person, if the hub knows who they are: None for nobody and for a provisional one."""
+        with self.hub.database.read() as uow:
+            person = uow.people.person(person_id) if person_id is not None else None
+            return person.id if person and person.standing is Standing.SETTLED else None
 
     def events(self) -> list[str]:
         with self.hub.database.read() as uow:

@@ -218,7 +218,7 @@ def test_the_younger_one_goes_to_the_older_whichever_is_understood_last(known: S
     stranger = {"native_id": "5", "handle": "kb", "display_name": "Kim Berg"}
     first = say(known, TWEET, "x-1", author=stranger)
     second = say(known, TWEET, "ig-1", author=INSTAGRAM)
-    assert first.person_id is None
+    assert known.settled(first.person_id) is None
     assert second.merged_into is None
     assert [m.state for m in merges(known)] == ["suggested"]
     say(known, "I am a customer", "x-1", author=stranger | {"emails": ["kim@example.com"]})

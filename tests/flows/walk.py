@@ -28,6 +28,11 @@ from tests.flows.test_receive import arrive, event
 AGENT = Asker(principal="key_agent")
 IDENTITIES, CONTACTS, ACCOUNTS = 14, 14, 8
 
+VALID = select(LinkRow).where(col(LinkRow.valid_to).is_(None))
+SAID = VALID.where(LinkRow.basis != "provisional")
+"""What is held of anybody; that an account is its own provisional person says nothing."""
+PROVISIONAL = VALID.where(LinkRow.basis == "provisional")
+
 Shot = tuple[dict[str, tuple[str, ...]], dict[str, str | None], frozenset[frozenset[str]]]
 
 
@@ -144,7 +149,10 @@ class Walk:
     def hold(self) -> None:
         """The hub has what the model has, and nothing that is held apart is together."""
         with self.stage.hub.database.read() as uow:
-            rows = list(uow.session.exec(select(LinkRow).where(col(LinkRow.valid_to).is_(None))))
+            rows = list(uow.session.exec(SAID))
+            provisional = list(uow.session.exec(PROVISIONAL))
+        assert not {row.identity_id for row in provisional} & self.holds.keys()
+        assert len({row.identity_id for row in provisional}) == len(provisional)
         held = {thing_of(row): row.person_id for row in rows}
         assert len(held) == len(rows), "a thing is linked twice"
         assert held == self.holds
@@ -152,7 +160,7 @@ class Walk:
 
     def shot(self) -> Shot:
         with self.stage.hub.database.read() as uow:
-            rows = uow.session.exec(select(LinkRow).where(col(LinkRow.valid_to).is_(None)))
+            rows = uow.session.exec(SAID)
             valid = {
                 thing_of(row): (
                     *(row.person_id, row.basis, str(row.confidence), str(row.evidence)),
@@ -160,7 +168,11 @@ class Walk:
                 )
                 for row in rows
             }
-            shown = {c.id: c.person_id for c in uow.complaints.page(before=None, limit=10_000)}
+            nobody = {row.person_id for row in uow.session.exec(PROVISIONAL)}
+            shown = {
+                c.id: None if c.person_id in nobody else c.person_id
+                for c in uow.complaints.page(before=None, limit=10_000)
+            }
             return valid, shown, frozenset(uow.ledger.all_apart())
 
     # --- the model ------------------------------------------------------------------------------
@@ -339,7 +351,7 @@ class Walk:
             message_id=f"walk-{n}",
         )
         with self.stage.hub.database.read() as uow:
-            rows = list(uow.session.exec(select(LinkRow).where(col(LinkRow.valid_to).is_(None))))
+            rows = list(uow.session.exec(SAID))
         made = [row for row in rows if thing_of(row) not in self.holds]
         for row in made:
             assert not self._parted(thing_of(row), row.person_id), "linked against a word"

@@ -16,6 +16,7 @@ from middleware.api.routes.complaints import listed
 from middleware.api.schemas.context import ContextShown
 from middleware.contract.canonical import Kind
 from middleware.domain.actions import ActionState
+from middleware.domain.ledger import Standing
 from middleware.flows import context
 from middleware.flows.context import BlockSource, Context
 from middleware.flows.hub import Hub
@@ -103,6 +104,7 @@ def _shown(hub: Hub, found: Context) -> Json:
     with hub.database.read() as uow:
         steps = queries.steps_of_actions(uow, [action.id for action in with_steps])
     people = [*found.sources[Kind.CONTACT], *found.sources[Kind.ACCOUNT]]
+    without = UNLINKED if person.standing is Standing.SETTLED else NOBODY
     return {
         "person_id": person.id,
         "complaint_id": complaint_id,
@@ -110,15 +112,22 @@ def _shown(hub: Hub, found: Context) -> Json:
             people,
             {
                 "id": person.id,
+                "standing": person.standing,
+                "provisional_until": person.provisional_until,
                 "display_name": person.display_name,
                 "identities": picture.identities(seen),
                 "records": [picture.customer(kept) for kept in seen.customers],
             },
+            without,
         ),
         "orders": _block(
-            found.sources[Kind.ORDER], [picture.order(kept, seen) for kept in seen.orders]
+            found.sources[Kind.ORDER],
+            [picture.order(kept, seen) for kept in seen.orders],
+            without,
         ),
-        "cases": _block(found.sources[Kind.CASE], [picture.case(kept) for kept in seen.cases]),
+        "cases": _block(
+            found.sources[Kind.CASE], [picture.case(kept) for kept in seen.cases], without
+        ),
         "complaints": _own([listed(row) for row in seen.complaints]),
         "actions": _own([_action(row, steps.get(row.id, [])) for row in with_steps]),
         "claims": _own([picture.claim(row) for row in seen.claims]),
@@ -139,8 +148,9 @@ def _of_nobody(complaint: queries.ComplaintRow | None) -> Json:
     }
 
 
-def _block(sources: list[BlockSource], data: Any) -> Json:
-    """A block of what remotes hold; two kinds of one connection are one source."""
+def _block(sources: list[BlockSource], data: Any, without: str) -> Json:
+    """A block of what remotes hold; two kinds of one connection are one source. `without` says why
+    there is none."""
     merged: dict[str, BlockSource] = {}
     for one in sources:
         known = merged.get(one.connection)
@@ -150,7 +160,7 @@ def _block(sources: list[BlockSource], data: Any) -> Json:
         source(one.connection, as_of=one.as_of, status=one.status, why=one.why)
         for one in merged.values()
     ]
-    return block(told or [source("hub", as_of=None, status="partial", why=UNLINKED)], data)
+    return block(told or [source("hub", as_of=None, status="partial", why=without)], data)
 
 
 def _worse(one: BlockSource, than: BlockSource) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from middleware.api.routes.links import link_shown
 from middleware.api.schemas import ledger as schemas
 from middleware.api.schemas.people import LinkEvidenceShown
 from middleware.contract.canonical import Ref
-from middleware.domain.ledger import Verdict
+from middleware.domain.ledger import ChangeKind, Verdict
 from middleware.domain.problems import NotFoundError
 from middleware.flows import cannot, merge
 from middleware.flows import why as reasons
@@ -410,10 +410,9 @@ def cannot_shown(row: queries.CannotLinkRow) -> schemas.CannotLinkShown:
 def change_shown(
     row: queries.PersonChangeRow, left_out: tuple[str, ...] = ()
 ) -> schemas.ChangeShown:
-    kind: Literal["merge", "split", "undo"] = row.kind  # type: ignore[assignment]
     return schemas.ChangeShown(
         id=row.id,
-        kind=kind,
+        kind=ChangeKind(row.kind),
         person_id=row.person_id,
         other_id=row.other_id,
         identities=row.moved["identities"],

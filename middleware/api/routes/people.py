@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from middleware.api import examples, picture
+from middleware.api import examples, paging, picture
 from middleware.api.answers import answer
 from middleware.api.describe import IfNoneMatch, operation
 from middleware.api.door import Route, TheDoor, deadline_of
+from middleware.api.paging import Cursor, Limit
 from middleware.api.routes.complaints import candidate_of
 from middleware.api.routes.links import link_shown
 from middleware.api.schemas import complaints as complaint_schemas
 from middleware.api.schemas import people as schemas
 from middleware.api.schemas.base import When
 from middleware.domain.arrivals import Author
+from middleware.domain.ledger import standing_at
 from middleware.domain.problems import NotFoundError
 from middleware.domain.survivorship import Chosen
 from middleware.domain.understanding import Entity, EntityType
-from middleware.flows import golden, lookup
+from middleware.flows import golden, lookup, provisional
 from middleware.flows.keys import Scope
 from middleware.store import queries
-from middleware.store.queries import thing_of
+from middleware.store.queries import IdentityRow, PersonRow, thing_of
 
 router = APIRouter(route_class=Route, tags=["people"])
 
@@ -99,6 +102,59 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
 
 
 @router.get(
+    "/v1/people",
+    response_model=schemas.PersonPage,
+    **operation(
+        Scope.PEOPLE_READ,
+        says="One page, by when they expire or did.",
+        headers={"Link": 'The next page, `rel="next"`, where there is one.'},
+        example=examples.PERSON_PAGE,
+    ),
+)
+def list_people(
+    request: Request,
+    door: TheDoor,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    standing: Annotated[
+        Literal["provisional", "expired"], Query(description="Which of them.")
+    ] = "provisional",
+) -> Response:
+    """List the accounts of which nobody knows whose they are: provisional persons, whoever expires
+    first first, or those that expired."""
+    here = paging.turn(door.cursors, request, cursor=cursor, limit=limit, standing=standing)
+    rows = provisional.listed(
+        door.hub,
+        expired=standing == "expired",
+        after=(datetime.fromisoformat(here.position[0]), str(here.position[1]))
+        if here.position
+        else None,
+        limit=here.fetch,
+    )
+    rows, following = paging.leaf(door.cursors, here, rows, _position)
+    page = schemas.PersonPage(
+        data=[
+            schemas.PersonListed(
+                id=person.id,
+                standing=person.standing,
+                provisional_until=person.provisional_until,
+                expired_at=person.expired_at,
+                display_name=person.display_name,
+                created_at=person.created_at,
+                identity_id=identity.id,
+                network=identity.network,
+                native_id=identity.native_id,
+                last_seen_at=identity.last_seen_at,
+            )
+            for person, identity in rows
+        ],
+        next_cursor=following,
+        has_more=following is not None,
+    )
+    return answer(request, page, headers=paging.link_header(request, following))
+
+
+@router.get(
     "/v1/people/{person_id}",
     response_model=schemas.PersonShown,
     **operation(
@@ -136,8 +192,11 @@ def get_person(
         links = uow.people.links_of_person(person.id, as_of=as_of)
         customers = lookup.customers(uow, links)
         seen = picture.of(uow, person, links, customers, now=hub.clock())
+        standing = person.standing
         if as_of is not None:
             queries.as_it_was(uow, seen, as_of)
+            changes = [(row.made_at, row.kind) for row in uow.ledger.standings_of(person.id)]
+            standing = standing_at(standing, changes, as_of)
     linked = {thing_of(link) for link in links}
     counted = golden.view(
         hub,
@@ -148,6 +207,9 @@ def get_person(
     shown: dict[str, Any] = {
         "id": person.id,
         "redirected_from": person_id if person_id != person.id else None,
+        "standing": standing,
+        "provisional_until": person.provisional_until if as_of is None else None,
+        "expired_at": person.expired_at if as_of is None else None,
         "display_name": person.display_name,
         "created_at": person.created_at,
         "as_of": as_of,
@@ -177,6 +239,13 @@ def get_person(
         ],
     }
     return answer(request, shown, tagged=True)
+
+
+def _position(row: tuple[PersonRow, IdentityRow]) -> list[str | int]:
+    person = row[0]
+    moment = person.provisional_until or person.expired_at
+    assert moment is not None, "only those that have one of them are listed"
+    return [moment.isoformat(), person.id]
 
 
 def chosen_shown(one: Chosen) -> schemas.GoldenShown:

@@ -16,6 +16,7 @@ from middleware.api.schemas.records import (
     OrderShown,
     Status,
 )
+from middleware.domain.ledger import Standing
 
 
 class Block(Shown):
@@ -35,6 +36,9 @@ class Block(Shown):
 
 class PersonCard(Shown):
     id: str
+    standing: Standing
+    """`provisional` where nobody knows yet whose account it is."""
+    provisional_until: Moment | None
     display_name: str | None
     identities: list[IdentityShown]
     records: list[CustomerShown]

@@ -10,7 +10,7 @@ from middleware.api.schemas.base import Asked, HubId, Moment, Page, RefText, Sho
 from middleware.api.schemas.complaints import CandidateShown
 from middleware.api.schemas.people import LinkEvidenceShown, LinkShown
 from middleware.domain.identity import Outcome
-from middleware.domain.ledger import Verdict
+from middleware.domain.ledger import ChangeKind, Verdict
 from middleware.flows.reviews import Said
 
 ThingText = Annotated[
@@ -141,14 +141,15 @@ class ChangePreviewShown(Shown):
 
 
 class ChangeShown(Shown):
-    """A merge, a split, or the undoing of one."""
+    """A merge, a split, the undoing of one; or how a provisional person stands from then on."""
 
     id: Annotated[str, Field(examples=["chg_019c9d6f3a5e7c41b1d0a2f4c6e88a92"])]
-    kind: Literal["merge", "split", "undo"]
+    kind: ChangeKind
     person_id: str
     """Who stayed, or was split."""
     other_id: str
-    """Who was merged into the first, or split off it."""
+    """Who was merged into the first, or split off it; of `settle`, `expire` and `return` the same
+    as the first."""
     identities: list[str]
     records: list[str]
     complaints: list[str]
@@ -164,7 +165,7 @@ class ChangeShown(Shown):
 
 
 class ChangesShown(Shown):
-    """All merges and splits that a person was part of, oldest first."""
+    """All that was done to a person, oldest first."""
 
     data: list[ChangeShown]
 

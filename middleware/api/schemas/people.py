@@ -19,6 +19,7 @@ from middleware.api.schemas.base import (
 from middleware.api.schemas.complaints import ResolutionShown, SourceId
 from middleware.api.schemas.records import CustomerShown
 from middleware.domain.identity import Basis
+from middleware.domain.ledger import Standing
 
 
 class ClueAsked(Asked):
@@ -115,8 +116,10 @@ class LinkWanted(Asked):
             raise ValueError("needs exactly one of identity_id, identity, record")
         if self.person_id is not None and self.display_name is not None:
             raise ValueError("display_name is for a new person; leave it out beside person_id")
-        if self.basis is Basis.INFERRED:
-            raise ValueError("what was only inferred is decided by the hub; say how you know")
+        if self.basis in (Basis.INFERRED, Basis.PROVISIONAL):
+            raise ValueError(
+                "what was only inferred or is provisional is decided by the hub; say how you know"
+            )
         return self
 
 
@@ -232,6 +235,13 @@ class PersonShown(Shown):
     id: Annotated[str, Field(examples=["per_019c9d6f3a5e7c41b1d0a2f4c6e88a41"])]
     redirected_from: str | None
     """The id that was asked for, where that person was merged into this one."""
+    standing: Standing
+    """`settled`; `provisional` for an account of which nobody knows whose it is; `expired` for one
+    of which nothing was heard for long since."""
+    provisional_until: Moment | None
+    """When a provisional person expires, unless the account writes or something open hangs on them
+    by then; `null` beside `as_of`."""
+    expired_at: Moment | None
     display_name: str | None
     created_at: Moment
     as_of: Moment | None
@@ -243,3 +253,22 @@ class PersonShown(Shown):
     links: list[LinkShown]
     complaints: list[ComplaintOfPerson]
     actions: list[ActionOfPerson]
+
+
+class PersonListed(Shown):
+    """A provisional person, or one that expired, by the account they stand for."""
+
+    id: str
+    standing: Standing
+    provisional_until: Moment | None
+    expired_at: Moment | None
+    display_name: str | None
+    created_at: Moment
+    identity_id: str
+    network: str
+    native_id: str
+    last_seen_at: Moment
+
+
+class PersonPage(Page[PersonListed]):
+    """One page of persons, by when they expire or did."""

@@ -17,7 +17,6 @@ from middleware.store.tables.actions import (
     ActionStepRow,
     InvitationRow,
     LineHoldRow,
-    PolicyRow,
     SigningKeyRow,
 )
 from middleware.store.tables.columns import Json, Moment, Number
@@ -75,7 +74,6 @@ from middleware.store.tables.people import (
 from middleware.store.tables.priority import (
     EscalationRow,
     ReachRow,
-    RulebookRow,
     SlaClockRow,
 )
 from middleware.store.tables.records import (
@@ -87,6 +85,7 @@ from middleware.store.tables.records import (
     RecordIdentifierRow,
     RecordRow,
 )
+from middleware.store.tables.versions import PolicyRow, RulebookRow, VersionRow
 
 TABLES = SQLModel.metadata
 
@@ -154,4 +153,5 @@ __all__ = [
     "SlaClockRow",
     "UnderstandingHeadsRow",
     "UnderstandingLabelRow",
+    "VersionRow",
 ]

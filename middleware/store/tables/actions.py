@@ -112,21 +112,6 @@ class LineHoldRow(SQLModel, table=True):
     released_at: datetime | None = moment(null=True)
 
 
-class PolicyRow(SQLModel, table=True):
-    """A version of the policy. The highest one is in force; rows are never updated."""
-
-    __tablename__ = "policy"
-
-    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    body: dict[str, Any] = json()
-    body_hash: str
-    source: str
-    """file, api or cli."""
-    author: str
-    reason: str | None = None
-    created_at: datetime = moment()
-
-
 class InvitationRow(SQLModel, table=True):
     """A signed link to a private channel. The link itself is not kept."""
 

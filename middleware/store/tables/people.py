@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from middleware.domain.ledger import Standing
 from middleware.store.tables.columns import json, moment
 
 
@@ -43,11 +44,35 @@ class PersonRow(SQLModel, table=True):
     """The hub's stable customer; a merged one redirects and stays."""
 
     __tablename__ = "person"
+    __table_args__ = (
+        sa.Index(
+            "ix_person_provisional",
+            "provisional_until",
+            sqlite_where=sa.text("provisional_until IS NOT NULL"),
+            postgresql_where=sa.text("provisional_until IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_person_expired",
+            "expired_at",
+            sqlite_where=sa.text("expired_at IS NOT NULL"),
+            postgresql_where=sa.text("expired_at IS NOT NULL"),
+        ),
+    )
 
     id: str = Field(primary_key=True)
     display_name: str | None = None
     redirect_to: str | None = Field(default=None, foreign_key="person.id", index=True)
     created_at: datetime = moment()
+    provisional_until: datetime | None = moment(null=True)
+    """Of a provisional person: when they expire unless something is heard of them."""
+    expired_at: datetime | None = moment(null=True)
+    """Of one that expired: when. A settled person has neither."""
+
+    @property
+    def standing(self) -> Standing:
+        if self.provisional_until is not None:
+            return Standing.PROVISIONAL
+        return Standing.SETTLED if self.expired_at is None else Standing.EXPIRED
 
 
 class LinkRow(SQLModel, table=True):
@@ -113,7 +138,8 @@ class CannotLinkRow(SQLModel, table=True):
 
 
 class PersonChangeRow(SQLModel, table=True):
-    """A merge or a split of persons, or the undoing of one, with what it takes to undo it."""
+    """A merge or a split of persons, or the undoing of one, with what it takes to undo it; or that
+    a provisional person was settled, expired or came back: then `other_id` is the same one."""
 
     __tablename__ = "person_change"
     __table_args__ = (
@@ -123,7 +149,7 @@ class PersonChangeRow(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     kind: str
-    """merge, split, undo."""
+    """merge, split, undo; settle, expire, return."""
     person_id: str = Field(foreign_key="person.id")
     """Who it was done to: who stays after a merge, who was split."""
     other_id: str = Field(foreign_key="person.id")

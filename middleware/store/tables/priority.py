@@ -11,21 +11,6 @@ from sqlmodel import Field, SQLModel
 from middleware.store.tables.columns import Moment, json, moment
 
 
-class RulebookRow(SQLModel, table=True):
-    """A version of the rule book. The highest one is in force; rows are never updated."""
-
-    __tablename__ = "rulebook"
-
-    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    body: dict[str, Any] = json()
-    body_hash: str
-    source: str
-    """file, api or cli."""
-    author: str
-    reason: str | None = None
-    created_at: datetime = moment()
-
-
 class ReachRow(SQLModel, table=True):
     """What a source told of a message's reach at a time."""
 
