@@ -38,6 +38,7 @@ from middleware.store.records import Records
 from middleware.store.reviews import Reviews
 from middleware.store.shared import SharedCommits
 from middleware.store.understandings import Understandings
+from middleware.store.vectors import Vectors
 
 LONGEST_SILENCE_S = 15.0
 """After how long PostgreSQL ends a session that is silent within a transaction: its process may be
@@ -78,6 +79,7 @@ class UnitOfWork:
         self.records = Records(session)
         self.reviews = Reviews(session)
         self.understandings = Understandings(session)
+        self.vectors = Vectors(session)
 
     def written_at_the_end(self) -> AbstractContextManager[object]:
         """Write what changed when the transaction ends, and not before each query on the way.

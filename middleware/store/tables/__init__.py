@@ -53,6 +53,7 @@ from middleware.store.tables.incidents import (
     SignalPastRow,
     SignalRow,
     SketchRow,
+    VectorRow,
 )
 from middleware.store.tables.jobs import (
     AlarmRow,
@@ -154,4 +155,5 @@ __all__ = [
     "SlaClockRow",
     "UnderstandingHeadsRow",
     "UnderstandingLabelRow",
+    "VectorRow",
 ]
