@@ -1,0 +1,127 @@
+"""How near texts must be to be about the same thing: what `nearness.NEAR` was chosen by.
+
+Made-up themes that are apart from those of the histories (`tests.histories.texts.THEMES`), which
+the pile-ons are measured on. For each threshold: the share of a theme's texts that are near to its
+densest one, and the share of everyday texts (those the model's heads were calibrated on) and of
+other themes' that are near to it, too. `NEAR` is the first from which fewer than one in a hundred
+of either is.
+
+`python -m tests.bench.nearness` prints a table, one line of JSON a threshold.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import sys
+
+import numpy as np
+
+from middleware.understanding.model import SHIPPED, load
+from middleware.understanding.nearness import cosines, packed, unpacked
+from middleware.understanding.training.corpus import calibration_sentences, fill
+
+THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65)
+THEMES = {
+    "newsletter": (
+        "I get twenty newsletters from you since this morning, please stop",
+        "your mailing list is out of control, 15 emails in an hour",
+        "why do you send me the same promotional mail again and again",
+        "unsubscribed twice and your advertising keeps coming",
+        "my inbox is full of your marketing, enough!",
+        "how do I switch off your newsletter? it arrives every ten minutes",
+        "please take me off the mailing list, this is crazy",
+        "did your newsletter go mad? hundreds of mails",
+    ),
+    "points": (
+        "all my bonus points are gone from my account",
+        "the loyalty points I collected for two years have vanished",
+        "my points balance shows zero since yesterday, where did they go",
+        "you deleted my rewards points without telling me",
+        "what happened to my loyalty card, no points left on it",
+        "3000 points yesterday, none today. explain",
+        "I want my collected points back on my card",
+        "the bonus points of the whole family have expired overnight",
+    ),
+    "store": (
+        "your shop in the city was closed at noon although the sign says open till eight",
+        "stood in front of locked doors at your store today, no notice",
+        "drove 40 minutes to your branch and it was shut",
+        "why is your store closed on a normal Tuesday?",
+        "the branch is not open during the hours on your sign",
+        "opening hours on the web are wrong, nobody there",
+        "came to the shop twice this week and the doors were locked",
+        "closed without a word, and I came all the way for nothing",
+    ),
+    "advert": (
+        "your new tv spot makes fun of old people, disgusting",
+        "that commercial of yours is offensive",
+        "the ad with the grandmother is in really bad taste",
+        "who approved this advert? insulting to elderly people",
+        "please take this tasteless commercial off the air",
+        "saw your spot last night and was shocked, how can you mock the elderly",
+        "your advertising is an insult to every grandmother",
+        "shame on you for that tv ad",
+    ),
+    "smell": (
+        "the parcel paper stinks of petrol",
+        "there is a chemical stench in the box, my whole flat smells",
+        "the filling material smells awful, had to open the windows",
+        "such a strong smell of solvent when I opened it",
+        "headache from the smell of your packaging",
+        "is this packaging toxic? it reeks",
+        "my living room smells like a petrol station since I opened your box",
+        "unbearable odour from the wrapping",
+    ),
+    "gift cards": (
+        "the till refused my gift card although there is money on it",
+        "your gift cards don't work in the shop any more",
+        "got a gift card for my birthday and can't use it anywhere",
+        "why are gift cards not accepted since this week?",
+        "the code of my gift card is said to be invalid",
+        "your staff said that gift cards can't be redeemed at the moment",
+        "50 euros on a gift card and nobody takes it",
+        "is there a problem with the gift cards? mine is declined",
+    ),
+}
+
+
+def main() -> int:
+    model = load(SHIPPED)
+    dice = random.Random(1)
+    everyday = [fill(row.text, dice) for row in calibration_sentences()]
+    common = unpacked(packed(model.encoder.encode(everyday)))
+    themes = {
+        name: unpacked(packed(model.encoder.encode([_told(dice, text) for text in texts])))
+        for name, texts in THEMES.items()
+    }
+    for threshold in THRESHOLDS:
+        shares, ordinary, others = [], [], []
+        for name, vectors in themes.items():
+            near = cosines(vectors, vectors) >= threshold
+            densest = vectors[[int(near.sum(axis=1).argmax())]]
+            rest = np.concatenate([v for other, v in themes.items() if other != name])
+            shares.append(float((cosines(densest, vectors) >= threshold).mean()))
+            ordinary.append(float((cosines(densest, common) >= threshold).mean()))
+            others.append(float((cosines(densest, rest) >= threshold).mean()))
+        figures = {
+            "threshold": threshold,
+            "of_the_theme": round(statistics.mean(shares), 3),
+            "of_the_theme_least": round(min(shares), 3),
+            "of_everyday_texts": round(statistics.mean(ordinary), 4),
+            "of_other_themes": round(statistics.mean(others), 4),
+        }
+        print(json.dumps(figures))
+    return 0
+
+
+def _told(dice: random.Random, text: str) -> str:
+    """As somebody would post it: with something before and after it, or not."""
+    before = dice.choice(("", "", "Hey @shop, ", "Seriously?? ", "Not happy: ", "Ugh, "))
+    after = dice.choice(("", "", " Never again.", " Please advise.", " 😡", " What now?"))
+    return f"{before}{text}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
