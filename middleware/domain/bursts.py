@@ -458,6 +458,17 @@ SAME = 0.5
 """The part of the smaller one's complaints that two keys share when they tell of one thing."""
 
 
+SAME_NEAR = 0.25
+"""The same where one of them is a text: what is near to it is only a part of what says the same,
+and two such parts share next to nothing by accident."""
+
+
+def least_shared(key: Key, kinds: set[KeyKind]) -> float:
+    """The part of the smaller one's complaints that a key shares with an incident which it tells of
+    too; `kinds` are those of the incident's own keys."""
+    return SAME_NEAR if key.kind is KeyKind.NEAR or kinds == {KeyKind.NEAR} else SAME
+
+
 def overlap(one: set[str], other: set[str]) -> float:
     """The overlap coefficient (Szymkiewicz-Simpson) of two sets of complaints."""
     smaller = min(len(one), len(other))

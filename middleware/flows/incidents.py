@@ -305,12 +305,16 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
         _absorb(uow, again, now)
         return
     best: tuple[float, str, set[str]] | None = None
-    for incident_id in sorted({row.incident_id for row in live.values()}):
+    kinds: dict[str, set[KeyKind]] = defaultdict(set)
+    for key in live.values():
+        kinds[key.incident_id].add(Key.parse(key.key).kind)
+    for incident_id in sorted(kinds):
         theirs = uow.incidents.member_ids(
             incident_id, since=min(found.reading.first, found.onset), limit=MOST_COMPARED
         )
         shared = bursts.overlap(set(found.complaints), theirs)
-        if shared >= bursts.SAME and (best is None or shared > best[0]):
+        least = bursts.least_shared(found.key, kinds[incident_id])
+        if shared >= least and (best is None or shared > best[0]):
             best = (shared, incident_id, theirs)
     if best is None:
         _open(hub, uow, found, now)
