@@ -260,7 +260,7 @@ def look(hub: Hub, now: datetime) -> int:
             _answer_for(hub, uow, one, now)
     # Last, so that whatever breaks off before is looked at again.
     with hub.database.begin() as uow:
-        uow.incidents.mark_read(unread)
+        uow.incidents.mark_read((row.key, row.bucket, row.count) for row in unread)
     return len(unread)
 
 
@@ -275,7 +275,10 @@ def _answer_for_crowd(hub: Hub, crowd: Crowd, now: datetime) -> None:
     with hub.database.begin() as uow:
         uow.policies.take_turns(["incidents"])
         fresh = uow.incidents.not_yet(crowd.signals)
-        uow.incidents.seen(fresh, counted=nearness.counted(fresh))
+        counted = nearness.counted(fresh)
+        uow.incidents.seen(fresh, counted=counted)
+        # This is the look at them: later they would burst again, when it is long over.
+        uow.incidents.mark_read(counted)
         values = {"folded": crowd.past.folded, "count": crowd.past.count, "season": None}
         uow.incidents.save_past(str(crowd.key), None, values)
         _answer_for(hub, uow, found, now)
@@ -331,6 +334,7 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
     row = uow.incidents.get(incident_id, lock=True)
     assert row is not None, "a live key has its incident"
     _absorb(uow, row, now)
+    _name_anew(uow, row)
 
 
 def _flares_up(hub: Hub, row: IncidentRow, now: datetime) -> bool:
