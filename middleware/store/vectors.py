@@ -63,29 +63,26 @@ class Vectors:
 
     def followed(self, *, over_after: datetime) -> list[VectorRow]:
         """Those that incidents are named by whose burst lasts, or was over later than that."""
-        query = (
-            select(VectorRow)
-            .join(
-                IncidentKeyRow,
-                col(IncidentKeyRow.key) == sa.literal(_NEAR_KEY) + col(VectorRow.complaint_id),
-            )
+        keys = (
+            sa.select(col(IncidentKeyRow.key))
             .join(IncidentRow, col(IncidentRow.id) == col(IncidentKeyRow.incident_id))
-            .where(_lasts(over_after))
-            .distinct()
+            .where(
+                col(IncidentKeyRow.key).startswith(_NEAR_KEY),
+                sa.or_(col(IncidentRow.over_at).is_(None), col(IncidentRow.over_at) > over_after),
+            )
         )
+        found = self._session.connection().execute(keys).scalars()
+        leaders = sorted({str(key).removeprefix(_NEAR_KEY) for key in found})
+        # By id: the vectors are many, such keys few.
+        query = select(VectorRow).where(col(VectorRow.complaint_id).in_(leaders))
         return list(self._session.exec(query.order_by(col(VectorRow.complaint_id))))
 
     def forget(self, *, before: int, over_before: datetime) -> None:
         """Drop those of earlier buckets, but for those that others are still compared with."""
-        followed = (
-            sa.select(col(IncidentKeyRow.key))
-            .join(IncidentRow, col(IncidentRow.id) == col(IncidentKeyRow.incident_id))
-            .where(_lasts(over_before))
-        )
+        followed = [row.complaint_id for row in self.followed(over_after=over_before)]
         self._session.connection().execute(
             sa.delete(VectorRow).where(
-                col(VectorRow.bucket) < before,
-                (sa.literal(_NEAR_KEY) + col(VectorRow.complaint_id)).not_in(followed),
+                col(VectorRow.bucket) < before, col(VectorRow.complaint_id).not_in(followed)
             )
         )
 
@@ -104,11 +101,3 @@ class Vectors:
         for row in self._session.connection().execute(query):
             found.setdefault(row.complaint_id, []).append(row.text)
         return {of: "\n".join(texts) for of, texts in found.items()}
-
-
-def _lasts(over_after: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        col(IncidentKeyRow.live).is_(True),
-        col(IncidentRow.over_at).is_(None),
-        col(IncidentRow.over_at) > over_after,
-    )
