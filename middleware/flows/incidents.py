@@ -279,6 +279,9 @@ def _answer_for_crowd(hub: Hub, crowd: Crowd, now: datetime) -> None:
         uow.incidents.seen(fresh, counted=counted)
         # This is the look at them: later they would burst again, when it is long over.
         uow.incidents.mark_read(counted)
+        leader = uow.vectors.get(crowd.key.value)
+        if leader is not None:
+            leader.centre = crowd.centre
         values = {"folded": crowd.past.folded, "count": crowd.past.count, "season": None}
         uow.incidents.save_past(str(crowd.key), None, values)
         _answer_for(hub, uow, found, now)
@@ -308,6 +311,8 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
         _absorb(uow, again, now)
         return
     best: tuple[float, str, set[str]] | None = None
+    alike = nearness.alike(uow, found.key, over_after=now)
+    same = {live[key].incident_id for key in alike & live.keys()}
     kinds: dict[str, set[KeyKind]] = defaultdict(set)
     for key in live.values():
         kinds[key.incident_id].add(Key.parse(key.key).kind)
@@ -315,7 +320,7 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
         theirs = uow.incidents.member_ids(
             incident_id, since=min(found.reading.first, found.onset), limit=MOST_COMPARED
         )
-        shared = bursts.overlap(set(found.complaints), theirs)
+        shared = 1.0 if incident_id in same else bursts.overlap(set(found.complaints), theirs)
         least = bursts.least_shared(found.key, kinds[incident_id])
         if shared >= least and (best is None or shared > best[0]):
             best = (shared, incident_id, theirs)
@@ -327,7 +332,7 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
         IncidentKeyRow(
             incident_id=incident_id,
             key=str(found.key),
-            gives=bursts.is_part_of(set(found.complaints), theirs),
+            gives=incident_id in same or bursts.is_part_of(set(found.complaints), theirs),
             since=found.onset,
         )
     )

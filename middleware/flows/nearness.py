@@ -36,7 +36,7 @@ from middleware.store.database import UnitOfWork
 from middleware.store.incidents import Signal
 from middleware.store.tables import VectorRow
 from middleware.understanding.features import Matrix
-from middleware.understanding.nearness import NEAR, cosines, unpacked
+from middleware.understanding.nearness import ALIKE, NEAR, cosines, middle, unpacked
 
 AT_ONCE = 2000
 """Texts that are compared in one go; more wait for the next look."""
@@ -55,13 +55,15 @@ SAME = 0.95
 
 @dataclass(frozen=True)
 class Crowd:
-    """Texts that burst, under the key of the densest one; `past` is that key's own."""
+    """Texts that burst, under the key of the densest one; `past` is that key's own, `centre` the
+    middle of their vectors."""
 
     key: Key
     reading: Reading
     onset: int
     signals: tuple[Signal, ...]
     past: Past
+    centre: bytes
 
 
 @dataclass
@@ -93,6 +95,27 @@ def look(hub: Hub, now: datetime) -> Crowds:
                 room = _Room(uow, encoder, rest, book, hub.options.incidents.bursts)
                 crowds.found += room.crowds()
     return crowds
+
+
+def alike(uow: UnitOfWork, key: Key, *, over_after: datetime) -> set[str]:
+    """The keys of other texts that bursts are named by and that are about the same thing as the
+    text, or the texts, of a key; however few complaints they share."""
+    row = uow.vectors.get(key.value) if key.kind in (KeyKind.NEAR, KeyKind.TEXT) else None
+    if row is None:
+        return set()
+    others = [
+        one
+        for one in uow.vectors.followed(over_after=over_after)
+        if one.encoder == row.encoder and one.complaint_id != key.value
+    ]
+    near = cosines(
+        unpacked([row.centre or row.vector]), unpacked([o.centre or o.vector for o in others])
+    )
+    return {
+        str(Key(KeyKind.NEAR, one.complaint_id))
+        for one, cosine in zip(others, near[0].tolist(), strict=True)
+        if cosine >= ALIKE
+    }
 
 
 def counted(signals: Iterable[Signal]) -> list[tuple[str, int, int]]:
@@ -212,7 +235,9 @@ class _Room:
         if len(people) < rules.least_persons:
             return None
         key = Key(KeyKind.NEAR, leader)
-        return Crowd(key, reading, onset, tuple(signals), past.scaled(limited, season))
+        own = past.scaled(limited, season)
+        centre = middle(unpacked([r.vector for r in near]))
+        return Crowd(key, reading, onset, tuple(signals), own, centre)
 
     def _near(self, place: int, vectors: Matrix, rows: Sequence[Any]) -> list[Any]:
         """The rows whose texts are near to that of a place in the room."""

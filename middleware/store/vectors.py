@@ -34,6 +34,9 @@ class Vectors:
         query = select(VectorRow).where(col(VectorRow.unread).is_(True))
         return list(self._session.exec(query.order_by(col(VectorRow.complaint_id)).limit(limit)))
 
+    def get(self, complaint_id: str) -> VectorRow | None:
+        return self._session.get(VectorRow, complaint_id)
+
     def mark_read(self, complaints: Iterable[str]) -> None:
         statement = (
             sa.update(VectorRow)

@@ -17,6 +17,15 @@ NEAR = 0.55
 """From this cosine on two texts are about the same thing; chosen by `tests.bench.nearness`."""
 
 
+ALIKE = 0.65
+"""From this cosine on the middles of two neighbourhoods are parts of one thing; chosen likewise."""
+
+
+def middle(vectors: Matrix) -> bytes:
+    """The middle of some vectors, as one of them is kept."""
+    return packed(vectors.mean(axis=0, keepdims=True))[0]
+
+
 def packed(vectors: Matrix) -> list[bytes]:
     """Vectors `(texts, width)` as bytes, `width` for each text."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=1e-9)

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("encoder", sa.String(), nullable=False),
         sa.Column("vector", sa.LargeBinary(), nullable=False),
         sa.Column("unread", sa.Boolean(), nullable=False),
+        sa.Column("centre", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["complaint_id"], ["complaint.id"]),
         sa.PrimaryKeyConstraint("complaint_id"),
     )

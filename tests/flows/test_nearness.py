@@ -20,6 +20,7 @@ from middleware.flows import decide, incidents, nearness
 from middleware.flows.hub import Asker
 from middleware.store.tables import ArrivalRow, ComplaintRow, VectorRow
 from middleware.understanding import Rules
+from middleware.understanding.features import Matrix
 from middleware.understanding.nearness import packed
 from tests.flows.conftest import Stage
 from tests.flows.test_incidents import (
@@ -34,18 +35,23 @@ from tests.flows.test_receive import arrive, event
 
 __all__ = ["database_url"]
 
-WIDTH = 48
+WIDTH = 384
+
+
+def _drawn(text: str) -> Matrix:
+    return np.random.default_rng(crc32(text.encode())).normal(size=WIDTH)
 
 
 class Placed(Rules):
-    """Rules, and a vector that goes by a text's last word: those with the same one are near."""
+    """Rules, and a vector that goes by a text's last word: those with the same one are near. What
+    follows a point in it makes a difference, of which only the middles are alike."""
 
     encoder = "made-up@1"
 
     def understand(self, text: str, **given: Any) -> Understanding:
-        theme = np.random.default_rng(crc32(text.split()[-1].encode())).normal(size=WIDTH)
-        own = np.random.default_rng(crc32(text.encode())).normal(size=WIDTH)
-        (values,) = packed((theme + 0.4 * own)[None].astype(np.float32))
+        theme, _, part = text.split()[-1].partition(".")
+        made = _drawn(theme) + 0.65 * _drawn(part) * bool(part)
+        (values,) = packed((made + 0.7 * _drawn(text))[None].astype(np.float32))
         vector = Vector(encoder=self.encoder, values=values)
         return super().understand(text, **given).model_copy(update={"vector": vector})
 
@@ -169,6 +175,19 @@ def test_what_people_always_complain_of_is_no_burst_until_it_is(crowd: Crowd) ->
     crowd.say("parking", 25, every=timedelta(minutes=1))
     look(stage)
     assert len(everyone(stage)) == 2, "far more than usual"
+
+
+def test_what_falls_into_parts_is_told_once(crowd: Crowd) -> None:
+    """Nobody of one part is near to anybody of the other, but they are about the same."""
+    stage = crowd.stage
+    crowd.say("newsletter.daily", 8)
+    look(stage)
+    crowd.say("newsletter.weekly", 8)
+    crowd.say("opera", 8)
+    for _ in range(2):
+        look(stage)
+    assert sorted(row.complaints for row in everyone(stage)) == [8, 16]
+    assert len(keys(stage)) == 3
 
 
 @both_databases

@@ -107,6 +107,8 @@ class VectorRow(SQLModel, table=True):
     """As `middleware.understanding.nearness` packs it."""
     unread: bool = True
     """Whether it has not been compared with others."""
+    centre: bytes | None = None
+    """Of a text that a burst is named by: the middle of what was near to it then."""
 
 
 class IncidentRow(SQLModel, table=True):
