@@ -13,6 +13,7 @@ beside 20,000 of the two weeks before, in processor time.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import statistics
@@ -29,8 +30,9 @@ from middleware.domain.bursts import begins, bucket_of
 from middleware.flows import incidents, nearness
 from middleware.store.database import Database
 from middleware.store.tables import ComplaintRow, VectorRow
+from middleware.understanding.features import Matrix
 from middleware.understanding.model import SHIPPED, load
-from middleware.understanding.nearness import cosines, packed, unpacked
+from middleware.understanding.nearness import ALIKE, NEAR, cosines, middle, packed, unpacked
 from middleware.understanding.training.corpus import calibration_sentences, fill
 from tests import databases
 from tests.flows.conftest import Stage, staged
@@ -130,7 +132,35 @@ def main() -> int:
             "of_other_themes": round(statistics.mean(others), 4),
         }
         print(json.dumps(figures))
+    print(json.dumps(_middles(themes)))
     return 0
+
+
+def _middles(themes: dict[str, Matrix]) -> dict[str, Any]:
+    """The cosines of the middles of two neighbourhoods: of one theme, round texts that are not near
+    to each other, and of two themes. `ALIKE` is beyond all of the latter."""
+    of_one, of_two = [], []
+    places = [(name, n) for name, vectors in themes.items() for n in range(len(vectors))]
+    around = {
+        (name, n): themes[name][near[n]]
+        for name in themes
+        for near in [cosines(themes[name], themes[name]) >= NEAR]
+        for n in range(len(near))
+    }
+    for one, other in itertools.combinations(places, 2):
+        if min(len(around[one]), len(around[other])) < 2:
+            continue
+        between = unpacked([middle(around[one]), middle(around[other])])
+        cosine = float(between[0] @ between[1])
+        if one[0] != other[0]:
+            of_two.append(cosine)
+        elif float(themes[one[0]][one[1]] @ themes[one[0]][other[1]]) < NEAR:
+            of_one.append(cosine)
+    return {
+        "middles_of_one_theme": [round(n, 2) for n in statistics.quantiles(of_one, n=4)],
+        "middles_of_two_themes_most": round(max(of_two), 2),
+        "told_to_be_one": round(statistics.mean(n >= ALIKE for n in of_one), 2),
+    }
 
 
 def _told(dice: random.Random, text: str) -> str:
