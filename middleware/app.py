@@ -25,6 +25,7 @@ from middleware.domain.rulebook import RuleBook
 from middleware.domain.rulebook_file import read_rulebook
 from middleware.domain.turns import Rate
 from middleware.flows import (
+    articles,
     carry,
     correct,
     deliver,
@@ -168,6 +169,7 @@ class Application:
         """Become a worker, and tick."""
         self.warm()
         self.hub.engine.work(handlers(self.hub))
+        articles.owe(self.hub)
         self.clock = Clock(self.hub, partial(owe_reconcile, self.hub))
         self.clock.start()
 
@@ -226,6 +228,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "correct": partial(carry.run, hub),
         "correct.story": partial(correct.tell_story, hub),
         "sync": partial(sync.run, hub),
+        articles.FLOW: partial(articles.learn, hub),
         "resolve": partial(resolve.run, hub),
         "deliver": partial(deliver.run, hub),
         "reconcile": partial(reconcile.run, hub),

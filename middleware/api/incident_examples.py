@@ -50,6 +50,8 @@ INCIDENT_DETAIL: Json = {
         {"key": "sku:LMP-100", "gives": True, "since": SINCE},
         {"key": "topic:damaged", "gives": False, "since": SINCE},
     ],
+    "words": ["lamp", "broken", "shade"],
+    "samples": [{"complaint_id": COMPLAINT_ID, "text": "The shade of my lamp came broken."}],
     "affected": 41,
     "silent": 33,
     "affected_state": "listed",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, NamedTuple, Self
@@ -54,6 +54,8 @@ class KeyKind(StrEnum):
     HASHTAG = "hashtag"
     TEXT = "text"
     """Words that are nearly the same, where nothing else is known."""
+    NEAR = "near"
+    """The same thing in other words: texts near to that of the complaint that it names."""
     TOPIC = "topic"
     """The reason, such as `late`."""
 
@@ -194,6 +196,11 @@ class Season:
             spans[bucket // BUCKETS_AN_HOUR] = spans.get(bucket // BUCKETS_AN_HOUR, 0) + 1
         return sum(self.weight(hour) * n for hour, n in spans.items()) / BUCKETS_AN_HOUR
 
+    def over(self, hours: float) -> Season:
+        """The same, as if only so many of the ordinary hours had been counted for."""
+        share = min(hours / self.exposure, 1.0) if self.exposure else 0.0
+        return replace(self, exposure=self.exposure * share, total=self.total * share)
+
 
 @dataclass(frozen=True)
 class Past:
@@ -222,6 +229,11 @@ class Past:
             hour = busy
         return Past(until, count * FORGETS_KEY ** max(until - hour, 0)) if until > hour else self
 
+    def scaled(self, to_this: Season, season: Season) -> Past:
+        """The same rate, held against another season than it was counted for."""
+        rate = rate_of(self.count, to_this)
+        return Past(self.folded, max(rate * (season.exposure + PRIOR_HOURS) - PRIOR_COUNT, 0.0))
+
 
 def ordinary(expected: float, variation: float) -> float:
     """The most that an ordinary hour may bring: the mean and three standard deviations."""
@@ -231,6 +243,23 @@ def ordinary(expected: float, variation: float) -> float:
 def rate_of(count: float, season: Season) -> float:
     """Complaints of a key in an ordinary hour, as far as its past says."""
     return (count + PRIOR_COUNT) / (season.exposure + PRIOR_HOURS)
+
+
+def of_sample(
+    counts: Mapping[int, int], days: Iterable[int], season: Season, rules: BurstRules
+) -> tuple[Past, Season]:
+    """The past of what was not counted while it happened, from what is kept of it; and the season
+    to hold it against, which is worth no more hours than that.
+
+    `counts` are what is kept by bucket, `days` those since 1970 of which anything at all is kept.
+    """
+    hours = 0.0
+    for day in set(days):
+        end = min((day + 1) * 24, season.folded)
+        hours += sum(FORGETS_KEY ** (season.folded - hour) for hour in range(day * 24, end))
+    limited = season.over(hours)
+    first = min((bucket // BUCKETS_AN_HOUR for bucket in counts), default=season.folded)
+    return Past(min(first, season.folded)).fold(season.folded, counts, limited, rules), limited
 
 
 def by_hour(counts: Mapping[int, int]) -> dict[int, int]:
@@ -427,6 +456,17 @@ def onset(track: Track, reading: Reading, *, rules: BurstRules) -> int:
 
 SAME = 0.5
 """The part of the smaller one's complaints that two keys share when they tell of one thing."""
+
+
+SAME_NEAR = 0.25
+"""The same where one of them is a text: what is near to it is only a part of what says the same,
+and two such parts share next to nothing by accident."""
+
+
+def least_shared(key: Key, kinds: set[KeyKind]) -> float:
+    """The part of the smaller one's complaints that a key shares with an incident which it tells of
+    too; `kinds` are those of the incident's own keys."""
+    return SAME_NEAR if key.kind is KeyKind.NEAR or kinds == {KeyKind.NEAR} else SAME
 
 
 def overlap(one: set[str], other: set[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -218,6 +219,58 @@ def propose(understood: Sequence[Mapping[str, Any]]) -> Proposal | None:
     return Proposal(operation=FOR_REASON[reason], reason=reason, why=why, of=total)
 
 
+# --- what is typical of it ------------------------------------------------------------------------
+
+_WORD = re.compile(r"[^\W\d_]{3,30}(?:['’][^\W\d_]+)?")
+_NO_WORD = re.compile(r"https?://\S+|[@#]\w+|\S+@\S+")
+MOST_WORDS = 5
+MOST_SAMPLES = 3
+OFTEN = 0.2
+"""The share of an incident's texts that a word of it must be in: no name, and no typing error."""
+TELLS = 1.96
+"""Standard errors by which a word must be more frequent than usual."""
+PRIOR_WEIGHT = 10.0
+
+
+def _words(text: str) -> set[str]:
+    return {word.casefold() for word in _WORD.findall(_NO_WORD.sub(" ", text))}
+
+
+def telling_words(texts: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """The words that are more frequent in some texts than in others, the most telling first.
+
+    Log-odds with an informative Dirichlet prior, by their z-scores (Monroe, Colaresi and Quinn
+    2008), of the number of texts that have a word.
+    """
+    here = Counter(word for text in texts for word in _words(text))
+    there = Counter(word for text in others for word in _words(text))
+    total = len(texts) + len(others)
+    found = []
+    for word, count in here.items():
+        if count < max(2, OFTEN * len(texts)):
+            continue
+        prior = PRIOR_WEIGHT * (count + there[word] + 1) / (total + 2)
+        odds = [
+            math.log((n + prior) / max(of + PRIOR_WEIGHT - n - prior, 0.5))
+            for n, of in ((count, len(texts)), (there[word], len(others)))
+        ]
+        error = math.sqrt(1 / (count + prior) + 1 / (there[word] + prior))
+        found.append((-(odds[0] - odds[1]) / error, word))
+    return tuple(word for z, word in sorted(found) if -z >= TELLS)[:MOST_WORDS]
+
+
+def samples(texts: Mapping[str, str], words: Sequence[str]) -> tuple[str, ...]:
+    """The complaints whose texts have the most of the words; each wording once.
+
+    `texts` are by complaint. Of equal ones the shorter text comes first.
+    """
+    ranked = sorted(
+        texts, key=lambda of: (-len(_words(texts[of]) & set(words)), len(texts[of]), of)
+    )
+    wordings = {frozenset(_words(texts[of])): of for of in reversed(ranked)}
+    return tuple(of for of in ranked if of in wordings.values())[:MOST_SAMPLES]
+
+
 # --- how it is told -------------------------------------------------------------------------------
 
 _TITLES: Mapping[KeyKind, str] = {
@@ -228,11 +281,15 @@ _TITLES: Mapping[KeyKind, str] = {
     KeyKind.CARRIER: "carrier {0}",
     KeyKind.HASHTAG: "#{0}",
     KeyKind.TEXT: "the same words as in {0}",
+    KeyKind.NEAR: "complaints like {0}",
     KeyKind.TOPIC: "complaints about {0}",
 }
 
 
-def title_of(key: Key) -> str:
+def title_of(key: Key, words: Sequence[str] = ()) -> str:
+    """What an incident is called; where its key tells people nothing, by its usual words."""
+    if words and key.kind in (KeyKind.TEXT, KeyKind.NEAR):
+        return f"complaints about “{', '.join(words)}”"
     value = key.value.replace("_", " ") if key.kind is KeyKind.TOPIC else key.value
     if key.kind is KeyKind.SHIPPED:
         sender, _, day = key.value.rpartition("/")

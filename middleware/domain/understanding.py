@@ -167,6 +167,17 @@ class Shadowed(Frozen):
     """Whether the model that decides found the same the likeliest."""
 
 
+class Vector(Frozen):
+    """Where an encoder puts a text: near those that say the same in other words.
+
+    `values` are as `middleware.understanding.nearness` packs them. Vectors of different encoders
+    can't be compared.
+    """
+
+    encoder: Text
+    values: bytes
+
+
 class Understanding(Frozen):
     """All that was understood of one text.
 
@@ -186,6 +197,8 @@ class Understanding(Frozen):
     by: Text
     degraded: bool = False
     """Whether the rules judged alone because the model could not be asked."""
+    vector: Annotated[Vector | None, Field(exclude=True, repr=False)] = None
+    """None where the rules judged alone. Never part of what is stored or shown of a judgement."""
 
     def values(self, type_: EntityType) -> tuple[str, ...]:
         """The distinct values of one type of entity, surest first."""

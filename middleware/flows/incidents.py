@@ -10,30 +10,23 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from middleware.contract.canonical import Order, Shipment
 from middleware.domain import bursts, incidents, sketches
-from middleware.domain.bursts import (
-    BUCKETS_AN_HOUR,
-    Key,
-    KeyKind,
-    Past,
-    Reading,
-    Season,
-    Track,
-    bucket_of,
-)
+from middleware.domain.bursts import BUCKETS_AN_HOUR, Key, KeyKind, Reading, bucket_of
 from middleware.domain.ids import new_id
 from middleware.domain.incidents import SPECIFIC, IncidentState
 from middleware.domain.orders import OrderMatch
 from middleware.domain.sketches import Leaders
 from middleware.domain.understanding import Understanding
-from middleware.flows import deliver
+from middleware.flows import deliver, nearness
+from middleware.flows.baselines import ALL, Book
 from middleware.flows.hub import Hub
+from middleware.flows.nearness import Crowd
 from middleware.store.database import UnitOfWork
 from middleware.store.incidents import Signal
 from middleware.store.tables import (
@@ -45,8 +38,8 @@ from middleware.store.tables import (
 
 log = logging.getLogger(__name__)
 
-ALL = "all"
-"""The key that every complaint counts under: how busy the hub is."""
+BY_COMPARING = (f"{KeyKind.TEXT}:", f"{KeyKind.NEAR}:")
+"""What keys begin with that are found by comparing complaints, not in one of them."""
 AT_ONCE = 2000
 """Counts or texts that are looked at in one go."""
 MOST_LEADERS = 1000
@@ -55,9 +48,11 @@ LED_FOR = timedelta(days=2)
 KEPT = timedelta(days=56)
 FORGOTTEN_AT = timedelta(hours=3)
 """After midnight, in UTC: when a day's forgetting is due."""
-TEXTS_KEPT = timedelta(days=14)
+TEXTS_KEPT = nearness.KEPT
 MOST_COMPARED = 5000
 """Complaints by which two keys are compared."""
+READ = 100
+"""The latest complaints of an incident whose words are looked at, and as many before it."""
 UNDERSTOOD = 200
 """The latest complaints by which a remedy is proposed."""
 
@@ -95,7 +90,7 @@ def count_in(
     counted = understanding.intent.value in incidents.COUNTED
     keys = {ALL, *map(str, found)} if counted else set()
     had = uow.incidents.keys_of(complaint.id)
-    gone = {key for key in had if key not in keys and not key.startswith(f"{KeyKind.TEXT}:")}
+    gone = {key for key in had if key not in keys and not key.startswith(BY_COMPARING)}
     new = keys - had.keys()
     bucket = bucket_of(latest.received_at)
     who = complaint.person_id or complaint.identity_id or complaint.id
@@ -111,18 +106,13 @@ def count_in(
             ],
         )
     if ALL in new and not any(key.kind in SPECIFIC for key in found):
+        about = {"complaint_id": complaint.id, "bucket": bucket, "who": who, "reach": reach}
         sketch = sketches.sketch(text)
         if sketch is not None:
-            uow.incidents.sketched(
-                {
-                    "complaint_id": complaint.id,
-                    "bucket": bucket,
-                    "who": who,
-                    "reach": reach,
-                    "sketch": sketch,
-                    "leader": None,
-                }
-            )
+            uow.incidents.sketched({**about, "sketch": sketch, "leader": None})
+        vector = understanding.vector
+        if vector is not None:
+            uow.vectors.keep({**about, "encoder": vector.encoder, "vector": vector.values})
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -135,6 +125,7 @@ def run(hub: Hub, tick: str) -> None:
     now = hub.clock()
     while _compare_texts(hub, now) == AT_ONCE:
         pass
+    crowds = nearness.look(hub, now)
     with hub.database.read() as uow:
         lasting = [row.id for row in uow.incidents.lasting()]
         old = now - hub.options.incidents.close_after
@@ -144,6 +135,11 @@ def run(hub: Hub, tick: str) -> None:
         see_on(hub, incident_id, now)
     while look(hub, now) == AT_ONCE:
         pass
+    # After the keys, which explain most of them.
+    for crowd in crowds.found:
+        _answer_for_crowd(hub, crowd, now)
+    with hub.database.begin() as uow:
+        uow.vectors.mark_read(crowds.seen)
     for incident_id in late:
         _close_by_itself(hub, incident_id, old, now)
     _owe_listings(hub, tick)
@@ -161,7 +157,10 @@ def forget(hub: Hub, day: str) -> None:
     """Drop what no baseline and no burst needs any more."""
     now = hub.clock()
     with hub.database.begin() as uow:
-        uow.incidents.forget(before=bucket_of(now - KEPT), texts_before=bucket_of(now - TEXTS_KEPT))
+        texts_before = bucket_of(now - TEXTS_KEPT)
+        uow.incidents.forget(before=bucket_of(now - KEPT), texts_before=texts_before)
+        old = now - hub.options.incidents.close_after
+        uow.vectors.forget(before=texts_before, over_before=old)
 
 
 def _owe_listings(hub: Hub, tick: str) -> None:
@@ -208,19 +207,12 @@ def _compare_texts(hub: Hub, now: datetime) -> int:
                 at = first.bucket
                 signals.append(_of_text(leader, at, leader, first.who, first.reach))
         fresh = uow.incidents.not_yet(signals)
-        uow.incidents.seen(fresh, counted=_counted(fresh))
+        uow.incidents.seen(fresh, counted=nearness.counted(fresh))
     return len(unread)
 
 
 def _of_text(leader: str, bucket: int, complaint_id: str, who: str, reach: int) -> Signal:
     return Signal(str(Key(KeyKind.TEXT, leader)), bucket, complaint_id, who, reach)
-
-
-def _counted(signals: Iterable[Signal]) -> list[tuple[str, int, int]]:
-    sums: dict[tuple[str, int], int] = defaultdict(int)
-    for signal in signals:
-        sums[signal.key, signal.bucket] += 1
-    return [(key, bucket, count) for (key, bucket), count in sums.items()]
 
 
 @dataclass(frozen=True)
@@ -268,8 +260,31 @@ def look(hub: Hub, now: datetime) -> int:
             _answer_for(hub, uow, one, now)
     # Last, so that whatever breaks off before is looked at again.
     with hub.database.begin() as uow:
-        uow.incidents.mark_read(unread)
+        uow.incidents.mark_read((row.key, row.bucket, row.count) for row in unread)
     return len(unread)
+
+
+def _answer_for_crowd(hub: Hub, crowd: Crowd, now: datetime) -> None:
+    """Count texts that burst under a key of their own, and answer for it as for any."""
+    found = Found(
+        crowd.key,
+        crowd.reading,
+        crowd.onset,
+        frozenset(signal.complaint_id for signal in crowd.signals),
+    )
+    with hub.database.begin() as uow:
+        uow.policies.take_turns(["incidents"])
+        fresh = uow.incidents.not_yet(crowd.signals)
+        counted = nearness.counted(fresh)
+        uow.incidents.seen(fresh, counted=counted)
+        # This is the look at them: later they would burst again, when it is long over.
+        uow.incidents.mark_read(counted)
+        leader = uow.vectors.get(crowd.key.value)
+        if leader is not None:
+            leader.centre = crowd.centre
+        values = {"folded": crowd.past.folded, "count": crowd.past.count, "season": None}
+        uow.incidents.save_past(str(crowd.key), None, values)
+        _answer_for(hub, uow, found, now)
 
 
 def _with_people(
@@ -296,12 +311,18 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
         _absorb(uow, again, now)
         return
     best: tuple[float, str, set[str]] | None = None
-    for incident_id in sorted({row.incident_id for row in live.values()}):
+    alike = nearness.alike(uow, found.key, over_after=now)
+    same = {live[key].incident_id for key in alike & live.keys()}
+    kinds: dict[str, set[KeyKind]] = defaultdict(set)
+    for key in live.values():
+        kinds[key.incident_id].add(Key.parse(key.key).kind)
+    for incident_id in sorted(kinds):
         theirs = uow.incidents.member_ids(
             incident_id, since=min(found.reading.first, found.onset), limit=MOST_COMPARED
         )
-        shared = bursts.overlap(set(found.complaints), theirs)
-        if shared >= bursts.SAME and (best is None or shared > best[0]):
+        shared = 1.0 if incident_id in same else bursts.overlap(set(found.complaints), theirs)
+        least = bursts.least_shared(found.key, kinds[incident_id])
+        if shared >= least and (best is None or shared > best[0]):
             best = (shared, incident_id, theirs)
     if best is None:
         _open(hub, uow, found, now)
@@ -311,13 +332,14 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
         IncidentKeyRow(
             incident_id=incident_id,
             key=str(found.key),
-            gives=bursts.is_part_of(set(found.complaints), theirs),
+            gives=incident_id in same or bursts.is_part_of(set(found.complaints), theirs),
             since=found.onset,
         )
     )
     row = uow.incidents.get(incident_id, lock=True)
     assert row is not None, "a live key has its incident"
     _absorb(uow, row, now)
+    _name_anew(uow, row)
 
 
 def _flares_up(hub: Hub, row: IncidentRow, now: datetime) -> bool:
@@ -348,6 +370,7 @@ def _open(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
     _absorb(uow, row, now)
     row.told = row.complaints
     row.proposed = _proposed(uow, row.id)
+    _characterise(uow, row)
     tell(hub, uow, "incident.opened", row, now)
     log.warning("incident opened", extra={"incident": row.id, "burst": row.key})
     owe_listing(hub, uow, row)
@@ -461,6 +484,18 @@ def _name_anew(uow: UnitOfWork, row: IncidentRow) -> None:
     if named:
         name = bursts.name_of(named, len(members))
         row.key, row.title = str(name), incidents.title_of(name)
+    _characterise(uow, row)
+
+
+def _characterise(uow: UnitOfWork, row: IncidentRow) -> None:
+    """Say by which words its texts differ from those before it, and which of them have the most."""
+    members = uow.incidents.members(row.id, limit=READ)
+    texts = uow.vectors.texts_of([member.complaint_id for member in members])
+    before = uow.incidents.signals(ALL, 0, bucket_of(row.onset_at) - 1, limit=READ)
+    others = uow.vectors.texts_of([signal.complaint_id for signal in before])
+    words = incidents.telling_words(list(texts.values()), list(others.values()))
+    row.typical = {"words": list(words), "complaints": list(incidents.samples(texts, words))}
+    row.title = incidents.title_of(Key.parse(row.key), words)
 
 
 def _close_by_itself(hub: Hub, incident_id: str, old: datetime, now: datetime) -> None:
@@ -496,82 +531,4 @@ def tell(hub: Hub, uow: UnitOfWork, type_: str, row: IncidentRow, now: datetime)
             "proposed": (row.proposed or {}).get("operation"),
         },
         at=now,
-    )
-
-
-# --- the past -------------------------------------------------------------------------------------
-
-
-@dataclass
-class Book:
-    """What is known of some keys: their buckets, their past before those, and the season."""
-
-    season: Season
-    everything: Mapping[int, int]
-    tracks: dict[str, Track]
-    was: dict[str, int | None]
-    """Up to where each past was folded when it was read."""
-
-    @classmethod
-    def opened(cls, hub: Hub, uow: UnitOfWork, keys: set[str], *, oldest: int) -> Book:
-        """Read keys, and fold their past up to before the longest window that ends at `oldest`."""
-        rules = hub.options.incidents.bursts
-        until = (oldest - rules.longest + 1) // BUCKETS_AN_HOUR
-        pasts = uow.incidents.pasts(sorted({*keys, ALL}))
-        was = {key: pasts[key].folded if key in pasts else None for key in {*keys, ALL}}
-        wanted = {*keys, ALL}
-        # A bucket before what is folded is read again for windows that reach back there.
-        back = until * BUCKETS_AN_HOUR - rules.longest
-        since = {
-            key: min((pasts[key].folded if key in pasts else 0) * BUCKETS_AN_HOUR, back)
-            for key in wanted
-        }
-        counts = uow.incidents.counts(since)
-        season = _season(pasts[ALL].season if ALL in pasts else None, counts[ALL], until)
-        everything = counts[ALL]
-        season.fold(until, everything)
-        tracks = {}
-        for key in keys - {ALL}:
-            row = pasts.get(key)
-            past = Past(row.folded, row.count) if row is not None else Past(season.folded - 24 * 70)
-            folded = past.fold(until, counts[key], season, rules)
-            tracks[key] = Track(counts[key], folded)
-        for key in tracks:
-            wider = [tracks[w] for w in map(str, bursts.wider_than(Key.parse(key))) if w in tracks]
-            if wider:
-                tracks[key] = replace(tracks[key], wider=wider[0].past)
-        return cls(season, everything, tracks, was)
-
-    def keep(self, uow: UnitOfWork) -> None:
-        """Save what was folded."""
-        season = self.season
-        if self.was[ALL] != season.folded:
-            kept = {
-                "counts": [round(n, 4) for n in season.counts],
-                "seen": [round(n, 4) for n in season.seen],
-                "exposure": season.exposure,
-                "folded": season.folded,
-                "total": season.total,
-            }
-            values = {"folded": season.folded, "count": season.total, "season": kept}
-            uow.incidents.save_past(ALL, self.was[ALL], values)
-        for key, track in sorted(self.tracks.items()):
-            if self.was[key] != track.past.folded:
-                uow.incidents.save_past(
-                    key,
-                    self.was[key],
-                    {"folded": track.past.folded, "count": track.past.count, "season": None},
-                )
-
-
-def _season(kept: Mapping[str, Any] | None, counts: Mapping[int, int], until: int) -> Season:
-    if kept is None:
-        first = min(counts, default=until * BUCKETS_AN_HOUR) // BUCKETS_AN_HOUR
-        return Season(folded=min(first, until))
-    return Season(
-        folded=kept["folded"],
-        counts=list(kept["counts"]),
-        seen=list(kept["seen"]),
-        exposure=kept["exposure"],
-        total=kept["total"],
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from middleware.contract.canonical import Account, Money, Record, Ref
+from middleware.contract.canonical import Account, Contact, Kind, Money, Order, Record, Ref
 from middleware.domain import sla
 from middleware.domain.arrivals import Arrival
 from middleware.domain.identity import Basis
@@ -334,27 +334,39 @@ def rescore(hub: Hub, complaint_id: str) -> None:
 
 
 def owe_accounts(hub: Hub, uow: UnitOfWork, records: Iterable[Record], *, name: str) -> None:
-    """Owe a look at whose accounts these are, since tier or revenue may be different now; in the
-    transaction that stores them, which waits for nothing of it."""
-    accounts = [str(record.ref) for record in records if isinstance(record, Account)]
-    if accounts:
+    """Owe a look at whose accounts and orders these are, since tier, revenue or open orders may be
+    different now; in the transaction that stores them, which waits for nothing of it."""
+    told = [str(record.ref) for record in records if isinstance(record, Account | Order)]
+    if told:
         name = f"prioritise.accounts:{name}"
-        hub.engine.enqueue(uow, "prioritise.accounts", *accounts, name=name)
+        hub.engine.enqueue(uow, "prioritise.accounts", *told, name=name)
 
 
-def accounts_changed(hub: Hub, *accounts: str) -> None:
-    """Have the open complaints scored anew whose persons these accounts belong to: by a link, or
-    one step away, through a contact of theirs or the customer number that both bear."""
+def accounts_changed(hub: Hub, *told: str) -> None:
+    """Have the open complaints scored anew whose persons these accounts, or the owners of these
+    orders, belong to: by a link, or one step away, through a contact of theirs or the customer
+    number that both bear."""
     with hub.database.read() as uow:
-        stored = uow.records.get_all([Ref.parse(account) for account in accounts])
-        refs = [one.record.ref for one in stored]
-        numbers = {one.record.number for one in stored if isinstance(one.record, Account)} - {None}
+        if not uow.queue.open_after(None, limit=1):
+            return
+        records = [one.record for one in uow.records.get_all(map(Ref.parse, told))]
+        owners = [r for order in records if isinstance(order, Order) for r in owners_of(order)]
+        records += [one.record for one in uow.records.get_all(owners)]
+        refs = [record.ref for record in records if not isinstance(record, Order)]
+        # What a contact bought counts for whoever has its account.
+        refs += [r.account for r in records if isinstance(r, Contact) and r.account is not None]
+        numbers = {record.number for record in records if isinstance(record, Account)} - {None}
         bearing = uow.records.bearing((f"external:{CUSTOMER_NUMBER}", str(n)) for n in numbers)
-        theirs = dict.fromkeys([*refs, *uow.queue.contacts_of(refs), *bearing])
+        accounts = [ref for ref in dict.fromkeys(refs) if ref.kind is Kind.ACCOUNT]
+        theirs = dict.fromkeys([*refs, *uow.queue.contacts_of(accounts), *bearing])
         found = uow.queue.open_of(list(theirs))
     for first in range(0, len(found), AT_ONCE):
         with hub.database.begin() as uow:
             uow.queue.rescore_at(found[first : first + AT_ONCE], hub.clock())
+
+
+def owners_of(order: Order) -> list[Ref]:
+    return [ref for ref in (order.account, order.contact) if ref is not None]
 
 
 def run_all(hub: Hub, version: str) -> None:

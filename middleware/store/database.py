@@ -39,6 +39,7 @@ from middleware.store.reviews import Reviews
 from middleware.store.shared import SharedCommits
 from middleware.store.together import write_together
 from middleware.store.understandings import Understandings
+from middleware.store.vectors import Vectors
 
 LONGEST_SILENCE_S = 15.0
 """After how long PostgreSQL ends a session that is silent within a transaction: its process may be
@@ -79,6 +80,7 @@ class UnitOfWork:
         self.records = Records(session)
         self.reviews = Reviews(session)
         self.understandings = Understandings(session)
+        self.vectors = Vectors(session)
 
     def end(self) -> None:
         """Write what is written last: what was changed, its history, and at the very end events."""

@@ -167,8 +167,9 @@ class Incidents:
         ordered = query.order_by(col(SignalCountRow.bucket), col(SignalCountRow.key))
         return list(self._session.exec(ordered.limit(limit)))
 
-    def mark_read(self, rows: Iterable[SignalCountRow]) -> None:
-        """Say that these counts were looked at; one that changed meanwhile stays unread."""
+    def mark_read(self, counts: Iterable[tuple[str, int, int]]) -> None:
+        """Say that these counts (key, bucket, count) were looked at; one that is another by now
+        stays unread."""
         statement = (
             sa.update(SignalCountRow)
             .where(
@@ -178,8 +179,7 @@ class Incidents:
             )
             .values(unread=sa.false())
         )
-        ordered = sorted(rows, key=lambda row: (row.key, row.bucket))
-        found = [{"k": row.key, "b": row.bucket, "n": row.count} for row in ordered]
+        found = [{"k": key, "b": bucket, "n": count} for key, bucket, count in sorted(counts)]
         if found:
             self._session.connection().execute(statement, found)
 

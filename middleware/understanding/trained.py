@@ -28,7 +28,7 @@ from middleware.domain.understanding import (
 )
 from middleware.understanding.language import identify, is_latin
 from middleware.understanding.lexicon import LEXICONS
-from middleware.understanding.model import Answer, Model, ModelRefusedError
+from middleware.understanding.model import Answer, Model, ModelRefusedError, Read
 from middleware.understanding.own import OwnModel, OwnModelError
 from middleware.understanding.reading import readable
 from middleware.understanding.rules import MAX_TEXT, VERSION, Rules
@@ -89,7 +89,7 @@ class Trained:
                 one.load()
             except OwnModelError as error:
                 raise ModelRefusedError(f"understanding.own.{question}.{error}") from None
-        self._remembered: OrderedDict[tuple[str, str], dict[str, Answer]] = OrderedDict()
+        self._remembered: OrderedDict[tuple[str, str], Read] = OrderedDict()
         self._lock = threading.Lock()
 
     def understand(
@@ -111,12 +111,12 @@ class Trained:
         """
         spoken = [identify(a.text[:MAX_TEXT], a.language).value for a in asked]
         readers = [self._reader(a.text[:MAX_TEXT], s) for a, s in zip(asked, spoken, strict=True)]
-        found: dict[int, dict[str, Answer]] = {}
+        found: dict[int, Read] = {}
         for reader in (self.model, self.world):
             which = [i for i, one in enumerate(readers) if one is not None and one is reader]
             if reader is not None and which:
                 texts = [asked[i].text[:MAX_TEXT] for i in which]
-                found |= dict(zip(which, self._answers(reader, texts), strict=True))
+                found |= dict(zip(which, self._read(reader, texts), strict=True))
         made: list[Understanding] = []
         for i, (a, reader, said) in enumerate(zip(asked, readers, spoken, strict=True)):
             if between is not None:
@@ -134,24 +134,24 @@ class Trained:
             return self.model
         return self.world if self.world is not None and spoken in self.world.languages else None
 
-    def _answers(self, model: Model, texts: Sequence[str]) -> list[dict[str, Answer]]:
+    def _read(self, model: Model, texts: Sequence[str]) -> list[Read]:
         model_id = model.id
-        found: dict[str, dict[str, Answer]] = {}
+        found: dict[str, Read] = {}
         with self._lock:
             for text in texts:
                 if (kept := self._remembered.get((model_id, text))) is not None:
                     found[text] = kept
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
-            made = dict(zip(missing, model.answers(missing), strict=True))
+            made = dict(zip(missing, model.read(missing), strict=True))
             for question, one in self._own(model).items():
                 place = _shadow(question) if one.shadow else question
                 for text, answer in zip(missing, one.answers(missing), strict=True):
-                    made[text][place] = answer
+                    made[text].answers[place] = answer
             found.update(made)
             with self._lock:
-                for text, answers in made.items():
-                    self._remembered[model_id, text] = answers
+                for text, read in made.items():
+                    self._remembered[model_id, text] = read
                 while len(self._remembered) > MOST_REMEMBERED:
                     self._remembered.popitem(last=False)
         return [found[text] for text in texts]
@@ -168,8 +168,9 @@ class Trained:
         return self.own if model is self.model else {}
 
     def _judged(
-        self, asked: Asked, model: Model, answers: Mapping[str, Answer], spoken: str | None
+        self, asked: Asked, model: Model, encoded: Read, spoken: str | None
     ) -> Understanding:
+        answers = encoded.answers
         own = self._own(model)
         deciding = [f"own:{q}" for q, one in sorted(own.items()) if not one.shadow]
         short = len(readable(asked.text).split()) < FEWEST_WORDS
@@ -215,6 +216,7 @@ class Trained:
                     if one.shadow and (beside := answers[_shadow(question)])
                 ),
                 "by": ", ".join((model.id, *deciding, VERSION)),
+                "vector": encoded.vector,
             }
         )
 

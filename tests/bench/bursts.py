@@ -2,7 +2,8 @@
 
 `score` holds what a hub found against the truth of a history, whoever replayed it. `run` replays
 histories through the hub's own counting and looking, with each complaint's order and lines as the
-history has them; who somebody is and which order is meant is measured elsewhere.
+history has them; who somebody is and which order is meant is measured elsewhere. Texts are
+understood by the shipped model, or by `--rules` alone as where it can't be asked.
 
 `python -m tests.bench.bursts --seeds 1 2 3` prints one JSON object.
 """
@@ -28,20 +29,28 @@ from middleware.contract.canonical import Order, Ref, Shipment
 from middleware.domain.ids import new_id
 from middleware.domain.incidents import IncidentRules
 from middleware.domain.orders import OrderMatch
+from middleware.domain.understanding import Understanding
 from middleware.flows import incidents
 from middleware.flows.hub import Hub
 from middleware.store.database import Database
 from middleware.store.tables import ArrivalRow, ComplaintRow
+from middleware.understanding import Rules
+from middleware.understanding.model import load
+from middleware.understanding.trained import Asked, Trained
 from tests import databases
 from tests.bench import places
 from tests.flows.conftest import staged
 from tests.histories import Burst, History, history, records_of
+from tests.histories.week import WORDS
 
 WARM_UP = timedelta(days=7)
 """The first week is for learning; alarms in it are told apart."""
 EVERY = timedelta(minutes=5)
 MINE = 0.5
 """The share of an alarm's complaints that must be of one burst for it to be that burst's."""
+PLAN = ((), ("sku", "lot"), (WORDS,), ("carrier", "hashtag"), ("topic", WORDS))
+"""The bursts of each week."""
+TOGETHER = 64
 TUNED_ON = (1, 2, 3)
 REPORTED_ON = (11, 12, 13, 14)
 
@@ -169,7 +178,9 @@ class Replay:
 
 
 @contextmanager
-def replayed(made: History, folder: Path, rules: IncidentRules) -> Iterator[Database]:
+def replayed(
+    made: History, folder: Path, rules: IncidentRules, understands: Trained | Rules
+) -> Iterator[Database]:
     """A database through which a history went, arrival by arrival, looked at every five minutes."""
     database = Database(databases.migrated("sqlite", folder))
     sa.event.listen(
@@ -180,11 +191,39 @@ def replayed(made: History, folder: Path, rules: IncidentRules) -> Iterator[Data
     try:
         with staged(database) as stage:
             options = replace(stage.hub.options, incidents=rules)
-            hub = replace(stage.hub, options=options, clock=stage.time)
+            hub = replace(
+                stage.hub, options=options, clock=stage.time, understands=Read(made, understands)
+            )
             _replay(hub, made, lambda now: setattr(stage.time, "now", now))
         yield database
     finally:
         database.close()
+
+
+class Read(Rules):
+    """An `Understands` that has read all of a history beforehand, which is faster together."""
+
+    def __init__(self, made: History, understands: Trained | Rules) -> None:
+        self._understands = understands
+        asked: dict[tuple[str, str | None], Asked] = {}
+        told: dict[tuple[str, str], list[str]] = {}
+        for one in made.received:
+            if one.telling != "answer" and isinstance(understands, Trained):
+                texts = told.setdefault((one.connection, one.arrival.conversation), [])
+                texts.append(one.arrival.text)
+                text, language = "\n".join(texts), one.arrival.language
+                asked[text, language] = Asked(text, language)
+        self._known: dict[tuple[str, str | None], Understanding] = {}
+        # Those of like length together.
+        keys = sorted(asked, key=lambda key: len(key[0]))
+        for group in (keys[at : at + TOGETHER] for at in range(0, len(keys), TOGETHER)):
+            assert isinstance(understands, Trained)
+            made_of = understands.understand_all([asked[key] for key in group])
+            self._known.update(zip(group, made_of, strict=True))
+
+    def understand(self, text: str, *, language: str | None = None, **given: Any) -> Understanding:
+        known = self._known.get((text, language))
+        return known or self._understands.understand(text, language=language, **given)
 
 
 def _replay(hub: Hub, made: History, tell: Callable[[datetime], None]) -> None:
@@ -261,17 +300,22 @@ def run(
     seeds: Sequence[int],
     *,
     per_week: int = 1500,
-    plan: Sequence[Sequence[str]] = ((), ("sku", "lot"), (), ("carrier", "hashtag"), ("topic",)),
+    plan: Sequence[Sequence[str]] = PLAN,
     rules: IncidentRules | None = None,
+    by_rules: bool = False,
 ) -> dict[str, Any]:
-    """Replay a history for each seed; figures of each, and over all."""
+    """Replay a history for each seed; figures of each, and over all.
+
+    `by_rules` leaves the model out: nothing has a vector then.
+    """
     found: dict[str, Any] = {}
+    understands = Rules() if by_rules else Trained(load(), Rules())
     for seed in seeds:
         made = history(seed, weeks=len(plan), per_week=per_week, bursts=plan)
         since = made.received[0].received_at + WARM_UP
         with (
             tempfile.TemporaryDirectory(prefix="amends-bursts-") as name,
-            replayed(made, Path(name), rules or IncidentRules()) as store,
+            replayed(made, Path(name), rules or IncidentRules(), understands) as store,
         ):
             alarms = alarms_of(store)
         found[str(seed)] = score(made, alarms, since=since)
@@ -284,6 +328,7 @@ def run(
         "seeds": list(seeds),
         "per_week": per_week,
         "weeks": len(plan) - 1,
+        "by": "rules" if by_rules else "model",
         "bursts": sum(one["bursts"] for one in every),
         "found": sum(one["found"] for one in every),
         "delay_min_median": _median(delays),
@@ -299,7 +344,24 @@ def run(
         "complaints_recall": _mean(
             [b["recall"] for one in every for b in one["by_burst"] if b["recall"]]
         ),
+        "by_kind": _by_kind([b for one in every for b in one["by_burst"]]),
         "by_seed": found,
+    }
+
+
+def _by_kind(bursts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    kinds = sorted({burst["kind"] for burst in bursts})
+    of = {kind: [burst for burst in bursts if burst["kind"] == kind] for kind in kinds}
+    return {
+        kind: {
+            "bursts": len(theirs),
+            "found": sum(burst["delay_min"] is not None for burst in theirs),
+            "delay_min_median": _median([burst["delay_min"] for burst in theirs]),
+            "after_fifth_min_median": _median([burst["after_fifth_min"] for burst in theirs]),
+            "complaints_precision": _mean([b["precision"] for b in theirs if b["precision"]]),
+            "complaints_recall": _mean([b["recall"] for b in theirs if b["recall"]]),
+        }
+        for kind, theirs in of.items()
     }
 
 
@@ -308,11 +370,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTED_ON))
     parser.add_argument("--per-week", type=int, default=1500)
     parser.add_argument("--quiet", type=int, help="so many quiet weeks instead of bursts")
+    parser.add_argument("--rules", action="store_true", help="without the model")
     asked = parser.parse_args(arguments)
     plan: Sequence[Sequence[str]] | None = [()] * (asked.quiet + 1) if asked.quiet else None
-    figures = run(
-        asked.seeds, per_week=asked.per_week, **({"plan": plan} if plan is not None else {})
-    )
+    figures = run(asked.seeds, per_week=asked.per_week, plan=plan or PLAN, by_rules=asked.rules)
     print(json.dumps(figures))
     return 0
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="smaller, to see that it runs")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--records", type=int, nargs="+", help="sizes of the batch, from small")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of the histories that are gathered")
     parser.add_argument("--held-out", type=Path, help="labelled texts of your own (CSV)")
     asked = parser.parse_args(arguments)
     kinds = databases.BOTH if asked.db == "both" else (asked.db,)
@@ -110,9 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked.held_out,
         ),
     }
+    weeks = histories.SHORT if asked.short else histories.FULL
     on_sqlite = {
         "histories": partial(
-            histories.run, size=histories.SHORT if asked.short else histories.FULL
+            histories.run, size=replace(weeks, seeds=tuple(asked.seeds or weeks.seeds))
         ),
     }
     every = [*benches, *alone, *on_sqlite]

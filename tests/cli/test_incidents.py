@@ -10,7 +10,7 @@ import pytest
 from middleware.app import Application, handlers
 from middleware.domain import bursts
 from middleware.domain.problems import ConflictError, GoneError, NotFoundError
-from middleware.flows import incidents
+from middleware.flows import baselines
 from middleware.resolution.profiles import found_by
 from middleware.settings import load
 from tests.cli.test_claims import amends
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
         hour = bursts.bucket_of(now) // bursts.BUCKETS_AN_HOUR - 6
         with hub.database.begin() as uow:
             uow.records.store([(r, found_by(r)) for r in records], as_of=now)
-            incidents.Book(piled.quiet(hour), {}, {}, {incidents.ALL: None}).keep(uow)
+            baselines.Book(piled.quiet(hour), {}, {}, {baselines.ALL: None}).keep(uow)
         for n in range(7):
             row = piled.delivery(n, now)
             with hub.database.begin() as uow:

@@ -283,3 +283,27 @@ def test_a_past_that_is_folded_in_one_go_is_as_large_as_one_folded_by_and_by() -
     at_once = Past(BEGAN // BUCKETS_AN_HOUR).fold(until, counts, season, RULES)
     assert at_once.count == pytest.approx(by_and_by.count, rel=0.15)
     assert bursts.rate_of(at_once.count, season) == pytest.approx(40, rel=0.2)
+
+
+def test_what_is_kept_of_a_past_is_held_against_the_hours_that_are_kept() -> None:
+    season = quiet_season()
+    days = [season.folded // 24 - back for back in (1, 2)]
+    counts = {day * 24 * BUCKETS_AN_HOUR: 6 for day in days}
+    past, limited = bursts.of_sample(counts, days, season, BurstRules())
+    assert 20 < limited.exposure < 49
+    assert limited.exposure < season.exposure
+    assert limited.total / limited.exposure == pytest.approx(season.total / season.exposure)
+    rate = bursts.rate_of(past.count, limited)
+    assert rate == pytest.approx(12 / 48, rel=0.3)
+    scaled = past.scaled(limited, season)
+    assert bursts.rate_of(scaled.count, season) == pytest.approx(rate)
+    nothing, unknown = bursts.of_sample({}, [], season, BurstRules())
+    assert (nothing.count, unknown.exposure) == (0, 0)
+
+
+def quiet_season() -> Season:
+    """Four weeks of one complaint an hour."""
+    now = 24 * 7 * 3000
+    season = Season(folded=now - 28 * 24)
+    season.fold(now, {h * BUCKETS_AN_HOUR: 1 for h in range(now - 28 * 24, now)})
+    return season

@@ -35,7 +35,7 @@ from middleware.contract.actions import Operation
 from middleware.contract.canonical import Account, Kind, Money, Order, OrderLine, OrderStatus, Ref
 from middleware.domain import bursts
 from middleware.domain.problems import ConflictError
-from middleware.flows import correct, decide, eligibility, incidents, receive
+from middleware.flows import baselines, correct, decide, eligibility, incidents, receive
 from middleware.flows.engine import Engine
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import Delivery
@@ -214,7 +214,7 @@ def _begun(url: str, books: Path, customers: int) -> list[Ref]:
             uow.records.store([(r, found_by(r)) for r in records], as_of=now)
         hour = bursts.bucket_of(now) // bursts.BUCKETS_AN_HOUR - 6
         with hub.database.begin() as uow:
-            incidents.Book(quiet(hour), {}, {}, {incidents.ALL: None}).keep(uow)
+            baselines.Book(quiet(hour), {}, {}, {baselines.ALL: None}).keep(uow)
         accepted = [application.intake.submit(delivery(n, now)) for n in range(customers)]
         for one in accepted:
             one.result(timeout=60)

@@ -24,7 +24,7 @@ from middleware.contract.canonical import (
     Shipment,
 )
 from middleware.domain import bursts
-from middleware.flows import correct, decide, eligibility, incidents
+from middleware.flows import baselines, correct, decide, eligibility, incidents
 from middleware.flows.hub import Asker
 from middleware.store.tables import IncidentRow, SignalRow
 from tests import databases
@@ -146,7 +146,7 @@ def calmed(stage: Stage) -> Stage:
     season = bursts.Season(folded=now - 14 * 24)
     season.fold(now, {hour * bursts.BUCKETS_AN_HOUR: 1 for hour in range(now - 14 * 24, now)})
     with stage.hub.database.begin() as uow:
-        incidents.Book(season, {}, {}, {incidents.ALL: None}).keep(uow)
+        baselines.Book(season, {}, {}, {baselines.ALL: None}).keep(uow)
     return stage
 
 
@@ -388,7 +388,7 @@ def test_nothing_is_counted_where_it_is_switched_off(known: Stage) -> None:
     complain(stage, range(8))
     look(stage)
     with stage.hub.database.read() as uow:
-        assert uow.incidents.counts({incidents.ALL: 0}) == {incidents.ALL: {}}
+        assert uow.incidents.counts({baselines.ALL: 0}) == {baselines.ALL: {}}
 
 
 def test_what_is_old_is_forgotten_once_a_day_though_nobody_ticked_at_three(calm: Stage) -> None:

@@ -27,9 +27,6 @@ __all__ = ["database_url"]
 
 RULES: dict[str, Any] = {
     **STEPS,
-    "escalations": [
-        {"name": "late", "used": 1.0, "email": ["ann", "boss@example.com", "on_call"]},
-    ],
     "calendars": {"office": {"open": {"mon": ["09:00-17:00"]}}},
     "rota": {"hours": "office", "first": "2026-01-05T09:00:00", "people": ["ann"]},
 }
@@ -101,8 +98,10 @@ def mailing(stage: Stage, server: Server) -> Stage:
     return stage.with_options(email=options)
 
 
-def late(stage: Stage) -> None:
-    put(stage, **RULES)
+def late(stage: Stage, *to: str) -> None:
+    """A complaint that nobody answered in time, which is mailed to these."""
+    named = list(to or ("ann", "boss@example.com", "on_call"))
+    put(stage, **{**RULES, "escalations": [{"name": "late", "used": 1.0, "email": named}]})
     arrive(stage, event(author=KIM))
     stage.time.pass_(minutes=61)
     prioritise.run(stage.hub, "tick")
@@ -199,10 +198,7 @@ def test_a_mail_that_may_have_arrived_is_repeated_once_as_the_same(
     known: Stage, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = mailing(known, server)
-    put(stage, **{**RULES, "escalations": [{"name": "late", "used": 1.0, "email": ["ann"]}]})
-    arrive(stage, event(author=KIM))
-    stage.time.pass_(minutes=61)
-    prioritise.run(stage.hub, "tick")
+    late(stage, "ann")
     cut(stage, monkeypatch, before=False)
     (row,) = mails(stage).values()
     assert (row.state, row.in_doubt) == ("waiting", 1), "it is in doubt before it is sent"
@@ -217,10 +213,7 @@ def test_a_mail_in_doubt_twice_is_left_alone(
     known: Stage, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = mailing(known, server)
-    put(stage, **{**RULES, "escalations": [{"name": "late", "used": 1.0, "email": ["ann"]}]})
-    arrive(stage, event(author=KIM))
-    stage.time.pass_(minutes=61)
-    prioritise.run(stage.hub, "tick")
+    late(stage, "ann")
     cut(stage, monkeypatch, before=False)
     stage.time.pass_(minutes=5)
     reconcile._owe_deliveries(stage.hub, stage.time())
@@ -236,10 +229,7 @@ def test_a_line_that_breaks_leaves_a_mail_in_doubt_only_once_its_text_was_sent(
     known: Stage, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = mailing(known, server)
-    put(stage, **{**RULES, "escalations": [{"name": "late", "used": 1.0, "email": ["ann"]}]})
-    arrive(stage, event(author=KIM))
-    stage.time.pass_(minutes=61)
-    prioritise.run(stage.hub, "tick")
+    late(stage, "ann")
 
     def broken(*_: object) -> object:
         raise smtplib.SMTPServerDisconnected("gone")

@@ -620,10 +620,44 @@ def test_another_tier_from_a_sync_scores_the_open_complaints_of_its_customer_ane
     assert not [o for o in known.engine.owed if o.flow == "prioritise.accounts"]
 
 
-def synced(stage: Stage) -> None:
-    """A run of a job that syncs the ERP's accounts; what it owes is left owing."""
+@both_databases
+def test_an_order_that_changed_scores_the_open_complaints_of_its_customer_anew(
+    known: Stage,
+) -> None:
+    arrive(known, event(author=KIM))
+    other = known.order.model_copy(
+        update={"ref": known.ref("erp", Kind.ORDER, "O2"), "number": "SO-2", "account": None}
+    )
+    known.erp.put(other)
+    synced(known, "order")
+    known.run_due()
+    look(known)
+    before = the_complaint(known)
+
+    known.erp.put(other.model_copy(update={"status": OrderStatus.CANCELLED}))
+    synced(known, "order")
+    known.run_due()
+    assert the_complaint(known).rescore_at == before.rescore_at, "somebody else's"
+
+    known.erp.put(known.order.model_copy(update={"status": OrderStatus.CANCELLED}))
+    synced(known, "order")
+    known.run_due()
+    known.time.pass_(seconds=1)
+    look(known)
+
+    def worth(complaint: ComplaintRow) -> tuple[Any, Any]:
+        assert complaint.priority_terms is not None
+        found = complaint.priority_terms["inputs"]["worth"]
+        return found["revenue"], found["open_orders"]
+
+    assert worth(before) != worth(the_complaint(known))
+    assert worth(the_complaint(known)) == (None, 0)
+
+
+def synced(stage: Stage, kind: str = "account") -> None:
+    """A run of a job that syncs the ERP's records of a kind; what it owes is left owing."""
     hub, name = stage.hub, stage.names["erp"]
-    arguments = {"connection": name, "kinds": ["account"]}
+    arguments = {"connection": name, "kinds": [kind]}
     spec = {"flow": "sync", "arguments": arguments, "schedule": {"every": "24h"}}
     with hub.database.begin() as uow:
         uow.jobs.declare({"accounts": spec}, at=stage.time())

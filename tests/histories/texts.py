@@ -175,6 +175,79 @@ _TOPICS = {
         "is your webshop down? the checkout does not load",
     )
 }
+THEMES = {
+    # What no key says and no reason names; each wording by somebody else.
+    "phishing": (
+        "I got a mail in your name asking for my bank details, did somebody steal your data?",
+        "are these messages with the payment link really from you? looks like fraud",
+        "somebody pretends to be you and wants my card number",
+        "received a fake mail with your logo, it knew my full name and address",
+        "your customer data must have leaked, scammers write to me as your company",
+        "got a suspicious text message from you about confirming my password",
+        "is it you who asks me to verify my bank account by mail? smells like a scam",
+        "phishing mails with your branding all day long, please warn people",
+        "a scammer has my email from your database, that can be no accident",
+        "why do criminals know that I shop with you? I only ever gave you this address",
+        "three friends and me got the same fraudulent mail from your address",
+        "do you know that there are fake mails going around under your name?",
+    ),
+    "membership": (
+        "since when does your club cost five euros a month? nobody asked me",
+        "your membership fee doubled without any notice",
+        "I never agreed to pay for the bonus club, cancel it",
+        "free club membership suddenly has a price, nice trick",
+        "why did you raise the price of the membership overnight?",
+        "I want to leave your club, the new fee is ridiculous",
+        "paying members now? the club was always free until this week",
+        "you turned my free membership into a paid one behind my back",
+        "just learned about your new monthly club fee, no thank you",
+        "loyal members have to pay from now on, that is how you treat us",
+        "where can I quit the club? I won't pay a monthly fee",
+        "changing the terms of the club so that it costs money is not ok",
+    ),
+    "calls": (
+        "a survey company calls me five times a day on your behalf",
+        "please stop phoning me for your customer survey",
+        "your market research people ring at dinner time, every evening",
+        "another call about how satisfied I am with you, leave me alone",
+        "how do I get off the list for these survey calls?",
+        "the lady on the phone wanted to know my income for your study, really?",
+        "blocked the fourth number that calls for your questionnaire",
+        "I don't want to be interviewed by telephone about my last purchase",
+        "telephone terror by your opinion institute since yesterday",
+        "stop giving my phone number to survey callers",
+        "calls from an institute for you at eight in the morning, seriously",
+        "was called again for ten minutes of questions about your shop",
+    ),
+    "charity": (
+        "you said a share of every sale goes to the children's hospital, they got nothing",
+        "the hospital says that they never saw a cent of your donation campaign",
+        "where did the donation money from your christmas campaign go?",
+        "read in the paper that your charity promise was a lie",
+        "you collected for a good cause and kept the money, shame on you",
+        "I rounded up at every purchase for the hospital, who has that money now?",
+        "please show proof that the donations were passed on",
+        "advertising with charity and then not paying it out is disgusting",
+        "your fundraiser for sick kids seems to be a fake",
+        "so the hospital has to ask you in public for the promised donation?",
+        "I bought from you because of the donation, I feel cheated",
+        "how much did you really donate to the children's hospital?",
+    ),
+    "parking": (
+        "got a parking ticket on your customer car park while I was shopping inside",
+        "your car park charges 40 euros after an hour now, there was no sign",
+        "fined for parking in front of your store although I am a customer",
+        "a private company sent me a penalty for your parking lot",
+        "towed away from your car park while I stood at your till",
+        "why do your own customers get fined on the parking lot?",
+        "the cameras at your car park cost me a fine, I was there for 20 minutes",
+        "never coming to your store again, the parking fine was more than the shopping",
+        "please cancel the parking penalty, I have the receipt from your shop",
+        "since monday everybody gets tickets on your parking lot",
+        "no visible sign at the car park, but a fine in the mail",
+        "parked at your shop, bought something, got a fine. great",
+    ),
+}
 _HASHTAG = (
     "{tag} says it all, @{account}",
     "so it is true what they say {tag}",
@@ -232,6 +305,8 @@ class Writer:
             core = dice.choice(_HASHTAG)
         elif kind == "topic":
             core = dice.choice(_TOPICS[reason])
+        elif kind == "words":
+            core = dice.choice(THEMES[slots["theme"]])
         else:
             core = dice.choice(_CORES[reason])
         parts = [(dice.choice(_OPENERS) if dice.random() < 0.5 else "") + core]

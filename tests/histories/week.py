@@ -13,7 +13,7 @@ from typing import Any
 
 from middleware.domain.arrivals import Arrival, Author
 from tests.histories.company import BRANDS, Company, Customer, Order, OrderLine, company
-from tests.histories.texts import ABOUT_A_LINE, REASONS, Writer
+from tests.histories.texts import ABOUT_A_LINE, REASONS, THEMES, Writer
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
 """A Monday."""
@@ -26,7 +26,11 @@ CONNECTIONS = {
 }
 """Which tool takes in which network. `listening` hears public posts a second time."""
 BURSTS = ("sku", "lot", "carrier", "warehouse", "hashtag", "topic")
-"""What a burst can be about; `topic` has no key but the words."""
+"""What a burst can be about; `topic` has no key but the reason."""
+WORDS = "words"
+"""One that has none at all: many say the same in words of their own. Drawn only where asked for."""
+JOINED_IN = ("hashtag", "topic", WORDS)
+"""Bursts that people join in who need not have bought anything."""
 QUIET = 0.3
 """Share of weeks without a burst, where none are asked for."""
 
@@ -127,12 +131,13 @@ def history(
 ) -> History:
     """So many weeks of about `per_week` arrivals each, and what the bursts add.
 
-    `bursts` gives for each week the kinds of its bursts, of `BURSTS`; `()` is a quiet week. Without
-    it they are drawn. Raises ValueError for an unknown kind, or fewer entries than weeks.
+    `bursts` gives for each week the kinds of its bursts, of `BURSTS` or `WORDS`; `()` is a quiet
+    week. Without it they are drawn. Raises ValueError for an unknown kind, or fewer entries than
+    weeks.
     """
     if bursts is not None and len(bursts) < weeks:
         raise ValueError(f"bursts has {len(bursts)} entries for {weeks} weeks")
-    if unknown := {kind for week in bursts or () for kind in week} - set(BURSTS):
+    if unknown := {kind for week in bursts or () for kind in week} - {*BURSTS, WORDS}:
         raise ValueError(f"there is no burst by {', '.join(unknown)}; there are {BURSTS}")
     made = company(
         random.Random(f"{seed}:company"), customers=customers, now=start + timedelta(weeks=weeks)
@@ -189,6 +194,7 @@ class _Teller:
         self.received: list[Received] = []
         self.issues: dict[str, Issue] = {}
         self.bursts: list[Burst] = []
+        self._themes: dict[str, str] = {}
 
     # --- ordinary weeks ----------------------------------------------------------------------
 
@@ -265,7 +271,12 @@ class _Teller:
         dice = self._dice
         network = self._network(customer)
         german = customer.language == "de"
-        fact = self._writer.fact(reason, german=german and network != "zendesk")
+        joined_in = burst is not None and burst.kind in JOINED_IN
+        fact = (
+            ""
+            if burst is not None and burst.kind == WORDS
+            else self._writer.fact(reason, german=german and network != "zendesk")
+        )
         if order is not None:
             self._told_of.add(order.number)
         issue = self._issue(
@@ -288,15 +299,15 @@ class _Teller:
                 if dice.random() < _RETOLD
             )
         )
-        if burst is not None and burst.kind in ("hashtag", "topic"):
+        if joined_in:
             # Whoever joins in says so again; nobody opens a ticket about it.
             retold = tuple(way for way in retold if way not in ("dm", "ticket"))
         if "wrong_brand" in retold:
             account = BRANDS[dice.choice([b for b in BRANDS if b != brand])][0]
         slots = self._slots(order, line, account)
         thread = self._thread(customer, network, account)
-        if burst is not None and burst.kind in ("hashtag", "topic"):
-            slots["tag"] = burst.key or ""
+        if burst is not None and joined_in:
+            slots |= {"tag": burst.key or "", "theme": self._themes.get(burst.id, "")}
             text = self._writer.of_burst(burst.kind, reason, slots, order=False)
         else:
             text = self._write(fact, slots, thread, customer)
@@ -384,6 +395,8 @@ class _Teller:
             peak=onset + rising,
             end=onset + rising + 3 * decay,
         )
+        if kind == WORDS:
+            self._themes[burst.id] = dice.choice(sorted(THEMES))
         self.bursts.append(burst)
         # Growth like t², decay like exp(-t): areas rising/3 and decay·(1 - e⁻³), drawn by inverse.
         up, down = rising / 3, decay * (1 - math.exp(-3))
@@ -400,8 +413,10 @@ class _Teller:
         self, kind: str, at: datetime
     ) -> tuple[str | None, str, list[tuple[Customer, Order | None, OrderLine | None]]]:
         dice = self._dice
-        if kind in ("hashtag", "topic"):
+        if kind in JOINED_IN:
             everybody = [(c, None, None) for c in self._company.customers]
+            if kind == WORDS:
+                return None, "other", list(everybody)
             if kind == "topic":
                 return None, "website", list(everybody)
             product = dice.choice(self._company.products).name.split(" ")[0]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from middleware.domain.understanding import Band, Intent, Understanding
+from middleware.domain.understanding import Band, Intent, Understanding, Vector
 from middleware.understanding import Rules, Understands
-from middleware.understanding.model import Answer, Model, ModelRefusedError
+from middleware.understanding.model import Answer, Model, ModelRefusedError, Read
 from middleware.understanding.patterns import PatternRefused
 from middleware.understanding.pool import Pooled, PoolLimits
 from middleware.understanding.trained import Asked, Trained
@@ -142,15 +142,13 @@ def test_another_language_is_unsure_and_never_a_guess(trained: Trained) -> None:
 
 def test_short_texts_and_contradicted_ones_are_not_left_to_themselves() -> None:
     class Sure(Trained):
-        def _answers(self, model: Model, texts: Sequence[str]) -> list[dict[str, Answer]]:
+        def _read(self, model: Model, texts: Sequence[str]) -> list[Read]:
             sure = {"intent": "complaint", "sentiment": "negative", "reason": "late"}
-            return [
-                {
-                    q: Answer(v, 0.99, Band.AUTO, ((v, 0.99), ("other", 0.01)))
-                    for q, v in {**sure, "remedy": "none"}.items()
-                }
-                for _ in texts
-            ]
+            answers = {
+                q: Answer(v, 0.99, Band.AUTO, ((v, 0.99), ("other", 0.01)))
+                for q, v in {**sure, "remedy": "none"}.items()
+            }
+            return [Read(answers, Vector(encoder="sure", values=b"")) for _ in texts]
 
     made = Sure(small_model(), Rules())
     assert made.understand("broken", language="en").reason.band is Band.SUGGEST

@@ -34,6 +34,9 @@ _BODY = ("malformed-body", "body-too-large")
 _DECIDED = (*_BODY, "not-found", "conflict", "stale-version", "version-required")
 _VERSION = {"ETag": "Its new version."}
 
+SAMPLE = 500
+"""Characters that are shown of a sample."""
+
 T = TypeVar("T")
 State = Literal["open", "confirmed", "dismissed", "closed"]
 
@@ -319,11 +322,19 @@ def _shown(request: Request, door: TheDoor, incident_id: str) -> Response:
         row = _known(uow.incidents.get(incident_id), incident_id)
         keys = uow.incidents.keys(incident_id)
         affected, silent = uow.incidents.count_affected(incident_id)
+        typical = row.typical or {"words": [], "complaints": []}
+        texts = uow.vectors.texts_of(typical["complaints"])
     shown = schemas.IncidentDetailShown.model_validate(
         {
             **plain(row),
             "keys": [
                 {"key": key.key, "gives": key.gives, "since": begins(key.since)} for key in keys
+            ],
+            "words": typical["words"],
+            "samples": [
+                {"complaint_id": of, "text": texts[of][:SAMPLE]}
+                for of in typical["complaints"]
+                if of in texts
             ],
             "affected": affected,
             "silent": silent,

@@ -74,10 +74,21 @@ class IncidentKeyShown(Shown):
     since: Moment
 
 
+class SampleShown(Shown):
+    """What somebody wrote in one of an incident's complaints."""
+
+    complaint_id: str
+    text: str
+
+
 class IncidentDetailShown(IncidentShown):
-    """An incident with its keys and whom it concerns."""
+    """An incident with its keys, what is typical of it, and whom it concerns."""
 
     keys: list[IncidentKeyShown]
+    words: list[str]
+    """What its texts say more often than those before it, the most telling first."""
+    samples: list[SampleShown]
+    """Up to three complaints that say the most of that, as far as they are not deleted."""
     affected: int
     """Orders that it concerns."""
     silent: int

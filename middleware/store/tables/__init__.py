@@ -52,6 +52,7 @@ from middleware.store.tables.incidents import (
     SignalPastRow,
     SignalRow,
     SketchRow,
+    VectorRow,
 )
 from middleware.store.tables.jobs import (
     AlarmRow,
@@ -153,5 +154,6 @@ __all__ = [
     "SlaClockRow",
     "UnderstandingHeadsRow",
     "UnderstandingLabelRow",
+    "VectorRow",
     "VersionRow",
 ]

@@ -83,6 +83,34 @@ class SketchRow(SQLModel, table=True):
     """The first complaint that said the same; its own id for that one itself."""
 
 
+class VectorRow(SQLModel, table=True):
+    """Where an encoder puts a complaint's text, where nothing more specific is known of it."""
+
+    __tablename__ = "vector"
+    __table_args__ = (
+        sa.Index("ix_vector_bucket", "bucket"),
+        sa.Index(
+            "ix_vector_unread",
+            "complaint_id",
+            sqlite_where=sa.text("unread = 1"),
+            postgresql_where=sa.text("unread"),
+        ),
+    )
+
+    complaint_id: str = Field(primary_key=True, foreign_key="complaint.id")
+    bucket: int = Field(sa_type=sa.BigInteger)
+    who: str
+    reach: int = 0
+    encoder: str
+    """Whose vector it is; those of different encoders can't be compared."""
+    vector: bytes
+    """As `middleware.understanding.nearness` packs it."""
+    unread: bool = True
+    """Whether it has not been compared with others."""
+    centre: bytes | None = None
+    """Of a text that a burst is named by: the middle of what was near to it then."""
+
+
 class IncidentRow(SQLModel, table=True):
     """One pile-on: what complaints have in common, from when on, and what is done about it."""
 
@@ -118,6 +146,8 @@ class IncidentRow(SQLModel, table=True):
     """How many complaints it had when its growth was last told."""
     proposed: dict[str, Any] | None = json(null=True)
     """The remedy that most of them ask for, and how that was found."""
+    typical: dict[str, Any] | None = json(null=True)
+    """The words that tell it apart, and the ids of complaints that have most of them."""
     affected_state: str = "owed"
     """Whether everybody affected is listed: owed, listed, or capped."""
     decided_by: str | None = None
