@@ -118,7 +118,7 @@ def fit(
         note=note,
     )
     raw = base.model_copy(update={"version": version, "fitted": fitted})
-    came: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    came: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for model, some in _across(counted, base, raw, seen, met, weights):
         for one, n in some.items():
             for pattern_, said, right in outcomes([one], model):
@@ -169,21 +169,26 @@ def _made(
     return Model.model_validate(made.model_dump())
 
 
-def outcomes(labels: Iterable[Labelled], model: Model) -> list[tuple[str, float, bool]]:
-    """Of each asker with candidates: the best one's pattern, probability, and if it was right."""
+def outcomes(labels: Iterable[Labelled], model: Model) -> list[tuple[str, float, float]]:
+    """Of each asker with candidates: the best one's pattern, probability, and if it was right.
+
+    Of equals any may be taken for the best: if it was one of them, that is right by its share.
+    """
     found = []
     for one in labels:
         if not one.candidates:
             continue
         prior = model.prior_bits(one.population)
         scores = [prior + sum(map(model.bits, c)) for c in one.candidates]
-        best = max(range(len(scores)), key=scores.__getitem__)
-        found.append((pattern(one.candidates[best]), posteriors(scores)[best], best == one.truth))
+        top = max(scores)
+        best = [place for place, score in enumerate(scores) if score == top]
+        right = (one.truth in best) / len(best)
+        found.append((pattern(one.candidates[best[0]]), posteriors(scores)[best[0]], right))
     return found
 
 
 def calibration(
-    seen: Iterable[tuple[float, bool]], least_point: int = LEAST_POINT
+    seen: Iterable[tuple[float, float]], least_point: int = LEAST_POINT
 ) -> tuple[Point, ...]:
     """What a probability meant, from what came of it: rising, at points with enough askers.
 

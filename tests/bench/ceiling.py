@@ -111,20 +111,20 @@ def _alike(asked: Asking, profile: Profile) -> bool:
 
 
 def at_precision(
-    on_file: Sequence[tuple[float, bool]],
-    strangers: Sequence[tuple[float, bool]],
+    on_file: Sequence[tuple[float, float]],
+    strangers: Sequence[tuple[float, float]],
     *,
     total: int | None = None,
 ) -> dict[str, float]:
     """The largest share of those on file that some threshold links at each precision."""
     every = [(p, right, False) for p, right in on_file] + [(p, False, True) for p, _ in strangers]
     every.sort(key=lambda one: (-one[0], one[1]))
-    right = wrong = strange = 0
+    right = wrong = strange = 0.0
     best = {"at 0.99": 0.0, "at 0.995": 0.0, "at 0.99 of 80 % strangers": 0.0}
     for _, was_right, stranger in every:
         right += was_right
         strange += stranger
-        wrong += not was_right and not stranger
+        wrong += 0 if stranger else 1 - was_right
         half = right / (right + wrong + strange)
         most = 0.2 * right / (0.2 * (right + wrong) + 0.8 * strange)
         for key, precision, least in zip(

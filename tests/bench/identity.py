@@ -139,7 +139,8 @@ class Seen:
     """What one resolve came to."""
 
     outcome: Outcome
-    right: bool
+    right: float
+    """1 if the best candidate is them, and its share if it is one of several equals."""
     probability: float
     found: bool
     of_half: Outcome = Outcome.NONE
@@ -219,9 +220,11 @@ def seen(author: Author, asked: Asking, looked: Looked, truth: Ref, model: Model
     candidates = score(author, (), known, likely=found, model=model)
     decision = decide(candidates, auto=ALLOWED, model=model)
     best = candidates[0] if candidates else None
+    top = max((one.score for one in found.nearest), default=0.0)
+    equals = [one.ref for one in found.nearest if one.score == top]
     return Seen(
         outcome=decision.outcome,
-        right=best is not None and truth in best.refs,
+        right=(truth in equals) / max(len(equals) + found.rest.count(top), 1),
         probability=best.probability or 0.0 if best else 0.0,
         found=any(bearer.ref == truth for bearer in looked.bearers),
         of_half=decide(candidates, auto=HALF, model=model).outcome,
@@ -249,7 +252,7 @@ def figures_of(on_file: Sequence[Seen], strangers: Sequence[Seen]) -> dict[str, 
     }
 
 
-def _linked(linked: Sequence[bool], strange: int, on_file: int) -> dict[str, Any]:
+def _linked(linked: Sequence[float], strange: int, on_file: int) -> dict[str, Any]:
     """Of links to somebody on file, whether they are right, and how many strangers were linked."""
     right = sum(linked)
     wrong = len(linked) - right

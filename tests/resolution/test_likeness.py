@@ -452,6 +452,12 @@ def test_what_was_said_of_somebody_is_by_a_model_of_the_others() -> None:
     assert apart.calibrated(surest) < together.calibrated(surest) - 0.1
 
 
+def test_of_equals_the_right_one_counts_by_its_share() -> None:
+    found = (Agreement("name", "same", 0.01, 1000),)
+    labels = [Labelled(1000, (found, found), 1), Labelled(1000, (found, found), None)]
+    assert [right for _, _, right in outcomes(labels, shipped())] == [0.5, 0.0]
+
+
 def test_a_point_with_one_wrong_more_than_the_rest_would_say_is_drawn_to_them() -> None:
     seen = [(p, k < p * 1000) for p in (0.5, 0.9, 0.95, 0.999) for k in range(1000)]
     seen += [(0.99, k >= 20) for k in range(1000)]  # ten more are wrong than were to be
