@@ -324,6 +324,7 @@ def options_of(settings: Settings) -> Options:
         auto_link=AutoRules(
             enabled=settings.links.auto,
             inferred_networks=frozenset(settings.links.inferred_networks),
+            strangers=settings.links.strangers,
             link_from=settings.links.link_from,
             margin=settings.links.margin,
             review_from=settings.links.review_from,

@@ -362,6 +362,8 @@ class LinkSettings(Section):
     auto: bool = True
     inferred_networks: list[str] = []
     """Networks where even a link that was only inferred may be made; most forbid it."""
+    strangers: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """The share of those who write who are on file nowhere: an inferred link reckons with it."""
     link_from: Annotated[float, Field(ge=0, le=64)] = 16.0
     """Bits of evidence that a link needs; docs/people.md says how to try others first."""
     margin: Annotated[float, Field(ge=0, le=64)] = 6.0

@@ -75,11 +75,13 @@ def refit(hub: Hub, *, version: str) -> Refitted:
         )
     note = f"answers of people: {on_file} on file, {strangers} strangers"
     model = fit(fitted, base, version=version, note=note)
-    return Refitted(model, on_file, strangers, judged(apart, base), judged(apart, model))
+    among = hub.options.auto_link.strangers
+    before, after = (judged(apart, one, strangers=among) for one in (base, model))
+    return Refitted(model, on_file, strangers, before, after)
 
 
-def judged(labels: Sequence[Labelled], model: Model) -> Judged:
-    """What a model makes of them, with its own thresholds."""
+def judged(labels: Sequence[Labelled], model: Model, *, strangers: float) -> Judged:
+    """What a model makes of them, with its own thresholds, among so many strangers."""
     links = wrong = 0
     loss = 0.0
     for one in labels:
@@ -92,10 +94,8 @@ def judged(labels: Sequence[Labelled], model: Model) -> Judged:
         if not ranked:
             continue
         behind = scores[ranked[0]] - scores[ranked[1]] if len(ranked) > 1 else math.inf
-        sure = (
-            model.calibrated(chances[ranked[0]], pattern(one.candidates[ranked[0]]))
-            >= model.thresholds.link
-        )
+        likely = model.calibrated(chances[ranked[0]], pattern(one.candidates[ranked[0]]))
+        sure = model.among(likely, strangers) >= model.thresholds.link
         if sure and behind >= model.thresholds.margin:
             links += 1
             wrong += ranked[0] != one.truth
@@ -157,4 +157,5 @@ def _labelled(uow: UnitOfWork, row: ReviewRow, base: Model) -> Labelled | None:
         population=looked.population,
         candidates=tuple(candidates),
         truth=best[1] if best is not None else None,
+        who=row.subject,
     )

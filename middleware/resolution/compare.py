@@ -100,6 +100,7 @@ def compare(asking: Asking, profile: Profile, rarity: Rarity) -> list[Agreement]
             levels = (_in_name(asking.handle, name) for name in profile.names)
             level = max(levels, key=_IN_NAME.index)
         found.append(Agreement("handle_in_name", level))
+        whole = level in _TELLING  # a handle made of the name says the name again
     other = _other_handle(asking, profile)
     if other is not None:
         found.append(Agreement("other_handle_of_namesake" if whole else "other_handle", other))

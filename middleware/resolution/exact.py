@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain, product
+from typing import Annotated
 
 from pydantic import Field
 
@@ -34,7 +35,7 @@ from middleware.domain.understanding import Entity, EntityType
 from middleware.resolution import normalise
 from middleware.resolution.compare import pattern
 from middleware.resolution.likely import Likely, Resembling, reasons, supporting
-from middleware.resolution.model import Model, Thresholds, posteriors, shipped
+from middleware.resolution.model import Model, posteriors, shipped
 
 
 class Known(Frozen):
@@ -129,6 +130,8 @@ class AutoRules(Frozen):
     """Whether likeness alone may link; set it only for networks whose rules allow it."""
     inferred_networks: frozenset[str] = frozenset()
     """The networks where it may."""
+    strangers: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """The share of those who write who are nowhere on file: a link by likeness reckons with it."""
     likeness: str = Field(default_factory=lambda: shipped().version)
     """The version of the model of likeness that they go with."""
 
@@ -292,8 +295,7 @@ def decide(
         return Decision(outcome=outcome, candidate=best, margin=margin, why=why, version=version)
 
     if best.probability is not None:
-        limits = (model or shipped()).thresholds
-        return answer(*_of_likeness(best, best.probability, margin, auto, limits))
+        return answer(*_of_likeness(best, best.probability, margin, auto, model or shipped()))
     if best.score < auto.review_from:
         if any(e.kind in CONTRADICTIONS for e in best.evidence):
             return answer(Outcome.NONE, "the handle has changed its owner; nothing else agrees")
@@ -310,9 +312,10 @@ def _of_likeness(
     probability: float,
     margin: float | None,
     auto: AutoRules,
-    limits: Thresholds,
+    model: Model,
 ) -> tuple[Outcome, str]:
     """What to do, and why, where nothing exact speaks for the best candidate."""
+    limits = model.thresholds
     sure = f"{probability:.1%} sure"
     kinds = {e.kind for e in best.evidence if e.weight > 0}
     if probability < limits.review:
@@ -327,8 +330,13 @@ def _of_likeness(
         return Outcome.REVIEW, "a handle alone says who it is to nobody"
     if margin is not None and margin < limits.margin:
         return Outcome.REVIEW, f"the next candidate is only {_bits(margin)} behind"
-    if probability < limits.link:
-        return Outcome.REVIEW, f"{sure} is less than the {limits.link:.0%} that a link needs"
+    there = model.among(probability, auto.strangers)
+    if there < limits.link:
+        where = f" where {auto.strangers:.0%} are strangers"
+        return (
+            Outcome.REVIEW,
+            f"{there:.1%} sure{where} is less than the {limits.link:.0%} that a link needs",
+        )
     return Outcome.LINK, f"{best.strongest.detail}; {sure}"
 
 

@@ -102,7 +102,8 @@ Points = Annotated[tuple[Point, ...], Field(min_length=2)]
 
 class Thresholds(Frozen):
     link: Probability
-    """Calibrated probability from which a link may be made."""
+    """Calibrated probability from which a link may be made, among the strangers that the rules
+    reckon with."""
     review: Probability
     """Calibrated probability from which a person is asked."""
     margin: Annotated[float, Field(ge=0, le=64)]
@@ -177,6 +178,10 @@ class Model(Frozen):
         on_file = self.prior.on_file
         return math.log2(on_file / (1 - on_file)) - math.log2(max(population, 1))
 
+    def among(self, probability: float, strangers: float) -> float:
+        """A calibrated probability where this share of those who write are strangers."""
+        return among(probability, strangers=strangers, counted=1 - self.prior.on_file)
+
     def calibrated(self, probability: float, pattern: str | None = None) -> float:
         """How often such a probability was right, where this pattern was compared."""
         points = self.calibration_by.get(pattern, self.calibration) if pattern else self.calibration
@@ -188,6 +193,18 @@ class Model(Frozen):
         before, after = points[place - 1], points[place]
         share = (probability - before.said) / (after.said - before.said)
         return before.right + share * (after.right - before.right)
+
+
+def among(probability: float, *, strangers: float, counted: float) -> float:
+    """A probability counted where a share `counted` of those who write were strangers, elsewhere.
+
+    Every wrong answer is taken for a stranger's, which there are so many more of; where there are
+    fewer, it stays what it was. Raises ValueError for shares that are not below one.
+    """
+    if not (0 <= strangers < 1 and 0 < counted < 1):
+        raise ValueError("shares of strangers are below one")
+    more = strangers / (1 - strangers) * (1 - counted) / counted
+    return probability / (probability + max(more, 1.0) * (1 - probability))
 
 
 def commonness(expected: float) -> list[float]:

@@ -7,7 +7,7 @@ evidence exceeds by more than luck. Beside it stands the shipped model, by the f
 bench `identity`.
 
 `python -m tests.bench.ceiling --half 0` asks about the people that the model was fitted to, half 1
-about those held out; it takes some five minutes of one core. `--census FOLDER` holds the crowd's
+about those held out; it takes some three minutes of one core. `--census FOLDER` holds the crowd's
 rule against names of a census: a folder with `dist.all.last`, `dist.male.first` and
 `dist.female.first` of the US Census of 1990, as in the package `names` of PyPI.
 """
@@ -29,7 +29,7 @@ from typing import Any
 from middleware.resolution import names
 from middleware.resolution.fitting import Labelled, fit, outcomes
 from middleware.resolution.model import read_model, shipped
-from middleware.resolution.profiles import read
+from middleware.resolution.profiles import Asking, Profile, likeness_of, profile_of, read
 from tests.bench import crowd, identity
 from tests.bench.identity import LookedUp
 
@@ -68,25 +68,63 @@ def ceiling(
                 *([(s[k].probability, s[k].right) for s in seen] for k in (0, 1))
             ),
             "oracle": at_precision(at_best[0], at_best[1], total=len(some)),
+            "candidates": why_not_found(some),
         }
     return figures
 
 
+def why_not_found(some: Sequence[LookedUp]) -> dict[str, float]:
+    """What share of those on file is among the candidates, and why the others are not.
+
+    `nothing alike`: no word of their name is shown or in the handle, and neither handle is in the
+    other; `no key`: something is, but no key leads to it; `too common`: every key leads to more
+    than its cap; `as alike as others`: more share as much than are compared.
+    """
+    found: Counter[str] = Counter()
+    for one in some:
+        contact = crowd.contact_of(one.one.person)
+        likeness = likeness_of(contact)
+        borne = set(likeness.keys) if likeness else set()
+        shared = [(key, cap) for key, cap in one.asked.wanted if key in borne]
+        if any(bearer.ref == contact.ref for bearer in one.on_file.bearers):
+            found["found"] += 1
+        elif not shared:
+            profile = profile_of(contact)
+            if one.evidence != "all":
+                profile = replace(profile, handles=())
+            found["no key" if _alike(one.asked, profile) else "nothing alike"] += 1
+        elif all(one.on_file.counts[key] > cap for key, cap in shared):
+            found["too common"] += 1
+        else:
+            found["as alike as others"] += 1
+    return {why: round(n / len(some), 4) for why, n in sorted(found.items())}
+
+
+def _alike(asked: Asking, profile: Profile) -> bool:
+    words = {word for name in profile.names for word in name}
+    handles = [handle for _, handle in profile.handles]
+    return (
+        not words.isdisjoint(asked.name)
+        or any(len(word) > 3 and word in asked.handle for word in words)
+        or any(h in asked.handle or asked.handle in h for h in handles if asked.handle)
+    )
+
+
 def at_precision(
-    on_file: Sequence[tuple[float, bool]],
-    strangers: Sequence[tuple[float, bool]],
+    on_file: Sequence[tuple[float, float]],
+    strangers: Sequence[tuple[float, float]],
     *,
     total: int | None = None,
 ) -> dict[str, float]:
     """The largest share of those on file that some threshold links at each precision."""
     every = [(p, right, False) for p, right in on_file] + [(p, False, True) for p, _ in strangers]
     every.sort(key=lambda one: (-one[0], one[1]))
-    right = wrong = strange = 0
+    right = wrong = strange = 0.0
     best = {"at 0.99": 0.0, "at 0.995": 0.0, "at 0.99 of 80 % strangers": 0.0}
     for _, was_right, stranger in every:
         right += was_right
         strange += stranger
-        wrong += not was_right and not stranger
+        wrong += 0 if stranger else 1 - was_right
         half = right / (right + wrong + strange)
         most = 0.2 * right / (0.2 * (right + wrong) + 0.8 * strange)
         for key, precision, least in zip(
@@ -124,8 +162,8 @@ class Oracle:
     def told(self, one: LookedUp) -> tuple[Labelled, Labelled]:
         """On file and as a stranger, as compared but for the namesakes that are expected."""
         found = []
-        for looked, truth in ((one.on_file, one.one.person.ref), (one.as_stranger, None)):
-            label = identity.labelled(one.asked, looked, truth)
+        for looked, on_file in ((one.on_file, True), (one.as_stranger, False)):
+            label = identity.labelled(one.asked, looked, one.one.person, on_file=on_file)
             candidates = []
             for bearer, compared in zip(looked.bearers, label.candidates, strict=True):
                 first = compared[0] if compared else None

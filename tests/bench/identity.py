@@ -33,13 +33,15 @@ from middleware.resolution.exact import AutoRules, Known, decide, score
 from middleware.resolution.fitting import Labelled, fit
 from middleware.resolution.likely import likely
 from middleware.resolution.model import Model, read_model, shipped, write_model
-from middleware.resolution.profiles import Asking, asking, likeness_of, read
+from middleware.resolution.profiles import Asking, asking, read
 from middleware.store.database import Database, UnitOfWork
 from middleware.understanding import Rules
 from tests.bench import crowd, filling, memory, places
 from tests.bench.load import percentile
 
 ALLOWED = AutoRules(inferred=True)
+HALF = ALLOWED.model_copy(update={"strangers": 0.5})
+"""Of an operator who says that only half of those who write are strangers."""
 EVIDENCE = ("handle_name", "location", "all")
 """Handle and display name; with the location; with handles that the CRM knows elsewhere."""
 
@@ -137,9 +139,12 @@ class Seen:
     """What one resolve came to."""
 
     outcome: Outcome
-    right: bool
+    right: float
+    """1 if the best candidate is them, and its share if it is one of several equals."""
     probability: float
     found: bool
+    of_half: Outcome = Outcome.NONE
+    """What it comes to under the rules `HALF`."""
 
 
 def _accuracy(store: Database, askers: Sequence[crowd.Asked], model: Model) -> dict[str, Any]:
@@ -181,23 +186,32 @@ def _asked_about(
 
 def _looked(uow: UnitOfWork, author: Author, evidence: str) -> tuple[Asking, Looked]:
     """What the index answers; unless all evidence counts, as if it knew no other handles."""
-    asked = asking(author)
-    looked = uow.likeness.look(asked.wanted, asked.words)
+    asked = only(asking(author), evidence)
+    return asked, bare(uow.likeness.look(asked.wanted, asked.words), evidence)
+
+
+HIDDEN = {"handle_name": {"handle", "town"}, "location": {"handle"}, "all": set[str]()}
+"""Families of keys that nothing on file bears."""
+
+
+def only(asked: Asking, evidence: str) -> Asking:
+    """The same question to a CRM that has no handles on file, nor for `handle_name` a place."""
+    hidden = HIDDEN[evidence]
+    wanted = tuple((k, cap) for k, cap in asked.wanted if asked.families[k] not in hidden)
+    return replace(asked, wanted=wanted)
+
+
+def bare(looked: Looked, evidence: str) -> Looked:
+    """Its answer."""
     if evidence == "all":
-        return asked, looked
-    return asked, without_handles(asked, looked, evidence)
-
-
-def without_handles(asked: Asking, looked: Looked, evidence: str) -> Looked:
-    """The same answer of a CRM that has no handles on file, nor for `handle_name` a place."""
-    hidden = {"handle"} if evidence == "location" else {"handle", "town"}
-    bearers = []
-    for bearer in looked.bearers:
-        keys = frozenset(k for k in bearer.keys if asked.families[k] not in hidden)
-        if keys:
-            bare = replace(read(bearer.profile), handles=())
-            bearers.append(replace(bearer, keys=keys, profile=bare.written()))
-    return replace(looked, bearers=tuple(bearers))
+        return looked
+    return replace(
+        looked,
+        bearers=tuple(
+            replace(bearer, profile=replace(read(bearer.profile), handles=()).written())
+            for bearer in looked.bearers
+        ),
+    )
 
 
 def seen(author: Author, asked: Asking, looked: Looked, truth: Ref, model: Model) -> Seen:
@@ -206,31 +220,48 @@ def seen(author: Author, asked: Asking, looked: Looked, truth: Ref, model: Model
     candidates = score(author, (), known, likely=found, model=model)
     decision = decide(candidates, auto=ALLOWED, model=model)
     best = candidates[0] if candidates else None
+    top = max((one.score for one in found.nearest), default=0.0)
+    equals = [one.ref for one in found.nearest if one.score == top]
     return Seen(
         outcome=decision.outcome,
-        right=best is not None and truth in best.refs,
+        right=(truth in equals) / max(len(equals) + found.rest.count(top), 1),
         probability=best.probability or 0.0 if best else 0.0,
         found=any(bearer.ref == truth for bearer in looked.bearers),
+        of_half=decide(candidates, auto=HALF, model=model).outcome,
     )
 
 
 def figures_of(on_file: Sequence[Seen], strangers: Sequence[Seen]) -> dict[str, Any]:
-    linked = [s for s in on_file if s.outcome is Outcome.LINK]
-    right = sum(s.right for s in linked)
-    wrong = len(linked) - right
-    strange = sum(s.outcome is Outcome.LINK for s in strangers)
     every = [*on_file, *strangers]
     band = [s.right for s in every if s.probability >= 0.99]
     return {
-        "precision_auto": _share(right, right + wrong + strange),
-        "precision_auto_80": _share(0.2 * right, 0.2 * (right + wrong) + 0.8 * strange),
-        "recall_auto": _share(right, len(on_file)),
-        "wrong": wrong,
-        "strangers_linked": strange,
+        **_linked(
+            [s.right for s in on_file if s.outcome is Outcome.LINK],
+            sum(s.outcome is Outcome.LINK for s in strangers),
+            len(on_file),
+        ),
+        "where_half_is_said": _linked(
+            [s.right for s in on_file if s.of_half is Outcome.LINK],
+            sum(s.of_half is Outcome.LINK for s in strangers),
+            len(on_file),
+        ),
         "reviewed": _share(sum(s.outcome is Outcome.REVIEW for s in every), len(every)),
         "candidate_recall": _share(sum(s.found for s in on_file), len(on_file)),
         "band_99": _share(sum(band), len(band)),
         "ece": _calibration_error(every),
+    }
+
+
+def _linked(linked: Sequence[float], strange: int, on_file: int) -> dict[str, Any]:
+    """Of links to somebody on file, whether they are right, and how many strangers were linked."""
+    right = sum(linked)
+    wrong = len(linked) - right
+    return {
+        "precision_auto": _share(right, right + wrong + strange),
+        "precision_auto_80": _share(0.2 * right, 0.2 * (right + wrong) + 0.8 * strange),
+        "recall_auto": _share(right, on_file),
+        "wrong": wrong,
+        "strangers_linked": strange,
     }
 
 
@@ -357,28 +388,27 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 # --- fitting ---------------------------------------------------------------------------------
 
-LEAST_POINT = 400
-"""Everybody is asked about several times, so that points stand on more answers."""
-CROWDS = (21, 22)
+LEAST_POINT = 1600
+"""Everybody is asked about many times, so that points stand on more answers."""
+CROWDS = tuple(range(21, 29))
 """Other crowds than the one that is asked about in the end."""
+TIMES = 4
+"""So often each asks in each crowd, each time with another name or place drawn for them."""
 
 
 def labels(
     people: Sequence[crowd.Someone], contacts: int, seed: int, *, most: int
 ) -> Iterator[Labelled]:
-    """Those of the fit half in one crowd, on file and as strangers, by each kind of evidence.
-
-    Each asks twice, so that what was drawn for them, another name or place, is drawn twice.
-    """
+    """Those of the fit half in one crowd, on file and as strangers, by each kind of evidence."""
     asked = [
         one
-        for again in (seed, seed + 100)
-        for one in crowd.askers(list(people), network="twitter", seed=again)
+        for time_ in range(TIMES)
+        for one in crowd.askers(list(people), network="twitter", seed=seed + 100 * time_)
         if one.person.half == 0
     ][:most]
     for looked in looked_up(people, asked, contacts, seed):
-        yield labelled(looked.asked, looked.on_file, looked.one.person.ref)
-        yield labelled(looked.asked, looked.as_stranger, None)
+        yield labelled(looked.asked, looked.on_file, looked.one.person, on_file=True)
+        yield labelled(looked.asked, looked.as_stranger, looked.one.person, on_file=False)
 
 
 @dataclass(frozen=True)
@@ -394,22 +424,28 @@ class LookedUp:
 def looked_up(
     people: Sequence[crowd.Someone], askers: Sequence[crowd.Asked], contacts: int, seed: int
 ) -> Iterator[LookedUp]:
+    yield from answered(index_for(people, askers, contacts, seed), askers)
+
+
+def index_for(
+    people: Sequence[crowd.Someone], askers: Sequence[crowd.Asked], contacts: int, seed: int
+) -> memory.Index:
+    asked = [asking(author) for one in askers for author in (one.author, one.without_place())]
+    return memory.Index(asked, crowd.contacts(list(people), contacts, seed=seed))
+
+
+def answered(index: memory.Index, askers: Sequence[crowd.Asked]) -> Iterator[LookedUp]:
     """What an index in memory answers to each, by each kind of evidence."""
-    with_place = [asking(one.author) for one in askers]
-    without_place = [asking(one.without_place()) for one in askers]
-    everybody = crowd.contacts(list(people), contacts, seed=seed)
-    index = memory.Index([*with_place, *without_place], everybody)
-    for one, placed, bare in zip(askers, with_place, without_place, strict=True):
+    for one in askers:
+        gone = crowd.contact_of(one.person)
         for evidence in EVIDENCE:
             author = one.author if evidence != "handle_name" else one.without_place()
-            asked = placed if evidence != "handle_name" else bare
-            found = index.look(asked)
-            if evidence != "all":
-                found = without_handles(asked, found, evidence)
-            yield LookedUp(one, evidence, author, asked, found, _without(found, one.person))
+            asked = only(asking(author), evidence)
+            found, stranger = (bare(index.look(asked, gone=who), evidence) for who in (None, gone))
+            yield LookedUp(one, evidence, author, asked, found, stranger)
 
 
-def labelled(asked: Asking, looked: Looked, truth: Ref | None) -> Labelled:
+def labelled(asked: Asking, looked: Looked, person: crowd.Someone, *, on_file: bool) -> Labelled:
     rarity = Rarity.of(looked)
     refs = [bearer.ref for bearer in looked.bearers]
     return Labelled(
@@ -417,20 +453,8 @@ def labelled(asked: Asking, looked: Looked, truth: Ref | None) -> Labelled:
         candidates=tuple(
             tuple(compare(asked, read(bearer.profile), rarity)) for bearer in looked.bearers
         ),
-        truth=refs.index(truth) if truth in refs else None,
-    )
-
-
-def _without(looked: Looked, person: crowd.Someone) -> Looked:
-    """The answer of an index that never held this person's contact."""
-    theirs = likeness_of(crowd.contact_of(person))
-    keys = set(theirs.keys) if theirs else set()
-    words = set(theirs.names) if theirs else set()
-    return Looked(
-        population=looked.population,
-        bearers=tuple(b for b in looked.bearers if b.ref != person.ref),
-        counts={k: n - (k in keys) for k, n in looked.counts.items()},
-        names={k: n - (k in words) for k, n in looked.names.items()},
+        truth=refs.index(person.ref) if on_file and person.ref in refs else None,
+        who=person.id,
     )
 
 
@@ -441,19 +465,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", required=True)
     parser.add_argument("--contacts", type=int, default=FULL.contacts)
     parser.add_argument("--base", type=Path, help="a model to begin from, not the shipped one")
-    parser.add_argument("--most", type=int, default=10_000, help="askers in each crowd")
+    parser.add_argument("--crowds", type=int, default=len(CROWDS))
+    parser.add_argument("--most", type=int, default=100_000, help="askers in each crowd")
     asked = parser.parse_args(arguments)
     people, source = crowd.people()
-    by_crowd = []
-    for seed in CROWDS:
-        by_crowd.append([*labels(people, asked.contacts, seed, most=asked.most)])
-        places.say(f"crowd {seed}: {len(by_crowd[-1])} answers")
+    every: list[Labelled] = []
+    for seed in CROWDS[: asked.crowds]:
+        every += labels(people, asked.contacts, seed, most=asked.most)
+        places.say(f"crowd {seed}: {len(every)} answers so far")
     model = fit(
-        by_crowd[0][: len(by_crowd[0]) // 2],  # whatever was drawn for them is drawn once here
+        every,
         read_model(asked.base) if asked.base else shipped(),
         version=asked.version,
-        note=f"half of {len(people)} {source} people; what it meant also of a second crowd",
-        typical=[one for some in by_crowd for one in some],
+        note=f"half of {len(people)} {source} people, {TIMES} times in {asked.crowds} crowds",
         least_point=LEAST_POINT,
     )
     write_model(model, asked.output)

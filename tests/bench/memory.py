@@ -35,8 +35,17 @@ class Index:
             if wanted:
                 self._profiles[number] = (contact.ref, likeness.profile)
 
-    def look(self, asked: Asking) -> Looked:
-        borne = {key: self._borne[key][: cap + 1] for key, cap in asked.wanted if self._borne[key]}
+    def look(self, asked: Asking, *, gone: Contact | None = None) -> Looked:
+        """What the index answers; where one is `gone`, as if it had never held them."""
+        likeness = likeness_of(gone) if gone else None
+        theirs = set(likeness.names) if likeness else set()
+        borne = {}
+        for key, cap in asked.wanted:
+            bearers = self._borne[key][: cap + 2]
+            if gone is not None:
+                bearers = [n for n in bearers if self._profiles[n][0] != gone.ref]
+            if bearers:
+                borne[key] = bearers[: cap + 1]
         counts = {key: len(numbers) for key, numbers in borne.items()}
         chosen: dict[int, list[int]] = {}
         for key, cap in asked.wanted:
@@ -50,5 +59,5 @@ class Index:
                 Bearer(*self._profiles[n], frozenset(chosen[n])) for n in foremost(chosen, counts)
             ),
             counts=counts,
-            names={word: self._names[word] for word in asked.words if self._names[word]},
+            names={w: n - (w in theirs) for w in asked.words if (n := self._names[w])},
         )

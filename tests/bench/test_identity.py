@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,10 @@ def test_wrong_links_and_linked_strangers_both_cost_precision() -> None:
     on_file = [Seen(linked, True, 0.995, True)] * 8 + [Seen(linked, False, 0.995, True)]
     on_file += [Seen(none, False, 0.0, False)]
     strangers = [Seen(linked, False, 0.995, False)] + [Seen(none, False, 0.1, False)] * 9
+    strangers[0] = replace(strangers[0], of_half=linked)
     figures = identity.figures_of(on_file, strangers)
+    assert figures["where_half_is_said"]["precision_auto"] == 0.0
+    assert figures["where_half_is_said"]["strangers_linked"] == 1
     assert figures["recall_auto"] == 0.8
     assert figures["precision_auto"] == 0.8
     assert figures["precision_auto_80"] == round(0.2 * 8 / (0.2 * 9 + 0.8), 4)
@@ -82,6 +86,18 @@ def test_an_index_in_memory_answers_what_the_store_does(tmp_path: Path) -> None:
                 assert found.counts == stored.counts
                 assert found.names == stored.names
                 assert found.population == stored.population
+            who = askers[0].person
+            with store.begin() as uow:
+                assert uow.records.delete([who.ref], as_of=filling.NOW) == 1
+            with store.read() as uow:
+                stored = uow.likeness.look(asked[0].wanted, asked[0].words)
+            found = index.look(asked[0], gone=crowd.contact_of(who))
+            assert who.ref in {b.ref for b in index.look(asked[0]).bearers}
+            assert {b.ref for b in found.bearers} == {b.ref for b in stored.bearers}
+            assert found.counts == stored.counts
+            assert {k: n for k, n in stored.names.items() if n} == {
+                k: n for k, n in found.names.items() if n
+            }
         finally:
             store.close()
 
@@ -132,3 +148,7 @@ def test_the_oracle_is_no_worse_than_chance_on_an_invented_crowd() -> None:
     figures = ceiling(people, 200, half=0, model=None)
     assert figures["all"]["oracle"]["at 0.99"] > 0.3
     assert figures["handle_name"]["model"]["candidate_recall"] > 0.9
+    for evidence in identity.EVIDENCE:
+        why = figures[evidence]["candidates"]
+        assert why["found"] == figures[evidence]["model"]["candidate_recall"]
+        assert sum(why.values()) == pytest.approx(1, abs=0.001)

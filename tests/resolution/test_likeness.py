@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,24 @@ from hypothesis import strategies as st
 
 from middleware.contract.canonical import Account, Address, Contact, Handle, Kind, Ref
 from middleware.domain.arrivals import Author
-from middleware.domain.identity import Candidate, Decision, EvidenceKind, Outcome
+from middleware.domain.identity import (
+    Basis,
+    Candidate,
+    Decision,
+    Evidence,
+    EvidenceKind,
+    Outcome,
+)
 from middleware.domain.likeness import Bearer, Looked
 from middleware.resolution import AutoRules, Known, decide, score
 from middleware.resolution.compare import PATTERNS, Agreement, Rarity, compare, pattern
-from middleware.resolution.fitting import Labelled, calibration, fit, outcomes
+from middleware.resolution.fitting import FOLDS, Labelled, calibration, fit, outcomes
 from middleware.resolution.likely import Likely, likely, reasons
 from middleware.resolution.model import (
     BENDS,
     Model,
     ModelError,
+    among,
     commonness,
     posteriors,
     read_model,
@@ -100,6 +109,15 @@ LEVELS: dict[str, tuple[Author, Contact, dict[str, str]]] = {
         writes(None, "zorblax"),
         contact(handles=(Handle(network="github", handle="Zorblax"),)),
         {"other_handle": "exact_long", "handle_in_name": "none"},
+    ),
+    "a short form that a handle made of the name spells too": (
+        writes("Bob Wexler", "robertwexler"),
+        contact(name="Robert Wexler", handles=(Handle(network="github", handle="robertwexler"),)),
+        {
+            "name": "short",
+            "handle_in_name": "whole",
+            "other_handle_of_namesake": "exact_of_name",
+        },
     ),
     "a namesake's handle": (
         writes(handle="kimwexler"),
@@ -408,6 +426,63 @@ def test_fitting_learns_what_the_labels_say() -> None:
     assert same > 0.8
     assert other < 0.2
     assert model.calibrated(same) == pytest.approx(0.9, abs=0.03)
+
+
+def test_what_was_said_of_somebody_is_by_a_model_of_the_others() -> None:
+    """A level that only those of one fold have says nothing before it is seen in others."""
+    author, filed = writes(), contact()
+    looked = index(author, filed, common=300)
+    found = tuple(compare(asking(author), read(looked.bearers[0].profile), Rarity.of(looked)))
+
+    def labelled(who: int, level: str, truth: int | None) -> Labelled:
+        handle = Agreement("other_handle_of_namesake", level)
+        return Labelled(looked.population, ((*found, handle),), truth, who=f"{who}")
+
+    levels = ["exact_long", "exact_middle", "letters", "contained", "alike"]
+    of_fold = {labelled(who, "alike", 0).fold: who for who in range(50)}
+    labels = [
+        labelled(of_fold[fold], levels[fold], 0 if fold % 2 else None)
+        for fold in range(FOLDS)
+        for _ in range(80)
+    ]
+    together = fit([replace(one, who="") for one in labels], shipped(), version="t", note="")
+    apart = fit(labels, shipped(), version="t", note="")
+    surest = max(said for _, said, _ in outcomes(labels, together))
+    assert together.calibrated(surest) > 0.9
+    assert apart.calibrated(surest) < together.calibrated(surest) - 0.1
+
+
+def test_of_equals_the_right_one_counts_by_its_share() -> None:
+    found = (Agreement("name", "same", 0.01, 1000),)
+    labels = [Labelled(1000, (found, found), 1), Labelled(1000, (found, found), None)]
+    assert [right for _, _, right in outcomes(labels, shipped())] == [0.5, 0.0]
+
+
+def test_a_point_with_one_wrong_more_than_the_rest_would_say_is_drawn_to_them() -> None:
+    seen = [(p, k < p * 1000) for p in (0.5, 0.9, 0.95, 0.999) for k in range(1000)]
+    seen += [(0.99, k >= 20) for k in range(1000)]  # ten more are wrong than were to be
+    right = {point.said: point.right for point in calibration(seen, 1000)}
+    assert 0.981 < right[0.99] < 0.989
+    assert 0.99 < right[0.999] < 1
+
+
+def test_where_more_are_strangers_the_same_evidence_says_less() -> None:
+    assert among(0.99, strangers=0.8, counted=0.5) == pytest.approx(0.99 / (0.99 + 4 * 0.01))
+    assert among(0.99, strangers=0.2, counted=0.5) == 0.99, "never surer than was counted"
+    with pytest.raises(ValueError, match="below one"):
+        among(0.99, strangers=1.0, counted=0.5)
+    known = Candidate(person_id="P1", refs=(), score=9.0, probability=0.995, evidence=(_named(),))
+    bold = ALLOWED.model_copy(update={"strangers": 0.5})
+    assert decide([known], auto=bold).outcome is Outcome.LINK
+    careful = decide([known], auto=ALLOWED)
+    assert careful.outcome is Outcome.REVIEW
+    assert "98.0% sure where 80% are strangers" in careful.why
+
+
+def _named() -> Evidence:
+    return Evidence(
+        kind=EvidenceKind.NAME, detail="the same name", weight=9.0, basis=Basis.INFERRED
+    )
 
 
 def test_calibration_rises_and_knows_the_shares() -> None:
