@@ -84,7 +84,7 @@ class Recipe:
     times: int = 1
     """In how many ways each sentence is written."""
     epochs: int = 1
-    texts: int = 9_600
+    texts: int = 12_800
     """How many of the texts the encoder sees, drawn with the seed; the heads see all."""
     kept: float = 0.8
     """How far from where it started the encoder goes."""
