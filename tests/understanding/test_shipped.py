@@ -18,6 +18,7 @@ from middleware.understanding.questions import CLASSES
 from middleware.understanding.trained import Trained
 from middleware.understanding.training.corpus import (
     CALIBRATION,
+    CONTEXT,
     SENTENCES,
     WISHES,
     held_out_sentences,
@@ -89,7 +90,8 @@ def test_sentences_that_it_never_saw() -> None:
 def test_the_manifest_tells_what_it_is_made_of() -> None:
     manifest = json.loads((SHIPPED / "manifest.json").read_text())
     model = shipped().model
-    sentences = b"".join(p.read_bytes() for p in (*sorted(SENTENCES.glob("*.txt")), WISHES))
+    files = (*sorted(SENTENCES.glob("*.txt")), WISHES, CONTEXT)
+    sentences = b"".join(p.read_bytes() for p in files)
     assert manifest["texts"]["own_sha256"] == hashlib.sha256(sentences).hexdigest(), (
         "the sentences are others than the model was trained on: run `amends train`"
     )
