@@ -25,7 +25,7 @@ from middleware.understanding.training.corpus import (
 )
 from tests.bench.understanding import rightness
 
-LEAST = {"reason": 0.78, "complaint": 0.85, "sentiment": 0.80, "intent": 0.80}
+LEAST = {"reason": 0.80, "complaint": 0.82, "sentiment": 0.74, "intent": 0.74}
 """Macro-F1 on our held-out sentences below which something broke; see docs/understanding.md."""
 
 
