@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -202,7 +202,7 @@ _AFTER_CALM = [
 _NEIGHBOURS = {"a": "s", "e": "r", "i": "o", "o": "i", "n": "m", "t": "r", "r": "t", "s": "a"}
 
 
-_TOLD = {Intent.COMPLAINT: 0.2, Intent.QUESTION: 0.35, Intent.PRAISE: 0.35}
+_TOLD: Mapping[str, float] = {Intent.COMPLAINT: 0.2, Intent.QUESTION: 0.35, Intent.PRAISE: 0.35}
 """How many of the texts of an intent are given once more with a story before them."""
 
 
@@ -274,7 +274,8 @@ def varied(rows: Sequence[Row], *, times: int, seed: int) -> Iterator[Row]:
             parts = [row.text, wish] if chance.random() < 0.75 else [wish, row.text]
             joined = chance.choice((". ", " ", ", ", "... ", " - ")).join(parts)
             yield replace(row, text=_written(joined, row, chance), remedy=remedy)
-        if row.intent in _TOLD and chance.random() < _TOLD[row.intent]:
+        share = _TOLD.get(row.intent or "")
+        if share is not None and chance.random() < share:
             told = " ".join(chance.sample(stories, chance.choice((1, 1, 2))))
             yield replace(row, text=_keyed(fill(f"{told} {row.text}", chance), chance))
     for remedy in remedies:

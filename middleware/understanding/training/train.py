@@ -66,6 +66,8 @@ STRENGTH = 10.0
 """scikit-learn's C of the regressions."""
 ROUNDS = 60
 """Steps of the fit at most."""
+READ_TOGETHER = 32
+"""Texts that the encoder reads together here; another number makes other heads, by a hair."""
 WORLD_TEXTS = 1_500
 """English texts that the heads for other languages learn from; their encoder is a slow one."""
 AUTO_PRECISION = 0.97
@@ -118,7 +120,7 @@ def train(
     elif encoder.resolve() != out.resolve():
         for name in ("encoder.onnx", "tokenizer.json"):
             shutil.copy(encoder / name, out / name)
-    made = OnnxEncoder(out)
+    made = OnnxEncoder(out, at_once=READ_TOGETHER)
     embeddings = made.encode([r.text for r in rows])
     tell(f"bands are found on {len(apart)} sentences that were kept apart")
     their_embeddings = made.encode([r.text for r in others])
