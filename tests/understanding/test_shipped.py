@@ -18,13 +18,14 @@ from middleware.understanding.questions import CLASSES
 from middleware.understanding.trained import Trained
 from middleware.understanding.training.corpus import (
     CALIBRATION,
+    CONTEXT,
     SENTENCES,
     WISHES,
     held_out_sentences,
 )
 from tests.bench.understanding import rightness
 
-LEAST = {"reason": 0.78, "complaint": 0.85, "sentiment": 0.80, "intent": 0.80}
+LEAST = {"reason": 0.80, "complaint": 0.82, "sentiment": 0.74, "intent": 0.74}
 """Macro-F1 on our held-out sentences below which something broke; see docs/understanding.md."""
 
 
@@ -89,7 +90,8 @@ def test_sentences_that_it_never_saw() -> None:
 def test_the_manifest_tells_what_it_is_made_of() -> None:
     manifest = json.loads((SHIPPED / "manifest.json").read_text())
     model = shipped().model
-    sentences = b"".join(p.read_bytes() for p in (*sorted(SENTENCES.glob("*.txt")), WISHES))
+    files = (*sorted(SENTENCES.glob("*.txt")), WISHES, CONTEXT)
+    sentences = b"".join(p.read_bytes() for p in files)
     assert manifest["texts"]["own_sha256"] == hashlib.sha256(sentences).hexdigest(), (
         "the sentences are others than the model was trained on: run `amends train`"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ SENTENCES = HERE / "sentences"
 CALIBRATION = HERE / "calibration"
 HELD_OUT = HERE / "held_out"
 WISHES = HERE / "wishes.txt"
+CONTEXT = HERE / "context.txt"
 WORLD = HERE / "world"
 
 
@@ -114,6 +115,12 @@ def wishes(path: Path = WISHES) -> dict[str, list[str]]:
     return said
 
 
+def contexts(path: Path = CONTEXT) -> list[str]:
+    """What people tell before they come to it, without any trouble, question or tone."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("# ")]
+
+
 _FILLS = {
     "p": (
         "blender|phone|jacket|desk|headphones|drill|coffee machine|lamp|shoes|pump|book|tablet|"
@@ -195,6 +202,10 @@ _AFTER_CALM = [
 _NEIGHBOURS = {"a": "s", "e": "r", "i": "o", "o": "i", "n": "m", "t": "r", "r": "t", "s": "a"}
 
 
+_TOLD: Mapping[str, float] = {Intent.COMPLAINT: 0.2, Intent.QUESTION: 0.35, Intent.PRAISE: 0.35}
+"""How many of the texts of an intent are given once more with a story before them."""
+
+
 def fill(text: str, chance: random.Random) -> str:
     """The text with its places filled."""
     return re.sub(r"\{([pdocmb])\}", lambda m: chance.choice(_CHOICES[m.group(1)]), text)
@@ -226,7 +237,11 @@ def _written(text: str, row: Row, chance: random.Random) -> str:
             Intent.QUESTION: _AFTER_CALM,
         }.get(Intent(row.intent) if row.intent else Intent.NOISE, [""])
         text += chance.choice(after)
-    text = fill(text, chance)
+    return _keyed(fill(text, chance), chance)
+
+
+def _keyed(text: str, chance: random.Random) -> str:
+    """The text as a thumb types it."""
     if chance.random() < 0.3:
         text = text.lower()
     if chance.random() < 0.06:
@@ -239,13 +254,16 @@ def _written(text: str, row: Row, chance: random.Random) -> str:
 
 
 def varied(rows: Sequence[Row], *, times: int, seed: int) -> Iterator[Row]:
-    """Each row several times, as different people write it; once with a wish added to it.
+    """Each row several times, as different people write it; once with a wish added to it, and some
+    once more after a story, so that a long text is not taken for a complaint, nor its beginning for
+    what it is about.
 
     Plain chance with a fixed seed, so that a training can be repeated.
     """
     chance = random.Random(seed)  # noqa: S311
     said = wishes()
     remedies = sorted(said)
+    stories = contexts()
     for row in rows:
         yield replace(row, text=fill(row.text, chance))
         for _ in range(times - 1):
@@ -256,6 +274,10 @@ def varied(rows: Sequence[Row], *, times: int, seed: int) -> Iterator[Row]:
             parts = [row.text, wish] if chance.random() < 0.75 else [wish, row.text]
             joined = chance.choice((". ", " ", ", ", "... ", " - ")).join(parts)
             yield replace(row, text=_written(joined, row, chance), remedy=remedy)
+        share = _TOLD.get(row.intent or "")
+        if share is not None and chance.random() < share:
+            told = " ".join(chance.sample(stories, chance.choice((1, 1, 2))))
+            yield replace(row, text=_keyed(fill(f"{told} {row.text}", chance), chance))
     for remedy in remedies:
         for wish in said[remedy]:
             yield Row(fill(wish, chance), remedy=remedy, group=f"wish:{wish}")

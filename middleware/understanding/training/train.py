@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 import platform
 import random
 import shutil
@@ -42,6 +43,7 @@ from middleware.understanding.reading import readable
 from middleware.understanding.training.base import BASE_SHA256, BASE_VERSION
 from middleware.understanding.training.corpus import (
     CALIBRATION,
+    CONTEXT,
     HELD_OUT,
     SENTENCES,
     WISHES,
@@ -64,13 +66,15 @@ STRENGTH = 10.0
 """scikit-learn's C of the regressions."""
 ROUNDS = 60
 """Steps of the fit at most."""
+READ_TOGETHER = 32
+"""Texts that the encoder reads together here; another number makes other heads, by a hair."""
 WORLD_TEXTS = 1_500
 """English texts that the heads for other languages learn from; their encoder is a slow one."""
 AUTO_PRECISION = 0.97
-LEAST_AUTO = 0.9
-"""No answer of a lower probability is `auto`, however well sentences of ours went."""
 LEAST_SECTION = 50
 """Rows of a section from which a temperature is found."""
+LEAST_AUTO = 0.9
+"""No answer of a lower probability is `auto`, however well sentences of ours went."""
 SUGGEST = 0.5
 """From this probability on an answer is likelier than all others together."""
 PACKAGES = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "numpy")
@@ -84,7 +88,7 @@ class Recipe:
     times: int = 1
     """In how many ways each sentence is written."""
     epochs: int = 1
-    texts: int = 9_600
+    texts: int = 11_200
     """How many of the texts the encoder sees, drawn with the seed; the heads see all."""
     kept: float = 0.8
     """How far from where it started the encoder goes."""
@@ -116,7 +120,7 @@ def train(
     elif encoder.resolve() != out.resolve():
         for name in ("encoder.onnx", "tokenizer.json"):
             shutil.copy(encoder / name, out / name)
-    made = OnnxEncoder(out)
+    made = OnnxEncoder(out, at_once=READ_TOGETHER)
     embeddings = made.encode([r.text for r in rows])
     tell(f"bands are found on {len(apart)} sentences that were kept apart")
     their_embeddings = made.encode([r.text for r in others])
@@ -153,7 +157,9 @@ def train(
         "texts": {
             "own": len(own),
             "own_sha256": _sha256(
-                b"".join(p.read_bytes() for p in (*sorted(SENTENCES.glob("*.txt")), WISHES))
+                b"".join(
+                    p.read_bytes() for p in (*sorted(SENTENCES.glob("*.txt")), WISHES, CONTEXT)
+                )
             ),
             "calibration": len(apart),
             "calibration_sha256": _sha256(
@@ -315,8 +321,9 @@ def calibrate(
 ) -> tuple[Heads, dict[str, Any]]:
     """Temperatures and bands by rows that nothing was fitted on; and what was found.
 
-    The rows come in sections, each written in another voice. The temperature is that of the section
-    in which the heads are the most too sure: what customers write is farther away than any of them.
+    The rows come in sections, each written in another voice. The temperature lies half way between
+    what they ask for together, which is too sure of sets of others, and what the section asks for
+    in which the heads are the most too sure, which doubts what is right in every other voice.
     """
     terms = heads.vocabulary.rows([readable(row.text) for row in rows])
     made: dict[str, Head] = {}
@@ -324,7 +331,7 @@ def calibrate(
     for question, head in heads.by_question.items():
         which, labels = _known(rows, question)
         raw = head.raw(embeddings[which], terms.take(which))
-        temperature = _cautious(raw, labels, [rows[i].group.partition(":")[0] for i in which])
+        temperature = _between(raw, labels, [rows[i].group.partition(":")[0] for i in which])
         probabilities = tempered(raw, temperature)
         auto = threshold(probabilities, labels, precision=AUTO_PRECISION)
         made[question] = replace(
@@ -345,15 +352,19 @@ def calibrate(
     return replace(heads, by_question=made), found
 
 
-def _cautious(raw: Matrix, labels: Labels, sections: Sequence[str]) -> float:
-    """The highest of the temperatures that the sections, or all of them together, ask for."""
+def _between(raw: Matrix, labels: Labels, sections: Sequence[str]) -> float:
+    """The geometric mean of the temperature of all sections and the highest that one asks for."""
     named = np.array(sections)
-    parts = [named == name for name in sorted(set(sections))]
-    return max(
-        best_temperature(raw[part], labels[part])
-        for part in (np.ones(len(labels), dtype=bool), *parts)
-        if part.sum() >= LEAST_SECTION
+    together = best_temperature(raw, labels)
+    highest = max(
+        (
+            best_temperature(raw[part], labels[part])
+            for part in (named == name for name in sorted(set(sections)))
+            if part.sum() >= LEAST_SECTION
+        ),
+        default=together,
     )
+    return round(math.sqrt(together * max(together, highest)), 4)
 
 
 def measured(heads: Heads, rows: Sequence[Row], embeddings: Matrix) -> dict[str, Any]:
