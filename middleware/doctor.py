@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from middleware.app import Application, mappings_of
+from middleware.app import Application
+from middleware.configuration import mappings_of
 from middleware.contract.capabilities import CheckReport
 from middleware.contract.mapping.lint import lint_paths
 from middleware.flows import policies, rulebooks, watch

@@ -15,8 +15,9 @@ from typing import Annotated
 
 import typer
 
-from middleware.app import set_up_logging, understanding_of
+from middleware.app import set_up_logging
 from middleware.commands.console import ConfigOption, err, fail, opened, say
+from middleware.configuration import understanding_of
 from middleware.domain.problems import ProblemError
 from middleware.domain.understanding import Understanding
 from middleware.flows import understood

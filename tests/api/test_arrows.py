@@ -10,7 +10,15 @@ import middleware.api
 
 FOLDER = Path(middleware.api.__file__).parent
 
-FORBIDDEN = ("sqlalchemy", "sqlmodel", "alembic", "dbos", "middleware.settings", "middleware.app")
+FORBIDDEN = (
+    "sqlalchemy",
+    "sqlmodel",
+    "alembic",
+    "dbos",
+    "middleware.settings",
+    "middleware.configuration",
+    "middleware.app",
+)
 OF_THE_STORE = "middleware.store.queries"
 
 

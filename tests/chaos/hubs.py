@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx2
 
-from middleware.app import Application, configured
+from middleware.app import Application
+from middleware.configuration import configured
 from middleware.contract import http
 from middleware.flows.keys import Scope, make_key
 from middleware.registry import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from middleware.app import options_of
+from middleware.configuration import options_of
 from middleware.domain.breaker import Thresholds
 from middleware.domain.turns import Rate
 from middleware.flows.gate import Limits

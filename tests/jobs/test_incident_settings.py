@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from middleware.app import options_of
+from middleware.configuration import options_of
 from middleware.domain.bursts import BurstRules
 from middleware.domain.incidents import IncidentRules
 from middleware.domain.slots import CallHours

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from middleware.app import _declared_jobs
+from middleware.configuration import declared_jobs
 from middleware.flows.due import next_due, trigger_of
 from middleware.settings import SettingsError, load, resolve
 
@@ -51,7 +51,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_job_is_stored_as_it_is_written(tmp_path: Path) -> None:
     settings = load(written(tmp_path, WHOLE))
-    jobs = _declared_jobs(settings)
+    jobs = declared_jobs(settings)
     assert jobs["contacts"] == {
         "flow": "sync",
         "arguments": {

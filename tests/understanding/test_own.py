@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 
-from middleware.app import understanding_of
+from middleware.configuration import understanding_of
 from middleware.domain.understanding import Band
 from middleware.settings import Settings, SettingsError
 from middleware.understanding import Rules
