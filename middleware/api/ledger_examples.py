@@ -121,7 +121,8 @@ _RULES: Json = {
     "review_from": 5.0,
     "inferred": False,
     "inferred_networks": [],
-    "likeness": "2026-11-22.1",
+    "strangers": 0.8,
+    "likeness": "2026-11-22.3",
     "version": VERSION,
 }
 

@@ -203,6 +203,8 @@ class RulesShown(Shown):
     """Whether likeness alone may link, on any network."""
     inferred_networks: list[str]
     """The networks where it may."""
+    strangers: float
+    """The share of those who write who are on file nowhere: a link by likeness reckons with it."""
     likeness: str
     """The version of the model of likeness."""
     version: str
