@@ -46,7 +46,8 @@ class Audit:
 
     def about(self, subject: str) -> list[AuditRow]:
         """Every entry on one subject, oldest first, those of this transaction among them."""
-        write_together(self._session.connection(), self.entries)
-        self.entries.clear()
+        if self.entries:
+            write_together(self._session.connection(), self.entries)
+            self.entries.clear()
         query = select(AuditRow).where(AuditRow.subject == subject).order_by(col(AuditRow.id))
         return list(self._session.exec(query))

@@ -330,3 +330,14 @@ def test_leases_run_out_by_the_databases_clock(database: Database) -> None:
     with database.begin() as uow:
         uow.nodes.leave("a")
         assert uow.nodes.alive(lease=timedelta(seconds=30)) == set()
+
+
+def test_an_entry_of_the_history_is_read_in_its_own_transaction_and_written_once(
+    database: Database,
+) -> None:
+    with database.begin() as uow:
+        uow.audit.write(at=T0, actor="hub", action="first", subject="act_1")
+        assert [one.action for one in uow.audit.about("act_1")] == ["first"]
+        uow.audit.write(at=T0, actor="hub", action="second", subject="act_1")
+    with database.read() as uow:
+        assert [one.action for one in uow.audit.about("act_1")] == ["first", "second"]
