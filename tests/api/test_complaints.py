@@ -73,9 +73,7 @@ def test_the_same_event_is_accepted_once(api: Api) -> None:
 
 def test_an_answer_may_be_waited_for(api: Api) -> None:
     def handle() -> None:
-        until = time.monotonic() + 20
-        while not api.inbox() and time.monotonic() < until:
-            time.sleep(0.01)
+        until(api.inbox)
         api.stage.run_due()
 
     worker = threading.Thread(target=handle)
