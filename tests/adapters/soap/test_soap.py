@@ -75,8 +75,7 @@ def adapter(peer: ErpPeer) -> Iterator[Any]:
 
 
 def connection_of(peer: ErpPeer, **settings: Any) -> Connection:
-    """With patience, since nothing here is slow on purpose."""
-    return peer.connection(**{"total_s": 20, **settings})
+    return peer.connection(**settings)
 
 
 def key() -> str:
