@@ -742,15 +742,14 @@ def test_a_write_that_commits_late(peer: CrmPeer, tmp_path: Path, upsert: bool) 
     somebody changed what that made. An insert is refused; an upsert writes over it."""
     connection = with_upsert(peer, tmp_path) if upsert else peer.connection()
     adapter = opened(connection)
-    late = 0.6
-    peer.server.faults.arm("late_commit", match="PATCH" if upsert else "POST /services/data",
-                           seconds=late)  # fmt: skip
+    what = "PATCH" if upsert else "POST /services/data"
+    peer.server.faults.arm("late_commit", match=what, seconds=600)
     with pytest.raises(Ambiguous):
         adapter.create_case(peer.case_request(), key=KEY)
     assert adapter.find_case(peer.case_request(), key=KEY) is None
     receipt = adapter.create_case(peer.case_request(), key=KEY)
     peer.crm.touch("Case", receipt.ref.id, Subject="Call back!")
-    assert peer.server.settle(5)
+    assert peer.server.settle(60, now=True)
     assert peer.count(Operation.CASE, KEY) == 1
     subject = peer.row("Case", KEY_FIELD, KEY)["Subject"]
     assert subject == ("Lamp arrived broken" if upsert else "Call back!")
@@ -1087,11 +1086,11 @@ def test_a_replacement_of_an_order_that_is_not_there(
 def test_a_replacement_that_commits_late_is_one_order(
     peer: CrmPeer, adapter: SalesforceAdapter
 ) -> None:
-    peer.server.faults.arm("late_commit", match="POST /services/data", seconds=0.5)
+    peer.server.faults.arm("late_commit", match="POST /services/data", seconds=600)
     with pytest.raises(Ambiguous):
         adapter.create_replacement_order(peer.replacement(), key=KEY)
     receipt = adapter.create_replacement_order(peer.replacement(), key=KEY)
-    assert peer.server.settle(5)
+    assert peer.server.settle(60, now=True)
     assert peer.count(Operation.REPLACEMENT_ORDER, KEY) == 1
     assert len(peer.items(receipt.ref.id)) == 1
 
