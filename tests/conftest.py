@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from hypothesis import HealthCheck, settings
 from middleware.store.database import Database
 from tests import databases
 
+
+# Before pytest makes its own folder, which holds every test's SQLite.
+if (room := databases.room()) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", room)
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
