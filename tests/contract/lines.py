@@ -49,7 +49,8 @@ class Line:
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def url(self) -> str:
@@ -79,8 +80,12 @@ class Line:
 
     def stop(self) -> None:
         """Hang up. Each thread closes its own socket: closing it here would free its number for
-        the next connection, which OpenSSL would then read from in the thread's stead."""
+        the next connection, which OpenSSL would then read from in the thread's stead. The same
+        holds for the listener: whoever is about to accept would accept for the next line."""
         self.stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(60)
         self._listener.close()
         for sock in list(self._open):
             with contextlib.suppress(OSError):
