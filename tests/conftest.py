@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, settings
 from middleware.store.database import Database
 from tests import databases
 
-
 # Before pytest makes its own folder, which holds every test's SQLite.
 if (room := databases.room()) is not None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", room)
 
 # How long an example takes says how busy the machine is, and nothing about the code.
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any-machine")
 
 

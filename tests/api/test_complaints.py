@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from middleware.api.schemas.complaints import ComplaintShown, DeliveryShown
 from tests.api.conftest import Api, both_databases, event, sent
 from tests.api.test_problems import shape
+from tests.flows.node import until
 
 
 @both_databases

@@ -548,9 +548,7 @@ def test_agents_who_wait_go_before_batches_that_waited_longer(make: Callable[...
     assert busy.began[6:] == ["batch 0", "batch 1", "batch 2"]
 
 
-def test_a_batch_is_not_kept_waiting_for_ever(
-    make: Callable[..., Line], moments: Stopped
-) -> None:
+def test_a_batch_is_not_kept_waiting_for_ever(make: Callable[..., Line], moments: Stopped) -> None:
     """Agents come faster than places become free; the batch waited long enough and goes."""
     busy = Busy(make(calls_at_once=2))
     for n in range(2):
@@ -704,9 +702,7 @@ def test_of_two_rates_both_hold(
 # --- replicas ----------------------------------------------------------------------------------
 
 
-def test_what_one_replica_learns_all_go_by(
-    make: Callable[..., Line], moments: Stopped
-) -> None:
+def test_what_one_replica_learns_all_go_by(make: Callable[..., Line], moments: Stopped) -> None:
     one = make()
     other = make(one.time)
     assert other.meets(None) == ["ok"]

@@ -155,7 +155,9 @@ class Wire:
 def tryton() -> Iterator[tuple[Wire, Client]]:
     app = Wire()
     with SandboxServer(app) as server:
-        opened = Client(server.url, "erp", "integration", "integration-Secret-1", Limits(total_s=60))
+        opened = Client(
+            server.url, "erp", "integration", "integration-Secret-1", Limits(total_s=60)
+        )
         yield app, opened
         opened.close()
     assert server.errors == []
