@@ -24,6 +24,14 @@ settings.register_profile(
 settings.load_profile("any-machine")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker does all that needs Tryton, and installs it; the others do not wait for that."""
+    for item in items:
+        if item.get_closest_marker("tryton") is not None:
+            item.add_marker(pytest.mark.xdist_group("tryton"))
+
+
 @pytest.fixture(autouse=True)
 def _logging_stays() -> Iterator[None]:
     """Commands that run in this process set up logging for the whole of it."""
