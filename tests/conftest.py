@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from middleware.store.database import Database
 from tests import databases
 
+databases.thrown_away = True
 # Before pytest makes its own folder, which holds every test's SQLite.
 if (room := databases.room()) is not None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", room)
