@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from middleware.contract.canonical import Ref
 
@@ -31,8 +32,7 @@ class FoundBy:
     likeness: Callable[[], Likeness | None] | None = None
 
 
-@dataclass(frozen=True)
-class Bearer:
+class Bearer(NamedTuple):
     """A record that bears at least one of the keys asked for."""
 
     ref: Ref

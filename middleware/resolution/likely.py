@@ -13,7 +13,7 @@ from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.likeness import Looked
 from middleware.resolution import names
-from middleware.resolution.compare import NAMED, Agreement, Rarity, compare
+from middleware.resolution.compare import NAMED, Agreement, Rarity, compare_all
 from middleware.resolution.model import Model
 from middleware.resolution.profiles import Asking, read
 
@@ -52,10 +52,13 @@ def likely(asking: Asking, looked: Looked, model: Model) -> Likely:
     """Score every record that the index answered."""
     rarity = Rarity.of(looked)
     prior = model.prior_bits(looked.population)
-    scored = []
-    for bearer in looked.bearers:
-        agreements = compare(asking, read(bearer.profile), rarity)
-        scored.append((prior + sum(map(model.bits, agreements)), bearer.ref, agreements))
+    profiles = [read(bearer.profile) for bearer in looked.bearers]
+    scored = [
+        (prior + sum(map(model.bits, agreements)), bearer.ref, agreements)
+        for bearer, agreements in zip(
+            looked.bearers, compare_all(asking, profiles, rarity), strict=True
+        )
+    ]
     scored.sort(key=lambda one: (-one[0], one[1].id))
     nearest = [s for s in scored[:MOST_LIKELY] if s[0] >= WORTH_READING]
     return Likely(

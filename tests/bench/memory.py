@@ -46,18 +46,14 @@ class Index:
                 bearers = [n for n in bearers if self._profiles[n][0] != gone.ref]
             if bearers:
                 borne[key] = bearers[: cap + 1]
-        counts = {key: len(numbers) for key, numbers in borne.items()}
-        chosen: dict[int, list[int]] = {}
-        for key, cap in asked.wanted:
-            numbers = borne.get(key, ())
-            if len(numbers) <= cap:
-                for number in numbers:
-                    chosen.setdefault(number, []).append(key)
+        chosen = foremost(
+            {k: borne[k] for k, cap in asked.wanted if 0 < len(borne.get(k, ())) <= cap}
+        )
         return Looked(
             population=self.population,
             bearers=tuple(
-                Bearer(*self._profiles[n], frozenset(chosen[n])) for n in foremost(chosen, counts)
+                Bearer(*self._profiles[n], frozenset(keys)) for n, keys in chosen.items()
             ),
-            counts=counts,
+            counts={key: len(numbers) for key, numbers in borne.items()},
             names={w: n - (w in theirs) for w in asked.words if (n := self._names[w])},
         )

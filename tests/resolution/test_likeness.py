@@ -257,6 +257,21 @@ def test_commonness_is_measured_from_bend_to_bend() -> None:
     assert sum(beyond) == pytest.approx(math.log2(4 * BENDS[-1] / BENDS[0]))
 
 
+@pytest.mark.parametrize("expected", [1e-7, 1e-5, 2e-4, 3e-4, 1e-2, 0.4, 0.5, 70.0])
+def test_bits_fall_with_the_power_of_each_stretch(expected: float) -> None:
+    level = next(
+        level
+        for one in shipped().comparisons
+        if one.comparison == "name"
+        for level in one.levels
+        if level.level == "same"
+    )
+    assert level.by_rarity is not None
+    fallen = sum(p * n for p, n in zip(level.by_rarity.powers, commonness(expected), strict=False))
+    bits = math.log2(level.m / level.by_rarity.factor * 1000) - fallen
+    assert shipped().bits(Agreement("name", "same", expected, 1000)) == pytest.approx(bits)
+
+
 def test_what_a_probability_meant_is_kept_by_what_was_compared() -> None:
     body = shipped().model_dump(mode="json")
     body["calibration"] = [{"said": 0, "right": 0}, {"said": 1, "right": 0.5}]
