@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlmodel import Session, col, delete
 
-from middleware.contract.canonical import Kind, Ref
 from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
 from middleware.store import bulk
 from middleware.store.tables import BlockingKeyRow, LikenessRow
@@ -187,13 +186,6 @@ def _unpacked(keys: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(keys) // 8}q", keys)
 
 
-def _ref(connection: str, kind: str, id_: str) -> Ref:
-    return Ref(connection=connection, kind=_KINDS[kind], id=id_)
-
-
-_KINDS = {kind.value: kind for kind in Kind}
-
-
 # --- looking up ------------------------------------------------------------------------------
 
 
@@ -230,7 +222,7 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
         chosen = foremost(borne)
         bearers = (
             [
-                Bearer(_ref(connection, kind, id_), profile, frozenset(chosen[nid]))
+                Bearer(connection, kind, id_, profile, frozenset(chosen[nid]))
                 for nid, connection, kind, id_, profile in execute(
                     _PROFILES[len(chosen)], [*chosen]
                 ).fetchall()
@@ -308,15 +300,15 @@ _POPULATION = "select max(nid) from likeness"
 
 def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
     """All of it in one statement: the line is crossed once."""
-    values = ([key for key, _ in wanted], [cap for _, cap in wanted], list(words))
+    values = (_array(key for key, _ in wanted), _array(cap for _, cap in wanted), _array(words))
     counts: dict[int, int] = {}
     names: dict[int, int] = {}
     bearers = []
     population = 0
-    rows = driver.execute(_ALL, values, prepare=True, binary=True)
+    rows = driver.execute(_ALL, values, prepare=True, binary=True).fetchall()
     for what, key, n, keys, connection, kind, id_, profile in rows:
         if what == 0:
-            bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(keys)))
+            bearers.append(Bearer(connection, kind, id_, profile, frozenset(keys)))
         elif what == 1:
             counts[key] = n
         elif what == 2:
@@ -324,6 +316,11 @@ def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked
         else:
             population = n or 0
     return Looked(population, tuple(bearers), counts, names)
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """As the server reads an array: the driver would look at each number's type."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 _ALL = f"""

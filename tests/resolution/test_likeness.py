@@ -62,7 +62,8 @@ def index(author: Author, *contacts: Contact, population: int = 100_000, common:
         likeness = likeness_of(one)
         assert likeness is not None
         if hit := wanted & set(likeness.keys):
-            bearers.append(Bearer(one.ref, likeness.profile, frozenset(hit)))
+            where = (one.ref.connection, one.ref.kind.value, one.ref.id)
+            bearers.append(Bearer(*where, likeness.profile, frozenset(hit)))
             for k in hit:
                 counts[k] = counts.get(k, 0) + 1
     return Looked(population, tuple(bearers), counts, dict.fromkeys(asked.words, common))
