@@ -272,13 +272,13 @@ def _other_handle(asking: Asking, profile: Profile) -> str | None:
 
 def _same_handle(one: str, other: str, filed: tuple[tuple[str, ...], ...]) -> str:
     """How far two handles agree; one that is made of the name a namesake may have too."""
-    bare, other_bare = one.strip("0123456789"), other.strip("0123456789")
     if one == other:
         if _of_name(one, filed):
             return "exact_of_name"
         if len(one) >= LONG_HANDLE:
             return "exact_long"
         return "exact_middle" if len(one) >= MIDDLE_HANDLE else "exact_short"
+    bare, other_bare = one.strip("0123456789"), other.strip("0123456789")
     if bare == other_bare and len(bare) >= MIDDLE_HANDLE:
         return "letters_of_name" if _of_name(bare, filed) else "letters"
     if min(len(one), len(other)) >= MIDDLE_HANDLE and (one in other or other in one):
