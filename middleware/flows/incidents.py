@@ -9,9 +9,9 @@ belongs to one living incident at a time, whoever looks.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,8 @@ from middleware.store.tables import (
 
 log = logging.getLogger(__name__)
 
+WIDE = frozenset({KeyKind.WAREHOUSE, KeyKind.CARRIER, KeyKind.TOPIC})
+"""Kinds that complaints about all sorts of things have: any large burst is one of these, too."""
 BY_COMPARING = (f"{KeyKind.TEXT}:", f"{KeyKind.NEAR}:")
 """What keys begin with that are found by comparing complaints, not in one of them."""
 AT_ONCE = 2000
@@ -105,14 +107,19 @@ def count_in(
                 *((key, had[key], -1) for key in gone),
             ],
         )
-    if ALL in new and not any(key.kind in SPECIFIC for key in found):
-        about = {"complaint_id": complaint.id, "bucket": bucket, "who": who, "reach": reach}
+    if counted and not any(key.kind in SPECIFIC for key in found):
+        first = ALL in new
+        at = bucket if first else had[ALL]
+        about = {"complaint_id": complaint.id, "bucket": at, "who": who, "reach": reach}
         sketch = sketches.sketch(text)
-        if sketch is not None:
+        if first and sketch is not None:
             uow.incidents.sketched({**about, "sketch": sketch, "leader": None})
         vector = understanding.vector
         if vector is not None:
-            uow.vectors.keep({**about, "encoder": vector.encoder, "vector": vector.values})
+            # Of what was counted before, it is where the text lies now: a message of it may have
+            # been deleted. It is compared with later ones, and not once more with earlier ones.
+            placed = {"encoder": vector.encoder, "vector": vector.values, "unread": first}
+            uow.vectors.keep({**about, **placed})
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -223,6 +230,8 @@ class Found:
     reading: Reading
     onset: int
     complaints: frozenset[str]
+    book: Book | None = None
+    """What the key is held against; None of texts, which no other key explains."""
 
 
 def look(hub: Hub, now: datetime) -> int:
@@ -240,14 +249,14 @@ def look(hub: Hub, now: datetime) -> int:
                 ends[row.key].append(row.bucket)
         found: list[Found] = []
         for key, last in ends.items():
-            if key in live:
+            if key in live and (live[key].gives or Key.parse(key).kind not in WIDE):
                 continue
             reading = bursts.burst(
                 book.tracks[key], book.season, book.everything, ends=last, rules=rules
             )
             if reading is not None:
                 began = bursts.onset(book.tracks[key], reading, rules=rules)
-                one = _with_people(uow, Key.parse(key), reading, began, rules.least_persons)
+                one = _with_people(uow, Key.parse(key), reading, began, book, rules.least_persons)
                 found += [one] if one is not None else []
     found.sort(key=lambda one: (one.key.kind.rank, -one.reading.surprise, one.key.value))
     with hub.database.begin() as uow:
@@ -272,6 +281,9 @@ def _answer_for_crowd(hub: Hub, crowd: Crowd, now: datetime) -> None:
         crowd.onset,
         frozenset(signal.complaint_id for signal in crowd.signals),
     )
+    # Apart: who deletes a message holds its complaint and then asks for this row.
+    with hub.database.begin() as uow:
+        uow.vectors.set_centre(crowd.key.value, crowd.centre)
     with hub.database.begin() as uow:
         uow.policies.take_turns(["incidents"])
         fresh = uow.incidents.not_yet(crowd.signals)
@@ -279,60 +291,72 @@ def _answer_for_crowd(hub: Hub, crowd: Crowd, now: datetime) -> None:
         uow.incidents.seen(fresh, counted=counted)
         # This is the look at them: later they would burst again, when it is long over.
         uow.incidents.mark_read(counted)
-        leader = uow.vectors.get(crowd.key.value)
-        if leader is not None:
-            leader.centre = crowd.centre
         values = {"folded": crowd.past.folded, "count": crowd.past.count, "season": None}
         uow.incidents.save_past(str(crowd.key), None, values)
         _answer_for(hub, uow, found, now)
 
 
 def _with_people(
-    uow: UnitOfWork, key: Key, reading: Reading, began: int, least: int
+    uow: UnitOfWork, key: Key, reading: Reading, began: int, book: Book, least: int
 ) -> Found | None:
     """The burst with its complaints, if enough different people are in it."""
     first = min(reading.first, began)
     signals = uow.incidents.signals(str(key), first, reading.last, limit=MOST_COMPARED)
     if len({s.who for s in signals if s.bucket >= reading.first}) < least:
         return None
-    return Found(key, reading, began, frozenset(s.complaint_id for s in signals))
+    return Found(key, reading, began, frozenset(s.complaint_id for s in signals), book)
 
 
 def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
-    """Attach a bursting key to the incident that it tells of too, or open one."""
+    """Attach a bursting key to the incident that it tells of too, or open one.
+
+    A wide key that bursts only because of complaints that incidents have already is attached and
+    gives nothing, until what else it has is a burst as well.
+    """
     live = uow.incidents.live_keys()
-    if str(found.key) in live:
+    held = live.get(str(found.key))
+    if held is not None and (held.gives or found.key.kind not in WIDE):
         return  # another worker was quicker
-    again = uow.incidents.last_of_key(str(found.key))
+    again = uow.incidents.last_of_key(str(found.key)) if held is None else None
     if again is not None and _flares_up(hub, again, now):
         again.over_at, again.updated_at = None, now
         again.version += 1
         uow.incidents.take_up(again.id)
         _absorb(uow, again, now)
         return
+    besides = _besides(hub, uow, found)
+    if held is not None and besides is None:
+        return
     best: tuple[float, str, set[str]] | None = None
     alike = nearness.alike(uow, found.key, over_after=now)
     same = {live[key].incident_id for key in alike & live.keys()}
     kinds: dict[str, set[KeyKind]] = defaultdict(set)
-    for key in live.values():
+    for key in (key for key in live.values() if key.gives):
         kinds[key.incident_id].add(Key.parse(key.key).kind)
     for incident_id in sorted(kinds):
         theirs = uow.incidents.member_ids(
             incident_id, since=min(found.reading.first, found.onset), limit=MOST_COMPARED
         )
         shared = 1.0 if incident_id in same else bursts.overlap(set(found.complaints), theirs)
-        least = bursts.least_shared(found.key, kinds[incident_id])
+        least = bursts.least_shared(found.key, kinds[incident_id]) if besides else 0.0
         if shared >= least and (best is None or shared > best[0]):
             best = (shared, incident_id, theirs)
+    if held is not None and (best is None or best[1] != held.incident_id):
+        held.live = False
+        uow.session.flush()
     if best is None:
-        _open(hub, uow, found, now)
+        _open(hub, uow, besides or found, now)
         return
     _, incident_id, theirs = best
+    if found.key.kind in WIDE:
+        gives = besides is not None
+    else:
+        gives = incident_id in same or bursts.is_part_of(set(found.complaints), theirs)
     uow.incidents.add_key(
         IncidentKeyRow(
             incident_id=incident_id,
             key=str(found.key),
-            gives=incident_id in same or bursts.is_part_of(set(found.complaints), theirs),
+            gives=gives,
             since=found.onset,
         )
     )
@@ -340,6 +364,29 @@ def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
     assert row is not None, "a live key has its incident"
     _absorb(uow, row, now)
     _name_anew(uow, row)
+    if gives and found.key.kind in incidents.BOUGHT:
+        row.version += 1
+        owe_listing(hub, uow, row)
+
+
+def _besides(hub: Hub, uow: UnitOfWork, found: Found) -> Found | None:
+    """The burst of a wide key without the complaints that incidents have for a more specific one,
+    None where none is left; of any other key the burst itself."""
+    if found.book is None or found.key.kind not in WIDE:
+        return found
+    rules, book, key = hub.options.incidents.bursts, found.book, str(found.key)
+    last = max(book.tracks[key].counts)
+    since = found.reading.last - rules.longest + 1
+    more_specific = [k for k in KeyKind if k not in WIDE or k.rank < found.key.kind.rank]
+    rest = uow.incidents.unexplained(key, since, last, by=more_specific, limit=MOST_COMPARED)
+    track = replace(book.tracks[key], counts=Counter(s.bucket for s in rest))
+    ends = sorted(track.counts)
+    reading = bursts.burst(track, book.season, book.everything, ends=ends, rules=rules)
+    if reading is None or len({s.who for s in rest}) < rules.least_persons:
+        return None
+    began = bursts.onset(track, reading, rules=rules)
+    theirs = frozenset(s.complaint_id for s in rest if s.bucket >= min(began, reading.first))
+    return Found(found.key, reading, began, theirs, book)
 
 
 def _flares_up(hub: Hub, row: IncidentRow, now: datetime) -> bool:
@@ -478,9 +525,9 @@ def _name_anew(uow: UnitOfWork, row: IncidentRow) -> None:
         signals = uow.incidents.signals(
             key.key, key.since, bucket_of(row.last_at), limit=MOST_COMPARED
         )
-        if key.live:
-            covered = len({s.complaint_id for s in signals} & members)
-            named[Key.parse(key.key)] = covered
+        parsed = Key.parse(key.key)
+        if key.live and (key.gives or parsed.kind not in WIDE):
+            named[parsed] = len({s.complaint_id for s in signals} & members)
     if named:
         name = bursts.name_of(named, len(members))
         row.key, row.title = str(name), incidents.title_of(name)

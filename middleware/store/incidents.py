@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 
 from middleware.contract.canonical import CANONICAL, Kind, Record
@@ -227,6 +228,55 @@ class Incidents:
         )
         return [Signal(*row) for row in self._session.connection().execute(query)]
 
+    def unexplained(
+        self, key: str, first: int, last: int, *, by: Iterable[str], limit: int
+    ) -> list[Signal]:
+        """Those of `signals` whose complaints no incident holds or is given for another of its
+        keys, of kinds `by`."""
+        other = aliased(SignalRow)
+
+        def explains(name: Any) -> Any:
+            return sa.and_(name != key, sa.or_(*(name.startswith(f"{kind}:") for kind in by)))
+
+        held = (
+            sa.select(sa.literal(1))
+            .select_from(IncidentMemberRow)
+            .join(
+                IncidentKeyRow,
+                col(IncidentKeyRow.incident_id) == col(IncidentMemberRow.incident_id),
+            )
+            .where(
+                col(IncidentMemberRow.complaint_id) == col(SignalRow.complaint_id),
+                col(IncidentMemberRow.out).is_(False),
+                col(IncidentKeyRow.gives).is_(True),
+                explains(col(IncidentKeyRow.key)),
+            )
+        )
+        given = (
+            sa.select(sa.literal(1))
+            .select_from(other)
+            .join(IncidentKeyRow, col(IncidentKeyRow.key) == col(other.key))
+            .where(
+                col(other.complaint_id) == col(SignalRow.complaint_id),
+                col(other.bucket) >= col(IncidentKeyRow.since),
+                col(IncidentKeyRow.live).is_(True),
+                col(IncidentKeyRow.gives).is_(True),
+                explains(col(other.key)),
+            )
+        )
+        query = (
+            sa.select(*_SIGNAL)
+            .where(
+                col(SignalRow.key) == key,
+                col(SignalRow.bucket).between(first, last),
+                ~held.exists(),
+                ~given.exists(),
+            )
+            .order_by(col(SignalRow.bucket).desc(), col(SignalRow.complaint_id))
+            .limit(limit)
+        )
+        return [Signal(*row) for row in self._session.connection().execute(query)]
+
     def a_signal(self, complaint_id: str) -> Signal | None:
         """One of a complaint's signals: when it came, from whom, and how far it is heard."""
         query = sa.select(*_SIGNAL).where(col(SignalRow.complaint_id) == complaint_id).limit(1)
@@ -295,11 +345,11 @@ class Incidents:
         self._session.flush()
 
     def last_of_key(self, key: str) -> IncidentRow | None:
-        """The latest incident that answered for a key."""
+        """The latest incident that a key gave its complaints."""
         query = (
             select(IncidentRow)
             .join(IncidentKeyRow, col(IncidentKeyRow.incident_id) == col(IncidentRow.id))
-            .where(IncidentKeyRow.key == key)
+            .where(IncidentKeyRow.key == key, col(IncidentKeyRow.gives).is_(True))
             .order_by(col(IncidentRow.id).desc())
             .limit(1)
         )
