@@ -18,7 +18,7 @@ AT_ONCE = 2000
 """Complaints that are taken in in one go."""
 MOST_COMPARED = 5000
 """Complaints by which two keys are compared."""
-WIDE = frozenset({KeyKind.WAREHOUSE, KeyKind.CARRIER, KeyKind.TOPIC})
+WIDE = frozenset({KeyKind.SHIPPED, KeyKind.WAREHOUSE, KeyKind.CARRIER, KeyKind.TOPIC})
 """Kinds that complaints about all sorts of things have: any large burst is one of these, too."""
 READ = 100
 """The latest complaints of an incident whose words are looked at, and as many before it."""
