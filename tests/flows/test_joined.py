@@ -20,8 +20,9 @@ from tests.flows.test_incidents import (
     database_url,
     everyone,
     look,
+    the_incident,
 )
-from tests.flows.test_nearness import Crowd, crowd, the_incident
+from tests.flows.test_nearness import Crowd, crowd
 
 __all__ = ["crowd", "database_url"]
 
