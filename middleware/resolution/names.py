@@ -90,6 +90,8 @@ DECORATIONS = (
 
 def folded(text: str) -> str:
     """Lower-case ASCII letters that a text is spelled with, whatever its script."""
+    if text.isascii():
+        return text.lower()  # which is spelled as it is written
     return anyascii(unicodedata.normalize("NFKC", text)).lower()
 
 
@@ -108,9 +110,7 @@ def tokens(name: str) -> tuple[str, ...]:
     words: list[str] = []
     for word in text.split():
         whole = _INSIDE_WORD.sub("", word)
-        spelled = anyascii(whole)
-        if not whole.isascii():
-            spelled = _CASE_CHANGE.sub(" ", spelled)
+        spelled = whole if whole.isascii() else _CASE_CHANGE.sub(" ", anyascii(whole))
         words += [part for part in _NOT_LETTERS.split(spelled.lower()) if part]
     kept = [word for word in words if word not in TITLES] or words
     return tuple(kept[:MOST_TOKENS])

@@ -53,11 +53,16 @@ def email(text: str) -> str | None:
     if len(cleaned) > MAX_LENGTH or not _EMAIL.match(cleaned):
         return None
     local, _, domain = cleaned.rpartition("@")
+    ascii_domain = _ascii_domain(domain)
+    return None if ascii_domain is None else f"{local}@{ascii_domain}"
+
+
+@lru_cache(maxsize=4096)
+def _ascii_domain(domain: str) -> str | None:
     try:
-        ascii_domain = domain.encode("idna").decode("ascii")
+        return domain.encode("idna").decode("ascii").rstrip(".")
     except UnicodeError:
         return None
-    return f"{local}@{ascii_domain.rstrip('.')}"
 
 
 def email_alias(text: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -48,6 +49,8 @@ MOST_WANTED = 40
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_AS_KEY = struct.Struct("<q")
+_blake2b = hashlib.blake2b
 
 
 class Profile(NamedTuple):
@@ -92,9 +95,7 @@ def _place(towns: tuple[str, ...], countries: tuple[str, ...]) -> Place | None:
 def key(family: str, *values: str) -> int:
     """A blocking key: signed, 64 bits."""
     text = "|".join((family, *values))
-    return int.from_bytes(
-        hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True
-    )
+    return int(_AS_KEY.unpack(_blake2b(text.encode(), digest_size=8).digest())[0])
 
 
 @lru_cache(maxsize=65536)
@@ -229,7 +230,7 @@ def _name_keys(
 
 def pair_key(one: str, other: str) -> int:
     """The key of two words of a name, in any order."""
-    return key("pair", *sorted((one, other)))
+    return key("pair", one, other) if one <= other else key("pair", other, one)
 
 
 # --- who writes ------------------------------------------------------------------------------
