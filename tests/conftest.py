@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from middleware.store.database import Database
 from tests import databases
+
+databases.thrown_away = True
+# Before pytest makes its own folder, which holds every test's SQLite.
+if (room := databases.room()) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", room)
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker does all that needs Tryton, and installs it; the others do not wait for that."""
+    for item in items:
+        if item.get_closest_marker("tryton") is not None:
+            item.add_marker(pytest.mark.xdist_group("tryton"))
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,7 @@ INCIDENT: Json = {
     "decided_by": None,
     "decided_at": None,
     "reason": None,
+    "merged_into": None,
     "updated_at": HANDLED,
     "version": 1,
 }

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from middleware.commands.console import ConfigOption, JsonOption, opened, out, say
 from middleware.contract.actions import Operation
-from middleware.flows import decide, eligibility
+from middleware.flows import decide, eligibility, joined
 from middleware.flows.hub import Asker
 from middleware.store.tables import IncidentRow
 
@@ -161,6 +161,18 @@ def close(
             application.hub, incident_id, reason=reason, version=None, asker=_asker()
         )
     say(f"{row.id}: {row.state}")
+
+
+@commands.command("part")
+def part(
+    incident_id: IncidentArgument,
+    reason: Annotated[str, typer.Argument(help="Why it is not the same.")],
+    config: ConfigOption = None,
+) -> None:
+    """Take it out of the incident that it was found to be a part of."""
+    with opened(config) as application:
+        row = joined.part(application.hub, incident_id, reason=reason, version=None, asker=_asker())
+    say(f"{row.id}: {row.state}, {row.complaints} complaints")
 
 
 @commands.command("put")

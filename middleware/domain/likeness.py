@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from middleware.contract.canonical import Ref
+from middleware.contract.canonical import Kind, Ref
 
 Identifier = tuple[str, str]
 """A scheme and a normalised value."""
@@ -31,14 +32,20 @@ class FoundBy:
     likeness: Callable[[], Likeness | None] | None = None
 
 
-@dataclass(frozen=True)
-class Bearer:
+class Bearer(NamedTuple):
     """A record that bears at least one of the keys asked for."""
 
-    ref: Ref
+    connection: str
+    kind: str
+    id: str
     profile: str
     keys: frozenset[int]
     """Those of the keys asked for that it bears."""
+
+    @property
+    def ref(self) -> Ref:
+        """Which record: made only for those that somebody wants to read."""
+        return Ref(connection=self.connection, kind=Kind(self.kind), id=self.id)
 
 
 @dataclass(frozen=True)

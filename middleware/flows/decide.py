@@ -8,7 +8,7 @@ from middleware.contract.actions import Operation
 from middleware.domain.bursts import bucket_of
 from middleware.domain.incidents import ENDED, IncidentState
 from middleware.domain.problems import ConflictError, NotFoundError, StaleVersionError
-from middleware.flows import incidents
+from middleware.flows import holding
 from middleware.flows.hub import Asker, Hub
 from middleware.store.database import UnitOfWork
 from middleware.store.incidents import Signal
@@ -40,7 +40,7 @@ def confirm(
                 "why": f"chosen by {asker.principal}",
             }
         _decided(uow, row, IncidentState.CONFIRMED, reason, asker, now)
-        incidents.owe_listing(hub, uow, row)
+        holding.owe_listing(hub, uow, row)
     return row
 
 
@@ -76,7 +76,7 @@ def _end(
     with hub.database.begin() as uow:
         row = _living(uow, incident_id, version)
         _decided(uow, row, state, reason, asker, now)
-        incidents.tell(hub, uow, "incident.closed", row, now)
+        holding.tell(hub, uow, "incident.closed", row, now)
     return row
 
 
@@ -117,7 +117,7 @@ def put_in(
         uow.session.flush()
         uow.incidents.stand_on([complaint_id], incident_id, at=now)
         if complaint.order_ref is not None:
-            uow.incidents.add_affected([incidents.affected_row(incident_id, complaint)])
+            uow.incidents.add_affected([holding.affected_row(incident_id, complaint)])
         _remeasured(uow, row, now)
         _audit(uow, row, "put_in", asker, now, complaint=complaint_id, reason=reason)
     return row
@@ -170,12 +170,23 @@ def _member(
 
 def _remeasured(uow: UnitOfWork, row: IncidentRow, now: datetime) -> None:
     uow.session.flush()
-    incidents.measure(uow, row, now)
+    holding.measure(uow, row, now)
     row.updated_at = now
     row.version += 1
 
 
 def _living(uow: UnitOfWork, incident_id: str, version: int | None) -> IncidentRow:
+    row = known(uow, incident_id, version)
+    if row.state in ENDED:
+        raise ConflictError(f"the incident is {row.state} already", state=row.state)
+    return row
+
+
+def known(uow: UnitOfWork, incident_id: str, version: int | None) -> IncidentRow:
+    """An incident, locked, if it is as it was read.
+
+    Raises NotFoundError and StaleVersionError.
+    """
     row = uow.incidents.get(incident_id, lock=True)
     if row is None:
         raise NotFoundError(f"No incident has the id {incident_id}.")
@@ -184,8 +195,6 @@ def _living(uow: UnitOfWork, incident_id: str, version: int | None) -> IncidentR
             f"The incident is at version {row.version}; you read version {version}.",
             headers={"ETag": f'"{row.version}"'},
         )
-    if row.state in ENDED:
-        raise ConflictError(f"the incident is {row.state} already", state=row.state)
     return row
 
 

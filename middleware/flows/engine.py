@@ -113,6 +113,8 @@ class Engine:
     ) -> None:
         self._database = database
         self._lease = lease
+        self._every = lease / 3
+        """How often our lease is renewed and those of the others are looked at."""
         self._poll = poll
         self._client: DBOSClient | None = None
         self._lock: IO[str] | None = None
@@ -302,14 +304,14 @@ class Engine:
                     self._take_over()
                 self._adopt(look_around=first)
                 first = False
-                if self._stopping.wait(self._lease.total_seconds() / 3):
+                if self._stopping.wait(self._every.total_seconds()):
                     return
                 if not self._database.sqlite:
                     self._beat()
             except Exception:
                 # The database may be away for a while; the guard stops our writes meanwhile.
                 log.exception("lease not renewed")
-                if self._stopping.wait(self._lease.total_seconds() / 3):
+                if self._stopping.wait(self._every.total_seconds()):
                     return
 
     def _under_lease(

@@ -9,21 +9,20 @@ belongs to one living incident at a time, whoever looks.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from middleware.contract.canonical import Order, Shipment
 from middleware.domain import bursts, incidents, sketches
-from middleware.domain.bursts import BUCKETS_AN_HOUR, Key, KeyKind, Reading, bucket_of
+from middleware.domain.bursts import Key, KeyKind, Reading, bucket_of
 from middleware.domain.ids import new_id
 from middleware.domain.incidents import SPECIFIC, IncidentState
 from middleware.domain.orders import OrderMatch
 from middleware.domain.sketches import Leaders
 from middleware.domain.understanding import Understanding
-from middleware.flows import deliver, nearness
+from middleware.flows import holding, joined, nearness
 from middleware.flows.baselines import ALL, Book
 from middleware.flows.hub import Hub
 from middleware.flows.nearness import Crowd
@@ -38,7 +37,8 @@ from middleware.store.tables import (
 
 log = logging.getLogger(__name__)
 
-BY_COMPARING = (f"{KeyKind.TEXT}:", f"{KeyKind.NEAR}:")
+BY_TEXT = frozenset({KeyKind.TEXT, KeyKind.NEAR})
+BY_COMPARING = tuple(f"{kind}:" for kind in sorted(BY_TEXT))
 """What keys begin with that are found by comparing complaints, not in one of them."""
 AT_ONCE = 2000
 """Counts or texts that are looked at in one go."""
@@ -49,12 +49,6 @@ KEPT = timedelta(days=56)
 FORGOTTEN_AT = timedelta(hours=3)
 """After midnight, in UTC: when a day's forgetting is due."""
 TEXTS_KEPT = nearness.KEPT
-MOST_COMPARED = 5000
-"""Complaints by which two keys are compared."""
-READ = 100
-"""The latest complaints of an incident whose words are looked at, and as many before it."""
-UNDERSTOOD = 200
-"""The latest complaints by which a remedy is proposed."""
 
 
 # --- counting -------------------------------------------------------------------------------------
@@ -105,14 +99,19 @@ def count_in(
                 *((key, had[key], -1) for key in gone),
             ],
         )
-    if ALL in new and not any(key.kind in SPECIFIC for key in found):
-        about = {"complaint_id": complaint.id, "bucket": bucket, "who": who, "reach": reach}
+    if counted and not any(key.kind in SPECIFIC for key in found):
+        first = ALL in new
+        at = bucket if first else had[ALL]
+        about = {"complaint_id": complaint.id, "bucket": at, "who": who, "reach": reach}
         sketch = sketches.sketch(text)
-        if sketch is not None:
+        if first and sketch is not None:
             uow.incidents.sketched({**about, "sketch": sketch, "leader": None})
         vector = understanding.vector
         if vector is not None:
-            uow.vectors.keep({**about, "encoder": vector.encoder, "vector": vector.values})
+            # Of what was counted before, it is where the text lies now: a message of it may have
+            # been deleted. It is compared with later ones, and not once more with earlier ones.
+            placed = {"encoder": vector.encoder, "vector": vector.values, "unread": first}
+            uow.vectors.keep({**about, **placed})
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -138,6 +137,7 @@ def run(hub: Hub, tick: str) -> None:
     # After the keys, which explain most of them.
     for crowd in crowds.found:
         _answer_for_crowd(hub, crowd, now)
+    joined.join(hub, now)
     with hub.database.begin() as uow:
         uow.vectors.mark_read(crowds.seen)
     for incident_id in late:
@@ -223,6 +223,8 @@ class Found:
     reading: Reading
     onset: int
     complaints: frozenset[str]
+    book: Book | None = None
+    """What the key is held against; None of texts, which no other key explains."""
 
 
 def look(hub: Hub, now: datetime) -> int:
@@ -240,14 +242,14 @@ def look(hub: Hub, now: datetime) -> int:
                 ends[row.key].append(row.bucket)
         found: list[Found] = []
         for key, last in ends.items():
-            if key in live:
+            if key in live and (live[key].gives or Key.parse(key).kind not in holding.WIDE):
                 continue
             reading = bursts.burst(
                 book.tracks[key], book.season, book.everything, ends=last, rules=rules
             )
             if reading is not None:
                 began = bursts.onset(book.tracks[key], reading, rules=rules)
-                one = _with_people(uow, Key.parse(key), reading, began, rules.least_persons)
+                one = _with_people(uow, Key.parse(key), reading, began, book, rules.least_persons)
                 found += [one] if one is not None else []
     found.sort(key=lambda one: (one.key.kind.rank, -one.reading.surprise, one.key.value))
     with hub.database.begin() as uow:
@@ -272,6 +274,9 @@ def _answer_for_crowd(hub: Hub, crowd: Crowd, now: datetime) -> None:
         crowd.onset,
         frozenset(signal.complaint_id for signal in crowd.signals),
     )
+    # Apart: who deletes a message holds its complaint and then asks for this row.
+    with hub.database.begin() as uow:
+        uow.vectors.set_centre(crowd.key.value, crowd.centre)
     with hub.database.begin() as uow:
         uow.policies.take_turns(["incidents"])
         fresh = uow.incidents.not_yet(crowd.signals)
@@ -279,67 +284,118 @@ def _answer_for_crowd(hub: Hub, crowd: Crowd, now: datetime) -> None:
         uow.incidents.seen(fresh, counted=counted)
         # This is the look at them: later they would burst again, when it is long over.
         uow.incidents.mark_read(counted)
-        leader = uow.vectors.get(crowd.key.value)
-        if leader is not None:
-            leader.centre = crowd.centre
         values = {"folded": crowd.past.folded, "count": crowd.past.count, "season": None}
         uow.incidents.save_past(str(crowd.key), None, values)
         _answer_for(hub, uow, found, now)
 
 
 def _with_people(
-    uow: UnitOfWork, key: Key, reading: Reading, began: int, least: int
+    uow: UnitOfWork, key: Key, reading: Reading, began: int, book: Book, least: int
 ) -> Found | None:
     """The burst with its complaints, if enough different people are in it."""
     first = min(reading.first, began)
-    signals = uow.incidents.signals(str(key), first, reading.last, limit=MOST_COMPARED)
+    signals = uow.incidents.signals(str(key), first, reading.last, limit=holding.MOST_COMPARED)
     if len({s.who for s in signals if s.bucket >= reading.first}) < least:
         return None
-    return Found(key, reading, began, frozenset(s.complaint_id for s in signals))
+    return Found(key, reading, began, frozenset(s.complaint_id for s in signals), book)
 
 
 def _answer_for(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
-    """Attach a bursting key to the incident that it tells of too, or open one."""
+    """Attach a bursting key to the incident that it tells of too, or open one.
+
+    A wide key that bursts only because of complaints that incidents have already is attached and
+    gives nothing, until what else it has is a burst as well.
+    """
     live = uow.incidents.live_keys()
-    if str(found.key) in live:
+    held = live.get(str(found.key))
+    if held is not None and (held.gives or found.key.kind not in holding.WIDE):
         return  # another worker was quicker
-    again = uow.incidents.last_of_key(str(found.key))
+    again = uow.incidents.last_of_key(str(found.key)) if held is None else None
     if again is not None and _flares_up(hub, again, now):
-        again.over_at, again.updated_at = None, now
-        again.version += 1
-        uow.incidents.take_up(again.id)
-        _absorb(uow, again, now)
+        _take_up(uow, again, now)
+        holding.absorb(uow, again, now)
+        return
+    lately = now - hub.options.incidents.close_after
+    besides = _besides(hub, uow, found, over_after=lately)
+    if held is not None and besides is None:
         return
     best: tuple[float, str, set[str]] | None = None
-    alike = nearness.alike(uow, found.key, over_after=now)
+    alike = nearness.alike(uow, found.key, over_after=lately)
     same = {live[key].incident_id for key in alike & live.keys()}
+    for key in sorted(alike if not same else ()):
+        again = uow.incidents.last_of_key(key)
+        if again is not None and _flares_up(hub, again, now):
+            _take_up(uow, again, now)
+            live, same = uow.incidents.live_keys(), {again.id}
+            break
     kinds: dict[str, set[KeyKind]] = defaultdict(set)
-    for key in live.values():
-        kinds[key.incident_id].add(Key.parse(key.key).kind)
+    for one in (one for one in live.values() if one.gives):
+        kinds[one.incident_id].add(Key.parse(one.key).kind)
     for incident_id in sorted(kinds):
         theirs = uow.incidents.member_ids(
-            incident_id, since=min(found.reading.first, found.onset), limit=MOST_COMPARED
+            incident_id, since=min(found.reading.first, found.onset), limit=holding.MOST_COMPARED
         )
         shared = 1.0 if incident_id in same else bursts.overlap(set(found.complaints), theirs)
-        least = bursts.least_shared(found.key, kinds[incident_id])
+        least = bursts.least_shared(found.key, kinds[incident_id]) if besides else 0.0
         if shared >= least and (best is None or shared > best[0]):
             best = (shared, incident_id, theirs)
+    if held is not None and (best is None or best[1] != held.incident_id):
+        held.live = False
+        uow.session.flush()
     if best is None:
-        _open(hub, uow, found, now)
+        if besides is not None:
+            _open(hub, uow, besides, now)
         return
     _, incident_id, theirs = best
+    if found.key.kind in holding.WIDE:
+        gives = besides is not None
+    else:
+        gives = incident_id in same or bursts.is_part_of(set(found.complaints), theirs)
     uow.incidents.add_key(
         IncidentKeyRow(
             incident_id=incident_id,
             key=str(found.key),
-            gives=incident_id in same or bursts.is_part_of(set(found.complaints), theirs),
+            gives=gives,
             since=found.onset,
         )
     )
     row = uow.incidents.get(incident_id, lock=True)
     assert row is not None, "a live key has its incident"
-    _absorb(uow, row, now)
-    _name_anew(uow, row)
+    holding.absorb(uow, row, now)
+    holding.name_anew(uow, row)
+    if gives and found.key.kind in incidents.BOUGHT:
+        row.version += 1
+        holding.owe_listing(hub, uow, row)
+
+
+def _besides(hub: Hub, uow: UnitOfWork, found: Found, *, over_after: datetime) -> Found | None:
+    """The burst of a wide key without the complaints that incidents have for a more specific one,
+    or had until lately, None where none is left; of any other key the burst itself."""
+    if found.book is None or found.key.kind not in holding.WIDE:
+        return found
+    rules, book, key = hub.options.incidents.bursts, found.book, str(found.key)
+    last = max(book.tracks[key].counts)
+    since = found.reading.last - rules.longest + 1
+    # What is near to a text is a part of what says the same, and explains nothing.
+    by = [k for k in KeyKind if k.rank < found.key.kind.rank and k not in BY_TEXT]
+    rest = uow.incidents.unexplained(
+        key, since, last, by=by, over_after=over_after, limit=holding.MOST_COMPARED
+    )
+    track = replace(book.tracks[key], counts=Counter(s.bucket for s in rest))
+    ends = sorted(track.counts)
+    reading = bursts.burst(track, book.season, book.everything, ends=ends, rules=rules)
+    if reading is None or len({s.who for s in rest}) < rules.least_persons:
+        return None
+    began = bursts.onset(track, reading, rules=rules)
+    theirs = frozenset(s.complaint_id for s in rest if s.bucket >= min(began, reading.first))
+    return Found(found.key, reading, began, theirs, book)
+
+
+def _take_up(uow: UnitOfWork, row: IncidentRow, now: datetime) -> None:
+    """Let the burst of an incident go on."""
+    row.over_at, row.updated_at = None, now
+    row.version += 1
+    uow.incidents.take_up(row.id)
 
 
 def _flares_up(hub: Hub, row: IncidentRow, now: datetime) -> bool:
@@ -367,70 +423,13 @@ def _open(hub: Hub, uow: UnitOfWork, found: Found, now: datetime) -> None:
     uow.incidents.add_key(
         IncidentKeyRow(incident_id=row.id, key=row.key, gives=True, since=found.onset)
     )
-    _absorb(uow, row, now)
+    holding.absorb(uow, row, now)
     row.told = row.complaints
-    row.proposed = _proposed(uow, row.id)
-    _characterise(uow, row)
-    tell(hub, uow, "incident.opened", row, now)
+    row.proposed = holding.proposed(uow, row.id)
+    holding.characterise(uow, row)
+    holding.tell(hub, uow, "incident.opened", row, now)
     log.warning("incident opened", extra={"incident": row.id, "burst": row.key})
-    owe_listing(hub, uow, row)
-
-
-def owe_listing(hub: Hub, uow: UnitOfWork, row: IncidentRow) -> None:
-    """Owe the list of everybody whom an incident concerns."""
-    row.affected_state = "owed"
-    name = f"incidents.affected:{row.id}:{row.version}"
-    hub.engine.enqueue(uow, "incidents.affected", row.id, name=name)
-
-
-def _absorb(uow: UnitOfWork, row: IncidentRow, now: datetime) -> bool:
-    """Take in the complaints that came under its keys; answers whether there were any."""
-    came = False
-    while newcomers := uow.incidents.newcomers(row.id, limit=AT_ONCE):
-        came = True
-        uow.incidents.join(row.id, newcomers, at=now)
-        _list_their_orders(uow, row.id, [s.complaint_id for s in newcomers])
-    measure(uow, row, now)
-    return came
-
-
-def _list_their_orders(uow: UnitOfWork, incident_id: str, complaints: Sequence[str]) -> None:
-    """List the orders that these complaints mean."""
-    rows = {}
-    for complaint in uow.incidents.complaints(complaints).values():
-        if complaint.order_ref is not None:
-            rows[complaint.order_ref] = affected_row(incident_id, complaint)
-    uow.incidents.add_affected(list(rows.values()))
-
-
-def affected_row(incident_id: str, complaint: ComplaintRow) -> dict[str, Any]:
-    return {
-        "incident_id": incident_id,
-        "order_ref": complaint.order_ref,
-        "lines": list((complaint.order_match or {}).get("chosen_lines") or ()),
-        "why": "complaint",
-        "complaint_id": complaint.id,
-    }
-
-
-def measure(uow: UnitOfWork, row: IncidentRow, now: datetime) -> None:
-    """Bring its figures up to date."""
-    figures = uow.incidents.figures(row.id)
-    row.complaints, row.persons, row.reach = figures.complaints, figures.persons, figures.reach
-    if figures.last is not None:
-        row.last_at = bursts.begins(figures.last)
-    here = bucket_of(now)
-    hour = BUCKETS_AN_HOUR
-    row.growth = uow.incidents.arrived(row.id, here - hour + 1, here) - uow.incidents.arrived(
-        row.id, here - 2 * hour + 1, here - hour
-    )
-
-
-def _proposed(uow: UnitOfWork, incident_id: str) -> dict[str, Any] | None:
-    members = uow.incidents.members(incident_id, limit=UNDERSTOOD)
-    rows = uow.incidents.complaints([member.complaint_id for member in members])
-    proposal = incidents.propose([r.understanding for r in rows.values() if r.understanding])
-    return proposal.model_dump(mode="json") if proposal is not None else None
+    holding.owe_listing(hub, uow, row)
 
 
 def see_on(hub: Hub, incident_id: str, now: datetime) -> None:
@@ -454,48 +453,20 @@ def see_on(hub: Hub, incident_id: str, now: datetime) -> None:
         row = uow.incidents.get(incident_id, lock=True)
         if row is None or row.over_at is not None:
             return
-        came = _absorb(uow, row, now)
+        came = holding.absorb(uow, row, now)
         if came:
-            _name_anew(uow, row)
-            row.proposed = _proposed(uow, row.id) or row.proposed
+            holding.name_anew(uow, row)
+            row.proposed = holding.proposed(uow, row.id) or row.proposed
             if row.state != IncidentState.DISMISSED and incidents.has_grown(
                 row.complaints, row.told
             ):
                 row.told = row.complaints
-                tell(hub, uow, "incident.grown", row, now)
+                holding.tell(hub, uow, "incident.grown", row, now)
         elif over:
             row.over_at = now
             uow.incidents.let_go(row.id)
         row.updated_at = now
         row.version += 1
-
-
-def _name_anew(uow: UnitOfWork, row: IncidentRow) -> None:
-    """Call it by the most specific key that covers it: as it grows, the cause shows."""
-    members = uow.incidents.member_ids(row.id, since=0, limit=MOST_COMPARED)
-    named: dict[Key, int] = {}
-    for key in uow.incidents.keys(row.id):
-        signals = uow.incidents.signals(
-            key.key, key.since, bucket_of(row.last_at), limit=MOST_COMPARED
-        )
-        if key.live:
-            covered = len({s.complaint_id for s in signals} & members)
-            named[Key.parse(key.key)] = covered
-    if named:
-        name = bursts.name_of(named, len(members))
-        row.key, row.title = str(name), incidents.title_of(name)
-    _characterise(uow, row)
-
-
-def _characterise(uow: UnitOfWork, row: IncidentRow) -> None:
-    """Say by which words its texts differ from those before it, and which of them have the most."""
-    members = uow.incidents.members(row.id, limit=READ)
-    texts = uow.vectors.texts_of([member.complaint_id for member in members])
-    before = uow.incidents.signals(ALL, 0, bucket_of(row.onset_at) - 1, limit=READ)
-    others = uow.vectors.texts_of([signal.complaint_id for signal in before])
-    words = incidents.telling_words(list(texts.values()), list(others.values()))
-    row.typical = {"words": list(words), "complaints": list(incidents.samples(texts, words))}
-    row.title = incidents.title_of(Key.parse(row.key), words)
 
 
 def _close_by_itself(hub: Hub, incident_id: str, old: datetime, now: datetime) -> None:
@@ -508,27 +479,4 @@ def _close_by_itself(hub: Hub, incident_id: str, old: datetime, now: datetime) -
         row.state, row.reason, row.updated_at = "closed", "its burst is over", now
         row.decided_by, row.decided_at = "hub", now
         row.version += 1
-        tell(hub, uow, "incident.closed", row, now)
-
-
-def tell(hub: Hub, uow: UnitOfWork, type_: str, row: IncidentRow, now: datetime) -> None:
-    deliver.tell(
-        hub,
-        uow,
-        type_,
-        subject=row.id,
-        data={
-            "id": row.id,
-            "state": row.state,
-            "key": row.key,
-            "title": row.title,
-            "onset_at": row.onset_at.isoformat(),
-            "complaints": row.complaints,
-            "persons": row.persons,
-            "reach": row.reach,
-            "growth_per_hour": row.growth,
-            "expected": row.expected,
-            "proposed": (row.proposed or {}).get("operation"),
-        },
-        at=now,
-    )
+        holding.tell(hub, uow, "incident.closed", row, now)

@@ -281,6 +281,7 @@ def _delete(
         complaint = _complaint_of(uow, known)
         known.deleted_at, known.text = arrival.changed_at or now, ""
         uow.session.flush()
+        uow.vectors.drop(complaint.id)
         complaint.stale = bool(_incoming(uow, complaint.id))
         if not complaint.stale:
             complaint.state = "deleted"

@@ -85,31 +85,63 @@ class Rarity:
 
 def compare(asking: Asking, profile: Profile, rarity: Rarity) -> list[Agreement]:
     """The level of each comparison that both sides have something for."""
+    return compare_all(asking, (profile,), rarity)[0]
+
+
+def compare_all(
+    asking: Asking, profiles: Iterable[Profile], rarity: Rarity
+) -> list[list[Agreement]]:
+    """The same of several; what namesakes have in common is compared once."""
+    by_names: dict[tuple[tuple[str, ...], ...], _Named] = {}
+    found = []
+    for profile in profiles:
+        named = by_names.get(profile.names)
+        if named is None:
+            named = by_names[profile.names] = _names(asking, profile.names, rarity)
+        found.append(_compare(asking, profile, rarity, named))
+    return found
+
+
+class _Named(NamedTuple):
+    """What the names on file came to."""
+
+    agreements: tuple[Agreement, ...]
+    whole: bool
+    """Whether they say the name: a handle made of it then says nothing more."""
+
+
+def _names(asking: Asking, filed: tuple[tuple[str, ...], ...], rarity: Rarity) -> _Named:
     found = []
     whole = False
-    if asking.name and profile.names:
-        best = _name(asking.name, profile.names[0], rarity)
-        if len(profile.names) > 1:
-            others = (_name(asking.name, name, rarity) for name in profile.names[1:])
+    if asking.name and filed:
+        best = _name(asking.name, filed[0], rarity)
+        if len(filed) > 1:
+            others = (_name(asking.name, name, rarity) for name in filed[1:])
             best = min((best, *others), key=_rank_of_name)
         found.append(best)
         whole = best.level in WHOLE
-    if asking.handle and profile.names and not whole:
-        level = _in_name(asking.handle, profile.names[0])
-        if len(profile.names) > 1:
-            levels = (_in_name(asking.handle, name) for name in profile.names)
+    if asking.handle and filed and not whole:
+        level = _in_name(asking.handle, filed[0])
+        if len(filed) > 1:
+            levels = (_in_name(asking.handle, name) for name in filed)
             level = max(levels, key=_IN_NAME.index)
         found.append(Agreement("handle_in_name", level))
         whole = level in _TELLING  # a handle made of the name says the name again
-    other = _other_handle(asking, profile)
-    if other is not None:
-        found.append(Agreement("other_handle_of_namesake" if whole else "other_handle", other))
+    return _Named(tuple(found), whole)
+
+
+def _compare(asking: Asking, profile: Profile, rarity: Rarity, named: _Named) -> list[Agreement]:
+    found = [*named.agreements]
+    if asking.handle and profile.handles:
+        other = _other_handle(asking, profile)
+        if other is not None:
+            found.append(_OTHER_HANDLE[named.whole][other])
     if asking.place is not None and profile.place is not None:
-        found.append(Agreement("place", _place(asking.place, profile.place)))
+        found.append(_PLACES[_place(asking.place, profile.place)])
     if asking.links:
-        named = [(n, h) for n, h in asking.links if (n, h) in profile.handles]
-        if named:
-            found.append(Agreement("profile_link", "same", shown=named[0][0]))
+        theirs = [(n, h) for n, h in asking.links if (n, h) in profile.handles]
+        if theirs:
+            found.append(Agreement("profile_link", "same", shown=theirs[0][0]))
         elif {n for n, _ in asking.links} & {n for n, _ in profile.handles}:
             found.append(Agreement("profile_link", "different"))
     if asking.sites and (sites := [site for site in asking.sites if site in profile.sites]):
@@ -228,7 +260,7 @@ def _other_handle(asking: Asking, profile: Profile) -> str | None:
     """The best agreement of the handle with those on file on other networks; None without any."""
     best: str | None = None
     for network, filed in profile.handles:
-        if not asking.handle or network == asking.network:
+        if network == asking.network:
             continue
         if network == "email" and filed != asking.handle:
             continue  # a mailbox of another name is nothing unusual
@@ -240,13 +272,13 @@ def _other_handle(asking: Asking, profile: Profile) -> str | None:
 
 def _same_handle(one: str, other: str, filed: tuple[tuple[str, ...], ...]) -> str:
     """How far two handles agree; one that is made of the name a namesake may have too."""
-    bare, other_bare = one.strip("0123456789"), other.strip("0123456789")
     if one == other:
         if _of_name(one, filed):
             return "exact_of_name"
         if len(one) >= LONG_HANDLE:
             return "exact_long"
         return "exact_middle" if len(one) >= MIDDLE_HANDLE else "exact_short"
+    bare, other_bare = one.strip("0123456789"), other.strip("0123456789")
     if bare == other_bare and len(bare) >= MIDDLE_HANDLE:
         return "letters_of_name" if _of_name(bare, filed) else "letters"
     if min(len(one), len(other)) >= MIDDLE_HANDLE and (one in other or other in one):
@@ -281,3 +313,9 @@ LEVELS: Mapping[str, tuple[str, ...]] = {
     "company": ("in_bio",),
 }
 """Every comparison with its levels, from the best to the worst."""
+
+_OTHER_HANDLE = [
+    {level: Agreement(comparison, level) for level in _OTHER}
+    for comparison in ("other_handle", "other_handle_of_namesake")
+]
+_PLACES = {level: Agreement("place", level) for level in LEVELS["place"]}

@@ -204,7 +204,7 @@ def score(
     inferred: dict[int, str] = {}
     for group in groups:
         evidence = [*_evidence(asker, group, said_by_agent)]
-        alike = [by_ref[ref] for ref in group.refs if ref in by_ref]
+        alike = [one for ref in group.refs if (one := by_ref.get(ref)) is not None]
         if alike and likely is not None:
             best = max(alike, key=lambda one: one.score)
             evidence, only = _with_likeness(evidence, best, model, likely.population)
@@ -435,11 +435,11 @@ class _Group:
     def phones(self) -> set[str]:
         return _phone_keys(chain.from_iterable(m.phones for m in self.members), self._regions)
 
-    @cached_property
+    @property
     def handles(self) -> tuple[Handle, ...]:
         return tuple(chain.from_iterable(m.handles for m in self.members))
 
-    @cached_property
+    @property
     def external_ids(self) -> set[tuple[str, str]]:
         return set(chain.from_iterable(_ids(m.external_ids) for m in self.members))
 
@@ -496,10 +496,11 @@ def _groups(
         if len(persons) <= 1 and not (apart and held_apart(left, right)):
             leader[right] = left
 
+    records = [one.ref and (one.ref.connection, one.ref.kind, one.ref.id) for one in known]
     for index, one in enumerate(known):
         for other in range(index):
             same_person = one.person_id is not None and one.person_id == known[other].person_id
-            same_record = one.ref is not None and one.ref == known[other].ref
+            same_record = records[index] is not None and records[index] == records[other]
             if same_person or same_record:
                 join(other, index)
     claims: dict[Ref, list[int]] = defaultdict(list)

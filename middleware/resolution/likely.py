@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.likeness import Looked
 from middleware.resolution import names
-from middleware.resolution.compare import NAMED, Agreement, Rarity, compare
+from middleware.resolution.compare import NAMED, Agreement, Rarity, compare_all
 from middleware.resolution.model import Model
 from middleware.resolution.profiles import Asking, read
 
@@ -52,15 +53,18 @@ def likely(asking: Asking, looked: Looked, model: Model) -> Likely:
     """Score every record that the index answered."""
     rarity = Rarity.of(looked)
     prior = model.prior_bits(looked.population)
-    scored = []
-    for bearer in looked.bearers:
-        agreements = compare(asking, read(bearer.profile), rarity)
-        scored.append((prior + sum(map(model.bits, agreements)), bearer.ref, agreements))
+    profiles = [read(bearer.profile) for bearer in looked.bearers]
+    scored = [
+        (prior + sum(map(model.bits, agreements)), bearer, agreements)
+        for bearer, agreements in zip(
+            looked.bearers, compare_all(asking, profiles, rarity), strict=True
+        )
+    ]
     scored.sort(key=lambda one: (-one[0], one[1].id))
     nearest = [s for s in scored[:MOST_LIKELY] if s[0] >= WORTH_READING]
     return Likely(
         population=looked.population,
-        nearest=tuple(Resembling(ref, tuple(found), score) for score, ref, found in nearest),
+        nearest=tuple(Resembling(one.ref, tuple(found), score) for score, one, found in nearest),
         rest=tuple(score for score, _, _ in scored[len(nearest) :]),
     )
 
@@ -166,21 +170,36 @@ def reasons(one: Resembling, model: Model, population: int) -> list[Evidence]:
 
 
 def _evidence(agreement: Agreement, model: Model) -> Evidence:
-    comparison, level = agreement.comparison, agreement.level
+    comparison, level, expected, _, shown = agreement
+    bits = model.bits(agreement)
+    if expected is None and not shown:
+        return _plain(comparison, level, bits)
+    return _said(comparison, level, bits, expected, shown)
+
+
+def _said(
+    comparison: str, level: str, bits: float, expected: float | None = None, shown: str = ""
+) -> Evidence:
     says = _SAYS.get((comparison, level)) or _OTHER_HANDLES[level]
-    if comparison in ("profile_link", "site") and agreement.shown:
-        says = f"{says} {agreement.shown}"
+    if comparison in ("profile_link", "site") and shown:
+        says = f"{says} {shown}"
     kind = _KINDS.get(comparison)
     if kind is None:
         kind = EvidenceKind.NAME if level in NAMED else EvidenceKind.NAME_PART
     return Evidence(
         kind=kind,
         detail=says,
-        weight=model.bits(agreement),
+        weight=bits,
         basis=Basis.INFERRED,
         compared=_COMPARED[comparison],
-        rarity=agreement.expected,
+        rarity=expected,
     )
+
+
+@lru_cache(maxsize=512)
+def _plain(comparison: str, level: str, bits: float) -> Evidence:
+    """Most say the same of everybody, and are made once."""
+    return _said(comparison, level, bits)
 
 
 def supporting(evidence: Iterable[Evidence]) -> Sequence[Evidence]:

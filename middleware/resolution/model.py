@@ -152,26 +152,26 @@ class Model(Frozen):
         return self
 
     @cached_property
-    def _levels(self) -> dict[tuple[str, str], tuple[float, float, tuple[float, ...]]]:
-        """By comparison and level: its bits; with rarity, those of the rarest, and the powers."""
+    def _levels(self) -> dict[tuple[str, str], tuple[float, tuple[tuple[float, float], ...]]]:
+        """By comparison and level: its bits; with rarity, those at each bend, and the power."""
         return {
-            (one.comparison, level.level): (
-                math.log2(level.m / level.u),
-                math.log2(level.m / level.by_rarity.factor) if level.by_rarity else 0.0,
-                level.by_rarity.powers if level.by_rarity else (),
-            )
+            (one.comparison, level.level): (math.log2(level.m / level.u), _at_bends(level))
             for one in self.comparisons
             for level in one.levels
         }
 
     def bits(self, agreement: Agreement) -> float:
         """What an agreement is worth: +1 doubles the odds."""
-        bits, rarest, powers = self._levels[agreement.comparison, agreement.level]
-        if powers and agreement.expected is not None:
-            bits = rarest + math.log2(agreement.population)
-            for power, length in zip(powers, commonness(agreement.expected), strict=False):
-                bits -= power * length
-        return max(-MOST_BITS, min(MOST_BITS, bits))
+        comparison, level, expected, population, _ = agreement
+        bits, at_bends = self._levels[comparison, level]
+        if at_bends and expected is not None:
+            log = math.log2(expected) if expected > BENDS[0] else _BENDS[0]
+            place = bisect_right(_BENDS, log) - 1
+            there, power = at_bends[place]
+            bits = there - power * (log - _BENDS[place]) + math.log2(population)
+        if -MOST_BITS < bits < MOST_BITS:
+            return bits
+        return math.copysign(MOST_BITS, bits)
 
     def prior_bits(self, population: int) -> float:
         """The log odds, before anything is compared, that it is this record and not a stranger."""
@@ -193,6 +193,20 @@ class Model(Frozen):
         before, after = points[place - 1], points[place]
         share = (probability - before.said) / (after.said - before.said)
         return before.right + share * (after.right - before.right)
+
+
+def _at_bends(level: Level) -> tuple[tuple[float, float], ...]:
+    """What a level is worth, but for the population, at each of `BENDS`, and its power there."""
+    if level.by_rarity is None:
+        return ()
+    bits = math.log2(level.m / level.by_rarity.factor)
+    found = []
+    for (begin, end), power in zip(
+        pairwise((*_BENDS, math.inf)), level.by_rarity.powers, strict=True
+    ):
+        found.append((bits, power))
+        bits -= power * (end - begin)
+    return tuple(found)
 
 
 def among(probability: float, *, strangers: float, counted: float) -> float:

@@ -164,6 +164,8 @@ def parts(handle: str) -> tuple[str, ...]:
 @lru_cache(maxsize=65536)
 def undecorated(word: str) -> tuple[str, ...]:
     """A handle's letters, and what stays without a common word before or behind them."""
+    if not word.startswith(DECORATIONS) and not word.endswith(DECORATIONS):
+        return (word,)
     found = [word]
     for decoration in DECORATIONS:
         rest = len(word) - len(decoration)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import pairwise
+from typing import NamedTuple
 
 from pydantic_core import from_json
 
@@ -49,8 +50,7 @@ MOST_WANTED = 40
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(NamedTuple):
     """A contact, or an account, as far as it is compared."""
 
     names: tuple[tuple[str, ...], ...] = ()
@@ -74,11 +74,11 @@ def read(text: str) -> Profile:
     """What `Profile.written` wrote."""
     names_, handles, towns, countries, sites, company = from_json(text)
     return Profile(
-        names=tuple(map(tuple, names_)),
-        handles=tuple(map(tuple, handles)),
-        place=_place(tuple(towns), tuple(countries)),
-        sites=tuple(sites),
-        company=company,
+        tuple(map(tuple, names_)),
+        tuple(map(tuple, handles)),
+        _place(tuple(towns), tuple(countries)),
+        tuple(sites),
+        company,
     )
 
 

@@ -256,7 +256,8 @@ class SandboxServer:
         """The last requests, as `METHOD /path?query SOAPAction`."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._late: dict[int, threading.Timer] = {}
+        self._late: dict[threading.Thread, threading.Event] = {}
+        """Late commits, and what makes each happen before it is due."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._own_tls: tempfile.TemporaryDirectory[str] | None = None
@@ -313,30 +314,34 @@ class SandboxServer:
         """Close the port and every connection; late commits that are not due yet never happen."""
         self._stopping.set()
         with self._lock:
-            late = list(self._late.values())
-        for timer in late:
-            timer.cancel()
+            late = dict(self._late)
+        for due in late.values():
+            due.set()
         if self._thread is not None:
             self._http.shutdown()
             if self._thread is not threading.current_thread():
                 self._thread.join()
         self._http.server_close()
         self._http.close_connections()
-        for timer in late:
-            timer.join(5)
+        for waiting in late:
+            waiting.join(5)
         if self._own_tls is not None:
             self._own_tls.cleanup()
             self._own_tls = None
 
-    def settle(self, timeout: float = 30.0) -> bool:
-        """Wait until no late commit is pending; False when the time ran out first."""
+    def settle(self, timeout: float = 30.0, *, now: bool = False) -> bool:
+        """Wait until no late commit is pending, or let each happen `now`, before it is due; False
+        when the time ran out first."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             with self._lock:
-                late = list(self._late.values())
+                late = dict(self._late)
             if not late:
                 return True
-            late[0].join(0.05)
+            if now:
+                for due in late.values():
+                    due.set()
+            next(iter(late)).join(0.05)
         return False
 
     def __enter__(self) -> Self:
@@ -414,19 +419,21 @@ class SandboxServer:
         return _Answer(status, headers, written.getvalue())
 
     def _run_later(self, request: _Request, seconds: float) -> None:
+        due = threading.Event()
+
         def apply() -> None:
+            due.wait(seconds)
             try:
                 if not self._stopping.is_set():
                     self._run(request)
             finally:
                 with self._lock:
-                    self._late.pop(id(timer), None)
+                    self._late.pop(waiting, None)
 
-        timer = threading.Timer(seconds, apply)
-        timer.daemon = True
+        waiting = threading.Thread(target=apply, daemon=True)
         with self._lock:
-            self._late[id(timer)] = timer
-        timer.start()
+            self._late[waiting] = due
+        waiting.start()
 
     def _environ(self, request: _Request, masked: str | None) -> dict[str, Any]:
         path, _, query = request.target.partition("?")

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 
 from middleware.contract.canonical import CANONICAL, Kind, Record
@@ -227,6 +228,63 @@ class Incidents:
         )
         return [Signal(*row) for row in self._session.connection().execute(query)]
 
+    def unexplained(
+        self,
+        key: str,
+        first: int,
+        last: int,
+        *,
+        by: Iterable[str],
+        over_after: datetime,
+        limit: int,
+    ) -> list[Signal]:
+        """Those of `signals` whose complaints no incident holds for another of its keys, of kinds
+        `by`, nor would hold if its burst, over later than that, were not over."""
+        other = aliased(SignalRow)
+
+        def explains(name: Any) -> Any:
+            return sa.and_(name != key, sa.or_(*(name.startswith(f"{kind}:") for kind in by)))
+
+        held = (
+            sa.select(sa.literal(1))
+            .select_from(IncidentMemberRow)
+            .join(
+                IncidentKeyRow,
+                col(IncidentKeyRow.incident_id) == col(IncidentMemberRow.incident_id),
+            )
+            .where(
+                col(IncidentMemberRow.complaint_id) == col(SignalRow.complaint_id),
+                col(IncidentMemberRow.out).is_(False),
+                col(IncidentKeyRow.gives).is_(True),
+                explains(col(IncidentKeyRow.key)),
+            )
+        )
+        given = (
+            sa.select(sa.literal(1))
+            .select_from(other)
+            .join(IncidentKeyRow, col(IncidentKeyRow.key) == col(other.key))
+            .join(IncidentRow, col(IncidentRow.id) == col(IncidentKeyRow.incident_id))
+            .where(
+                col(other.complaint_id) == col(SignalRow.complaint_id),
+                col(other.bucket) >= col(IncidentKeyRow.since),
+                col(IncidentKeyRow.gives).is_(True),
+                sa.or_(col(IncidentRow.over_at).is_(None), col(IncidentRow.over_at) > over_after),
+                explains(col(other.key)),
+            )
+        )
+        query = (
+            sa.select(*_SIGNAL)
+            .where(
+                col(SignalRow.key) == key,
+                col(SignalRow.bucket).between(first, last),
+                ~held.exists(),
+                ~given.exists(),
+            )
+            .order_by(col(SignalRow.bucket).desc(), col(SignalRow.complaint_id))
+            .limit(limit)
+        )
+        return [Signal(*row) for row in self._session.connection().execute(query)]
+
     def a_signal(self, complaint_id: str) -> Signal | None:
         """One of a complaint's signals: when it came, from whom, and how far it is heard."""
         query = sa.select(*_SIGNAL).where(col(SignalRow.complaint_id) == complaint_id).limit(1)
@@ -295,11 +353,15 @@ class Incidents:
         self._session.flush()
 
     def last_of_key(self, key: str) -> IncidentRow | None:
-        """The latest incident that answered for a key."""
+        """The latest incident that a key gave its complaints."""
         query = (
             select(IncidentRow)
             .join(IncidentKeyRow, col(IncidentKeyRow.incident_id) == col(IncidentRow.id))
-            .where(IncidentKeyRow.key == key)
+            .where(
+                IncidentKeyRow.key == key,
+                col(IncidentKeyRow.gives).is_(True),
+                col(IncidentRow.merged_into).is_(None),
+            )
             .order_by(col(IncidentRow.id).desc())
             .limit(1)
         )
@@ -324,6 +386,15 @@ class Incidents:
             .where(col(IncidentKeyRow.incident_id) == incident_id)
             .values(live=False)
         )
+
+    def remove_keys(self, incident_id: str, keys: Iterable[str]) -> None:
+        self._session.connection().execute(
+            sa.delete(IncidentKeyRow).where(
+                col(IncidentKeyRow.incident_id) == incident_id,
+                col(IncidentKeyRow.key).in_(sorted(keys)),
+            )
+        )
+        self._session.expire_all()
 
     def handoff(self, handoff_id: str) -> HandoffRow | None:
         return self._session.get(HandoffRow, handoff_id)
@@ -383,6 +454,62 @@ class Incidents:
                     version=col(ComplaintRow.version) + 1,
                 )
             )
+
+    def stand_instead(
+        self, before: str, now: str, *, at: datetime, only: Sequence[str] | None = None
+    ) -> None:
+        """Make complaints that stand on one incident stand on another: all, or some of them."""
+        moved = (
+            sa.update(ComplaintRow)
+            .where(col(ComplaintRow.incident_id) == before)
+            .values(incident_id=now, updated_at=at, version=col(ComplaintRow.version) + 1)
+        )
+        connection = self._session.connection()
+        if only is None:
+            connection.execute(moved)
+            return
+        for part in _parts(sorted(only)):
+            connection.execute(moved.where(col(ComplaintRow.id).in_(part)))
+
+    def held_only_by(self, whole: str, part: str) -> list[str]:
+        """The complaints that are in both incidents, and in the first by none of its keys and by
+        nobody's hand."""
+        theirs = aliased(IncidentMemberRow)
+        own = (
+            sa.select(sa.literal(1))
+            .select_from(SignalRow)
+            .join(IncidentKeyRow, col(IncidentKeyRow.key) == col(SignalRow.key))
+            .where(
+                col(SignalRow.complaint_id) == col(IncidentMemberRow.complaint_id),
+                col(SignalRow.bucket) >= col(IncidentKeyRow.since),
+                col(IncidentKeyRow.incident_id) == whole,
+                col(IncidentKeyRow.gives).is_(True),
+            )
+        )
+        query = (
+            sa.select(col(IncidentMemberRow.complaint_id))
+            .join(theirs, col(theirs.complaint_id) == col(IncidentMemberRow.complaint_id))
+            .where(
+                col(IncidentMemberRow.incident_id) == whole,
+                col(IncidentMemberRow.put_by).is_(None),
+                col(theirs.incident_id) == part,
+                col(theirs.out).is_(False),
+                ~own.exists(),
+            )
+        )
+        return list(self._session.connection().execute(query).scalars())
+
+    def leave(self, incident_id: str, complaints: Sequence[str]) -> None:
+        """Take complaints out of an incident that no key of it holds any more."""
+        for part in _parts(sorted(complaints)):
+            self._session.connection().execute(
+                sa.delete(IncidentMemberRow).where(
+                    col(IncidentMemberRow.incident_id) == incident_id,
+                    col(IncidentMemberRow.complaint_id).in_(part),
+                )
+            )
+        for complaint_id in complaints:
+            self.withdraw_affected(incident_id, complaint_id)
 
     def member(self, incident_id: str, complaint_id: str) -> IncidentMemberRow | None:
         return self._session.get(IncidentMemberRow, (incident_id, complaint_id))

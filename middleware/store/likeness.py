@@ -10,12 +10,13 @@ import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, delete
 
-from middleware.contract.canonical import Kind, Ref
 from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
 from middleware.store import bulk
 from middleware.store.tables import BlockingKeyRow, LikenessRow
@@ -185,13 +186,6 @@ def _unpacked(keys: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(keys) // 8}q", keys)
 
 
-def _ref(connection: str, kind: str, id_: str) -> Ref:
-    return Ref(connection=connection, kind=_KINDS[kind], id=id_)
-
-
-_KINDS = {kind.value: kind for kind in Kind}
-
-
 # --- looking up ------------------------------------------------------------------------------
 
 
@@ -208,7 +202,7 @@ def look(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
 
 
 def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
-    """A statement a key: in process each costs some microseconds, and all stay prepared."""
+    """A statement for some keys, and one for the records: all texts are few and stay prepared."""
     execute = driver.cursor().execute
     alone = not driver.in_transaction
     if alone:
@@ -216,60 +210,105 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
     try:
         counts: dict[int, int] = {}
         borne: dict[int, list[int]] = {}
-        for key, cap in wanted:
-            found = execute(_BEARERS, (key, cap + 1)).fetchall()
-            if found:
-                counts[key] = len(found)
-                if len(found) <= cap:
-                    for (nid,) in found:
-                        if nid in borne:
-                            borne[nid].append(key)
-                        else:
-                            borne[nid] = [key]
-        bearers = []
-        for nid in foremost(borne, counts):
-            connection, kind, id_, profile = execute(_PROFILE, (nid,)).fetchone()
-            bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(borne[nid])))
-        names = {}
-        for word in words:
-            for (n,) in execute(_NAMES, (word,)):
-                names[word] = n
-        (population,) = execute(_POPULATION).fetchone()
+        for begin in range(0, len(wanted), KEYS_AT_ONCE):
+            some = wanted[begin : begin + KEYS_AT_ONCE]
+            values = [value for key, cap in some for value in (cap, key, cap + 1)]
+            for place, n, nids in execute(_BEARERS[len(some)], values).fetchall():
+                if n:
+                    key, _ = some[place]
+                    counts[key] = n
+                    if nids is not None:
+                        borne[key] = [*map(int, nids.split(","))]
+        chosen = foremost(borne)
+        bearers = (
+            [
+                Bearer(connection, kind, id_, profile, frozenset(chosen[nid]))
+                for nid, connection, kind, id_, profile in execute(
+                    _PROFILES[len(chosen)], [*chosen]
+                ).fetchall()
+            ]
+            if chosen
+            else []
+        )
+        names = dict(execute(_counts(len(words)), words).fetchall())
     finally:
         if alone:
             execute("rollback")
-    return Looked(population or 0, tuple(bearers), counts, names)
+    population = names.pop(None) or 0
+    return Looked(population, tuple(bearers), counts, names)
 
 
-def foremost(borne: Mapping[int, list[int]], counts: Mapping[int, int]) -> Iterable[int]:
-    """Those with most of the keys; of equals the rarer key, the more telling, the newer record."""
+def foremost(bearers: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """The records to compare, each with its keys, of those that bear a key; all keys are of use.
+
+    Those with most of the keys; of equals the rarer key, the more telling, the newer record. Keys
+    come as they are asked for, the most telling first.
+    """
+    borne: dict[int, list[int]] = {}
+    for key, nids in bearers.items():
+        for nid in nids:
+            if nid in borne:
+                borne[nid].append(key)
+            else:
+                borne[nid] = [key]
     if len(borne) <= MOST_BEARERS:
         return borne
-    place = {key: n for n, key in enumerate(counts)}
-    ranked = sorted(
-        (-len(keys), min(counts[key] for key in keys), place[keys[0]], -nid)
+    place = {key: (len(nids), n) for n, (key, nids) in enumerate(bearers.items())}
+    several = [
+        (-len(keys), min([place[key][0] for key in keys]), place[keys[0]][1], -nid)
         for nid, keys in borne.items()
+        if len(keys) > 1
+    ]
+    several.sort()
+    chosen = [-nid for *_, nid in several[:MOST_BEARERS]]
+    # Most have one key. These need no comparing with each other: a key's come one after another.
+    for key in sorted(bearers, key=place.__getitem__):
+        left = MOST_BEARERS - len(chosen)
+        if left <= 0:
+            break
+        alone = (nid for nid in sorted(bearers[key], reverse=True) if len(borne[nid]) == 1)
+        chosen.extend(islice(alone, left))
+    return {nid: borne[nid] for nid in chosen}
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+@cache
+def _counts(words: int) -> str:
+    """How many the index holds, then how many have each of so many words in their name."""
+    named = f"select key, n from name_count where key in ({_marks(words)})"  # noqa: S608
+    return " union all ".join(("select null, max(nid) from likeness", named))
+
+
+KEYS_AT_ONCE = 8
+_BEARERS = [
+    " union all ".join(
+        f"select {place}, count(*), case when count(*) <= ? then group_concat(nid) end"  # noqa: S608
+        " from (select nid from blocking_key where key = ? limit ?)"
+        for place in range(n)
     )
-    return [-nid for *_, nid in ranked[:MOST_BEARERS]]
-
-
-_BEARERS = "select nid from blocking_key where key = ? limit ?"
-_PROFILE = "select connection, kind, id, profile from likeness where nid = ?"
-_NAMES = "select n from name_count where key = ?"
+    for n in range(KEYS_AT_ONCE + 1)
+]
+_PROFILES = [
+    f"select nid, connection, kind, id, profile from likeness where nid in ({_marks(n)})"  # noqa: S608
+    for n in range(MOST_BEARERS + 1)
+]
 _POPULATION = "select max(nid) from likeness"
 
 
 def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
     """All of it in one statement: the line is crossed once."""
-    values = ([key for key, _ in wanted], [cap for _, cap in wanted], list(words))
+    values = (_array(key for key, _ in wanted), _array(cap for _, cap in wanted), _array(words))
     counts: dict[int, int] = {}
     names: dict[int, int] = {}
     bearers = []
     population = 0
-    rows = driver.execute(_ALL, values, prepare=True, binary=True)
+    rows = driver.execute(_ALL, values, prepare=True, binary=True).fetchall()
     for what, key, n, keys, connection, kind, id_, profile in rows:
         if what == 0:
-            bearers.append(Bearer(_ref(connection, kind, id_), profile, frozenset(keys)))
+            bearers.append(Bearer(connection, kind, id_, profile, frozenset(keys)))
         elif what == 1:
             counts[key] = n
         elif what == 2:
@@ -277,6 +316,11 @@ def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked
         else:
             population = n or 0
     return Looked(population, tuple(bearers), counts, names)
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """As the server reads an array: the driver would look at each number's type."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 _ALL = f"""

@@ -27,7 +27,21 @@ class Vectors:
     def keep(self, row: Mapping[str, Any]) -> None:
         """Keep a complaint's vector, unless it has one."""
         connection = self._session.connection()
-        connection.execute(_NEW[connection.dialect.name], [{**row, "unread": True}])
+        connection.execute(_NEW[connection.dialect.name], [dict(row)])
+
+    def drop(self, complaint_id: str) -> None:
+        """Forget where a complaint's text was; of one that a burst is named by the middle stays,
+        which is of many texts."""
+        mine = col(VectorRow.complaint_id) == complaint_id
+        named_by = col(VectorRow.centre).is_not(None)
+        connection = self._session.connection()
+        connection.execute(sa.delete(VectorRow).where(mine, sa.not_(named_by)))
+        connection.execute(sa.update(VectorRow).where(mine).values(vector=col(VectorRow.centre)))
+
+    def set_centre(self, complaint_id: str, centre: bytes) -> None:
+        """Say what the middle is of the texts near to the one that a burst is named by."""
+        mine = col(VectorRow.complaint_id) == complaint_id
+        self._session.connection().execute(sa.update(VectorRow).where(mine).values(centre=centre))
 
     def unread(self, *, limit: int) -> list[VectorRow]:
         """Those that were not compared with others, by complaint id."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from middleware.api.schemas.complaints import ComplaintShown, DeliveryShown
 from tests.api.conftest import Api, both_databases, event, sent
 from tests.api.test_problems import shape
+from tests.flows.node import until
 
 
 @both_databases
@@ -73,9 +73,7 @@ def test_the_same_event_is_accepted_once(api: Api) -> None:
 
 def test_an_answer_may_be_waited_for(api: Api) -> None:
     def handle() -> None:
-        until = time.monotonic() + 20
-        while not api.inbox() and time.monotonic() < until:
-            time.sleep(0.01)
+        until(api.inbox)
         api.stage.run_due()
 
     worker = threading.Thread(target=handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from decimal import Decimal
 
@@ -22,6 +21,7 @@ from middleware.contract.canonical import (
 from middleware.store.tables import ClaimRow, CursorRow
 from tests.api.conftest import Api, both_databases
 from tests.api.test_problems import shape
+from tests.flows.conftest import silent
 
 
 @pytest.fixture
@@ -181,11 +181,9 @@ def test_a_fresh_look_is_asked_for(api: Api, complaint: str) -> None:
 
 
 def test_a_remote_that_hangs_holds_nothing_up(api: Api, complaint: str) -> None:
-    api.stage.erp.script.arm(Fault.SLOW, operation="orders_of", seconds=0.15)
-    began = time.monotonic()
     path = f"/v1/complaints/{complaint}/context?refresh=true&deadline_ms=30"
-    context = shown(api, path)
-    assert time.monotonic() - began < 5
+    with silent(api.stage.erp, "orders_of"):
+        context = shown(api, path)
     erp = next(s for s in context.orders.sources if s.source == api.stage.names["erp"])
     assert erp.status == "partial"
     assert "0.03 s" in (erp.why or "")

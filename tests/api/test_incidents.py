@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from middleware.store.tables import IncidentRow
 from tests.api.conftest import Api
 from tests.flows.conftest import Stage
 from tests.flows.test_incidents import calmed, complain, customers, look
+from tests.flows.test_receive import arrive, event
 
 
 @pytest.fixture
@@ -97,3 +99,62 @@ def test_a_complaint_is_put_in_and_taken_out(api: Api) -> None:
     assert api.post(f"{path}/put", body).json()["complaints"] == 8
     assert api.post(f"{path}/remove", body).json()["complaints"] == 7
     assert api.post(f"{path}/remove", body).status_code == 404
+
+
+@pytest.fixture
+def told(known: Stage) -> Stage:
+    """Beside it, six complaints about the same service, in nearly the same words."""
+    known.time.pass_(minutes=30)
+    for n, how in enumerate(("so", "very", "really", "quite", "all", "too")):
+        known.time.now += timedelta(seconds=30)
+        named = {"id": f"t{n}", "conversation": f"t{n}", "author": {"native_id": f"t{n}"}}
+        text = f"{how} useless and rude service on the phone since the new hotline"
+        arrive(known, event(text, **named), message_id=f"t-{n}")
+    look(known)
+    return known
+
+
+def test_what_is_typical_of_it_is_shown_with_samples(told: Stage, api: Api) -> None:
+    rows = api.get("/v1/incidents").json()["data"]
+    (row,) = (one for one in rows if one["key"] != "lot:L77")
+    shown = api.get(f"/v1/incidents/{row['id']}").json()
+    assert {"service", "hotline"} & set(shown["words"])
+    assert "kettle" not in shown["words"]
+    assert row["title"] == f"complaints about “{', '.join(shown['words'])}”"
+    texts = [one["text"] for one in shown["samples"]]
+    assert 1 <= len(texts) <= 3
+    assert all("rude service" in text for text in texts)
+    theirs = api.get(f"/v1/incidents/{row['id']}/complaints").json()["data"]
+    assert {one["complaint_id"] for one in shown["samples"]} <= {
+        one["complaint"]["id"] for one in theirs
+    }
+    # What is deleted at its source is no sample any more.
+    sampled = shown["samples"][0]["complaint_id"]
+    with told.hub.database.begin() as uow:
+        for arrival in uow.complaints.arrivals_of(sampled):
+            arrival.deleted_at = told.time.now
+    left = api.get(f"/v1/incidents/{row['id']}").json()["samples"]
+    assert [one["complaint_id"] for one in left] == [
+        one["complaint_id"] for one in shown["samples"][1:]
+    ]
+
+
+def test_what_was_joined_is_parted_under_its_version(api: Api) -> None:
+    row = the_incident(api)
+    path = f"/v1/incidents/{row['id']}/part"
+    asked = {"reason": "another cause"}
+    assert row["merged_into"] is None
+    assert api.post(path, asked).status_code == 428
+    assert api.post(path, asked, headers={"If-Match": '"99"'}).status_code == 412
+    etag = f'"{row["version"]}"'
+    assert api.post(path, asked, headers={"If-Match": etag}).status_code == 409
+    with api.stage.hub.database.begin() as uow:
+        other = uow.incidents.get(row["id"])
+        assert other is not None
+        made = {**other.model_dump(), "id": "inc_part", "state": "closed", "key": "topic:damaged"}
+        uow.incidents.add(IncidentRow(**{**made, "merged_into": row["id"], "version": 1}))
+    assert api.get("/v1/incidents/inc_part").json()["merged_into"] == row["id"]
+    parted = api.post("/v1/incidents/inc_part/part", asked, headers={"If-Match": '"1"'})
+    assert parted.status_code == 200, parted.text
+    assert (parted.json()["state"], parted.json()["merged_into"]) == ("open", None)
+    assert api.get(f"/v1/incidents/{row['id']}").json()["complaints"] == 7

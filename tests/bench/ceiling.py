@@ -91,7 +91,7 @@ def why_not_found(some: Sequence[LookedUp]) -> dict[str, float]:
         elif not shared:
             profile = profile_of(contact)
             if one.evidence != "all":
-                profile = replace(profile, handles=())
+                profile = profile._replace(handles=())
             found["no key" if _alike(one.asked, profile) else "nothing alike"] += 1
         elif all(one.on_file.counts[key] > cap for key, cap in shared):
             found["too common"] += 1

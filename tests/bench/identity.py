@@ -208,7 +208,7 @@ def bare(looked: Looked, evidence: str) -> Looked:
     return replace(
         looked,
         bearers=tuple(
-            replace(bearer, profile=replace(read(bearer.profile), handles=()).written())
+            bearer._replace(profile=read(bearer.profile)._replace(handles=()).written())
             for bearer in looked.bearers
         ),
     )

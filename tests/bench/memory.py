@@ -21,7 +21,7 @@ class Index:
     def __init__(self, askings: Iterable[Asking], crowd: Iterable[Contact]) -> None:
         self.population = 0
         self._borne: dict[int, list[int]] = {k: [] for one in askings for k, _ in one.wanted}
-        self._profiles: dict[int, tuple[Ref, str]] = {}
+        self._profiles: dict[int, tuple[str, str, str, str]] = {}
         self._names: Counter[int] = Counter()
         for number, contact in enumerate(crowd, start=1):
             likeness = likeness_of(contact)
@@ -33,7 +33,7 @@ class Index:
             for key in wanted:
                 self._borne[key].append(number)
             if wanted:
-                self._profiles[number] = (contact.ref, likeness.profile)
+                self._profiles[number] = (*_where(contact.ref), likeness.profile)
 
     def look(self, asked: Asking, *, gone: Contact | None = None) -> Looked:
         """What the index answers; where one is `gone`, as if it had never held them."""
@@ -43,21 +43,21 @@ class Index:
         for key, cap in asked.wanted:
             bearers = self._borne[key][: cap + 2]
             if gone is not None:
-                bearers = [n for n in bearers if self._profiles[n][0] != gone.ref]
+                bearers = [n for n in bearers if self._profiles[n][:3] != _where(gone.ref)]
             if bearers:
                 borne[key] = bearers[: cap + 1]
-        counts = {key: len(numbers) for key, numbers in borne.items()}
-        chosen: dict[int, list[int]] = {}
-        for key, cap in asked.wanted:
-            numbers = borne.get(key, ())
-            if len(numbers) <= cap:
-                for number in numbers:
-                    chosen.setdefault(number, []).append(key)
+        chosen = foremost(
+            {k: borne[k] for k, cap in asked.wanted if 0 < len(borne.get(k, ())) <= cap}
+        )
         return Looked(
             population=self.population,
             bearers=tuple(
-                Bearer(*self._profiles[n], frozenset(chosen[n])) for n in foremost(chosen, counts)
+                Bearer(*self._profiles[n], frozenset(keys)) for n, keys in chosen.items()
             ),
-            counts=counts,
+            counts={key: len(numbers) for key, numbers in borne.items()},
             names={w: n - (w in theirs) for w in asked.words if (n := self._names[w])},
         )
+
+
+def _where(ref: Ref) -> tuple[str, str, str]:
+    return ref.connection, ref.kind.value, ref.id

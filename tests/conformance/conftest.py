@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.peer import Peer, Samples
+from tests.conformance.peer import Fault, Peer, Samples
 from tests.conformance.peers import exceptions_of, found
 
 COLLECTED = pytest.StashKey[set[str]]()
@@ -50,8 +50,14 @@ def samples(peer: Peer) -> Samples:
 
 
 @pytest.fixture
-def adapter(peer: Peer, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+def adapter(
+    request: pytest.FixtureRequest, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> Iterator[Any]:
     caplog.set_level(logging.DEBUG)
-    opened = peer.adapter.open(peer.connection())
+    connection = peer.connection()
+    if request.node.callspec.params.get("fault") is Fault.SLOW:
+        settings = {**connection.settings, **peer.hurried}
+        connection = connection.model_copy(update={"settings": settings})
+    opened = peer.adapter.open(connection)
     yield opened
     opened.close()

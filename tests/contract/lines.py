@@ -39,13 +39,18 @@ class Line:
     applied: list[Request] = field(default_factory=list)
     connections: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
+    late_s: float = 0.0
+    """By how much the wire's clock is ahead meanwhile, where a test goes by a `Clock`."""
+    hung_up: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """Released for each connection that was closed at this end."""
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def url(self) -> str:
@@ -71,11 +76,16 @@ class Line:
         self._open.discard(accepted)
         with contextlib.suppress(OSError):
             accepted.close()
+        self.hung_up.release()
 
     def stop(self) -> None:
         """Hang up. Each thread closes its own socket: closing it here would free its number for
-        the next connection, which OpenSSL would then read from in the thread's stead."""
+        the next connection, which OpenSSL would then read from in the thread's stead. The same
+        holds for the listener: whoever is about to accept would accept for the next line."""
         self.stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(60)
         self._listener.close()
         for sock in list(self._open):
             with contextlib.suppress(OSError):
@@ -103,6 +113,13 @@ class Line:
         request = Request(method, path, headers, body)
         self.applied.append(request)
         return request
+
+    def has_applied(self, requests: int) -> bool:
+        """Whether it has read so many: what was sent is read soon, though the client has left."""
+        end = time.monotonic() + (60 if requests else 0)
+        while len(self.applied) < requests and time.monotonic() < end:
+            time.sleep(0.01)
+        return len(self.applied) == requests
 
     def pause(self, seconds: float) -> None:
         self.stopping.wait(seconds)
@@ -152,7 +169,7 @@ def reset_after(line: Line, sock: socket.socket) -> None:
 
 def slow_after(line: Line, sock: socket.socket) -> None:
     line.read(sock)
-    line.pause(20)
+    line.pause(60)
 
 
 def two_lengths(line: Line, sock: socket.socket) -> None:
@@ -165,6 +182,7 @@ def drip_head(line: Line, sock: socket.socket) -> None:
     line.read(sock)
     for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000:
         sock.sendall(bytes([byte]))
+        line.late_s = 3600
         line.pause(0.05)
 
 
@@ -173,6 +191,7 @@ def drip_body(line: Line, sock: socket.socket) -> None:
     sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
     for _ in range(10_000):
         sock.sendall(b"x")
+        line.late_s = 3600
         line.pause(0.05)
 
 
@@ -230,7 +249,7 @@ def close_when_idle(line: Line, sock: socket.socket) -> None:
 
 def silent(line: Line, sock: socket.socket) -> None:
     """Take the connection and never say a word; below TLS, a handshake that hangs."""
-    line.pause(20)
+    line.pause(60)
 
 
 def plain_http(line: Line, sock: socket.socket) -> None:
@@ -248,6 +267,20 @@ def throttle_until(seconds: float) -> Callable[[Line, socket.socket], None]:
             Retry_After=format_datetime(now + timedelta(seconds=seconds), usegmt=True),
         )
     )
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+class Clock:
+    """The wire's clock, which a line puts forward: once it drips, an hour is over, so that the time
+    for the whole exchange is up on any machine, and not a moment before."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._line.late_s
 
 
 # --- addresses that do not answer -----------------------------------------------------------------

@@ -75,7 +75,7 @@ class TestForeignSessions:
         line = Line(lines.drip_body)
         limits = httpx2.Limits(max_connections=1)
         with (
-            httpx2.Client(limits=limits, timeout=httpx2.Timeout(5, pool=0.05)) as client,
+            httpx2.Client(limits=limits, timeout=httpx2.Timeout(60, pool=0.05)) as client,
             client.stream("GET", line.url),  # holds the only connection
             pytest.raises(httpx2.PoolTimeout) as caught,
         ):

@@ -7,6 +7,7 @@ other, so that a test decides when a pass happens and what breaks in between.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -272,6 +273,25 @@ class Stage:
 
 
 @contextmanager
+def silent(remote: Remote, operation: str | None = None) -> Iterator[None]:
+    """The remote answers no call, or none of this operation, until the block ends, however long
+    that takes: whoever has a deadline meets it, on any machine."""
+    ends, serve = threading.Event(), remote.serve
+
+    def serves(called: str, *given: Any, **more: Any) -> Any:
+        if operation in (None, called):
+            assert ends.wait(60)
+        return serve(called, *given, **more)
+
+    remote.serve = serves  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ends.set()
+        del remote.serve
+
+
+@contextmanager
 def staged(database: Database) -> Iterator[Stage]:
     """A stage on a migrated database, for as long as the block lasts."""
     time = FakeTime()
@@ -304,6 +324,8 @@ def staged(database: Database) -> Iterator[Stage]:
                 )
             },
             cases_to=names["crm"],
+            # What answers is never late, however long the machine stops for somebody else.
+            read_deadline=timedelta(minutes=1),
         ),
         clock=time,
     )

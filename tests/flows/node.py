@@ -1,8 +1,11 @@
 """A worker in a process of its own, for tests that kill, freeze and restart it.
 
-`python -m tests.flows.node URL DIARY LEASE_S VERSION`. What its flows do is written to the diary,
-one JSON object a line; the flow `correct` waits for the file `DIARY.go`, so that it can be caught
-at work. VERSION is that of the release which it stands for.
+`python -m tests.flows.node URL DIARY VERSION`. What its flows do is written to the diary, one JSON
+object a line; the flow `correct` waits for the file `DIARY.go`, so that it can be caught at work.
+VERSION is that of the release which it stands for.
+
+Leases here are so long that no busy machine lets one run out, and nodes look at each other often;
+`lapse` is what makes a lease run out, and `Diary.slept` what a frozen node's clock says afterwards.
 """
 
 from __future__ import annotations
@@ -19,21 +22,32 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import sqlalchemy as sa
+from sqlmodel import select
+
 from middleware.flows import engine as engine_module
 from middleware.flows.engine import VERSION, Engine, LeaseLostError, WorkerRunningError
 from middleware.store.database import Database
+from middleware.store.tables import NodeRow
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
+LEASE = timedelta(seconds=60)
+EVERY = timedelta(seconds=0.25)
+"""How often a node renews its lease and looks at the others."""
 REFUSED = 3
 """The exit status of a node that was refused because another one works on its database."""
 
 
-def main(url: str, diary: str, lease_s: str, version: str) -> int:
+def main(url: str, diary: str, version: str) -> int:
     engine_module.VERSION = version
+    awake = engine_module._boottime
+    slept = Path(f"{diary}.slept.{os.getpid()}")
+    engine_module._boottime = lambda: awake() + (3600 if slept.exists() else 0)
     database = Database(url)
-    engine = Engine(database, lease=timedelta(seconds=float(lease_s)))
+    engine = Engine(database, lease=LEASE)
+    engine._every = EVERY
     lock = threading.Lock()
 
     def write(what: str, *arguments: str) -> None:
@@ -95,6 +109,23 @@ class Diary:
     def let_go(self) -> None:
         Path(f"{self.path}.go").touch()
 
+    def slept(self, pid: int) -> None:
+        """From now on this node finds that it was asleep for an hour."""
+        Path(f"{self.path}.slept.{pid}").touch()
+
+
+def lapse(database: Database, pid: int | None = None) -> None:
+    """As if the node of this process had been silent for an hour, and for that long nobody had
+    begun what is owed. On SQLite there are no leases."""
+    if database.sqlite:
+        return
+    with database.begin() as uow:
+        for row in uow.session.exec(select(NodeRow)):
+            if f"-{pid}-" in row.id:
+                row.seen_at -= timedelta(hours=1)
+        owed = "update dbos.workflow_status set updated_at = updated_at - 3600000"
+        uow.session.execute(sa.text(f"{owed} where status in ('ENQUEUED', 'DELAYED')"))
+
 
 def until(
     look: Callable[[], T | None],
@@ -114,8 +145,8 @@ def until(
 class Node:
     """A node process: started, and ended with the test whatever happens."""
 
-    def __init__(self, url: str, diary: Diary, *, lease: float, version: str = VERSION) -> None:
-        arguments = [url, str(diary.path), str(lease), version]
+    def __init__(self, url: str, diary: Diary, *, version: str = VERSION) -> None:
+        arguments = [url, str(diary.path), version]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.flows.node", *arguments],
             cwd=ROOT,

@@ -227,7 +227,8 @@ def shared(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     tombstones=st.booleans(),
@@ -252,6 +253,22 @@ def test_the_store_ends_equal_to_the_source(
             receipt = uow.receipts.of_run(last.id)
         assert receipt is not None
         assert receipt.body["source"]["account"]["agrees"] is True
+
+
+@pytest.mark.parametrize("tombstones", [True, False])
+def test_a_full_run_reads_again_what_changed_while_it_ran(
+    shared: Database, tombstones: bool
+) -> None:
+    """At its end, before any other run: what was read already, and what nobody had seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sync, "PAGE", 2)
+        world = World(shared, tombstones=tombstones)
+        for n in range(6):
+            world.source.put(f"A{n}", n)
+        world.run("changes")
+        writes = [("put", "A0", 90), ("put", "A5", 95), ("put", "A6", 6)]
+        world.run("full", nth=2, under=(*writes, ("pass", LAG.total_seconds() + 1)))
+        assert world.stored() == world.source.truth()
 
 
 def test_an_hour_of_throttling_ends_equal(shared: Database) -> None:

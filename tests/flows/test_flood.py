@@ -51,10 +51,10 @@ def test_what_sounds_urgent_is_owed_apart_and_first(
     try:
         with_gate = Gate(monkeypatch)
         done = [intake.submit(one) for one in rows[:1]]
-        with_gate.inside.wait(10)
+        with_gate.inside.wait(60)
         done += [intake.submit(one) for one in rows[1:]]
         with_gate.open.set()
-        accepted = [future.result(timeout=10).inbox_id for future in done]
+        accepted = [future.result(timeout=60).inbox_id for future in done]
     finally:
         intake.close()
     together = [(priority, ids) for priority, ids in owed if accepted[0] not in ids]

@@ -13,19 +13,27 @@ import numpy as np
 import pytest
 from sqlmodel import select
 
+from middleware.contract.actions import Operation
+from middleware.contract.canonical import Kind
 from middleware.domain.bursts import BUCKET, bucket_of
 from middleware.domain.ids import new_id
 from middleware.domain.understanding import Understanding, Vector
-from middleware.flows import decide, incidents, nearness
+from middleware.flows import decide, eligibility, incidents, nearness
 from middleware.flows.hub import Asker
-from middleware.store.tables import ArrivalRow, ComplaintRow, VectorRow
+from middleware.store.tables import (
+    ArrivalRow,
+    ComplaintRow,
+    VectorRow,
+)
 from middleware.understanding import Rules
 from middleware.understanding.features import Matrix
 from middleware.understanding.nearness import packed
 from tests.flows.conftest import Stage
 from tests.flows.test_incidents import (
+    SKU,
     both_databases,
     calmed,
+    customers,
     database_url,
     everyone,
     look,
@@ -36,6 +44,7 @@ from tests.flows.test_receive import arrive, event
 __all__ = ["database_url"]
 
 WIDTH = 384
+WORDS = ("so", "very", "really", "quite", "all", "too")
 
 
 def _drawn(text: str) -> Matrix:
@@ -158,6 +167,86 @@ def test_a_complaint_that_arrives_is_placed_and_its_incident_shows_what_is_said(
     look(stage)
     assert the_incident(stage).complaints == 6
     assert "near" in kinds(stage)
+
+
+def vectors(stage: Stage) -> dict[str, VectorRow]:
+    with stage.hub.database.read() as uow:
+        return {row.complaint_id: row for row in uow.session.exec(select(VectorRow))}
+
+
+def post(stage: Stage, n: int, text: str | None, *, message: str = "", **more: Any) -> str:
+    """Somebody's message in a conversation of their own, or its deletion; answers the complaint."""
+    stage.time.now += timedelta(seconds=30)
+    named = {"id": f"t{n}{message}", "conversation": f"t{n}", "author": {"native_id": f"t{n}"}}
+    body = event(text, **named, **more)  # type: ignore[arg-type]
+    arrive(stage, body, message_id=f"t-{n}{message}-{more.get('type_', '')}")
+    with stage.hub.database.read() as uow:
+        complaint = uow.complaints.of_conversation(stage.names["desk"], f"t{n}")
+        assert complaint is not None
+        return complaint.id
+
+
+@both_databases
+def test_what_is_deleted_at_its_source_leaves_no_vector(crowd: Crowd) -> None:
+    stage = crowd.stage
+    gone = post(stage, 1, "this is bad and useless opera")
+    assert gone in vectors(stage)
+    post(stage, 1, None, type_="message.deleted")
+    assert gone not in vectors(stage)
+
+    # Of what is left of a conversation there is one, of that alone.
+    half = post(stage, 2, "this is bad and useless opera")
+    post(stage, 2, "and useless parking, bad", message="b")
+    before = vectors(stage)[half]
+    post(stage, 2, None, type_="message.deleted")
+    after = vectors(stage)[half]
+    (alone,) = packed((_drawn("bad") + 0.7 * _drawn("and useless parking, bad"))[None].astype("f4"))
+    assert (after.vector == alone, after.bucket) == (True, before.bucket)
+    assert before.vector != after.vector
+
+
+@both_databases
+def test_a_burst_goes_on_without_the_text_that_it_is_named_by(crowd: Crowd) -> None:
+    stage = crowd.stage
+    ids = [post(stage, n, f"{word} bad and useless newsletter") for n, word in enumerate(WORDS)]
+    look(stage)
+    named = next(key for key in keys(stage) if key.startswith("near:")).removeprefix("near:")
+    was = vectors(stage)[named]
+    assert was.centre is not None
+    post(stage, ids.index(named), None, type_="message.deleted")
+    assert vectors(stage)[named].vector == was.centre
+    post(stage, 90, "extremely bad and useless newsletter")
+    for _ in range(2):
+        look(stage)
+    assert the_incident(stage).complaints == len(WORDS) + 1
+
+
+@both_databases
+def test_what_each_of_a_crowd_without_a_key_may_get(crowd: Crowd, asker: Asker) -> None:
+    """It is worked out of the order that each of them means; who means none is not listed."""
+    stage = crowd.stage
+    customers(stage, 3)
+    ids = [post(stage, n, f"{word} bad and useless newsletter") for n, word in enumerate(WORDS)]
+    orders = {of: str(stage.ref("erp", Kind.ORDER, f"{SKU}-O{n}")) for n, of in enumerate(ids[:3])}
+    with stage.hub.database.begin() as uow:
+        for of, order in orders.items():
+            complaint = uow.complaints.get(of, lock=True)
+            assert complaint is not None
+            # Their order was found, and not which of its goods they mean.
+            complaint.order_ref, complaint.order_match = order, {"chosen_lines": ["1"]}
+    look(stage)
+    assert kinds(stage) <= {"near", "text"}
+    row = the_incident(stage)
+
+    def offered() -> dict[str | None, tuple[str, str, tuple[str, ...]]]:
+        found = eligibility.of_incident(
+            stage.hub, row.id, asker, operation=Operation.REPLACEMENT_ORDER
+        )
+        return {one.complaint_id: (str(one.order), one.outcome, one.lines) for one in found}
+
+    assert offered() == {of: (order, "approve", ("1",)) for of, order in orders.items()}
+    decide.put_out(stage.hub, row.id, ids[0], reason="another cause", asker=asker)
+    assert set(offered()) == set(ids[1:3])
 
 
 def test_what_people_always_complain_of_is_no_burst_until_it_is(crowd: Crowd) -> None:

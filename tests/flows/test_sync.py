@@ -261,7 +261,7 @@ def test_a_run_goes_on_at_once_when_its_worker_restarts(
         assert [r.id for r in uow.jobs.running()] == [run_id]
     hub, engine = start()
     try:
-        until(lambda: not _running(hub), seconds=10)
+        until(lambda: not _running(hub))
     finally:
         engine.stop()
     with hub.database.read() as uow:

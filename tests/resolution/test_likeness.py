@@ -62,7 +62,8 @@ def index(author: Author, *contacts: Contact, population: int = 100_000, common:
         likeness = likeness_of(one)
         assert likeness is not None
         if hit := wanted & set(likeness.keys):
-            bearers.append(Bearer(one.ref, likeness.profile, frozenset(hit)))
+            where = (one.ref.connection, one.ref.kind.value, one.ref.id)
+            bearers.append(Bearer(*where, likeness.profile, frozenset(hit)))
             for k in hit:
                 counts[k] = counts.get(k, 0) + 1
     return Looked(population, tuple(bearers), counts, dict.fromkeys(asked.words, common))
@@ -255,6 +256,21 @@ def test_commonness_is_measured_from_bend_to_bend() -> None:
     assert len(beyond) == len(BENDS)
     assert beyond[-1] == pytest.approx(2.0)
     assert sum(beyond) == pytest.approx(math.log2(4 * BENDS[-1] / BENDS[0]))
+
+
+@pytest.mark.parametrize("expected", [1e-7, 1e-5, 2e-4, 3e-4, 1e-2, 0.4, 0.5, 70.0])
+def test_bits_fall_with_the_power_of_each_stretch(expected: float) -> None:
+    level = next(
+        level
+        for one in shipped().comparisons
+        if one.comparison == "name"
+        for level in one.levels
+        if level.level == "same"
+    )
+    assert level.by_rarity is not None
+    fallen = sum(p * n for p, n in zip(level.by_rarity.powers, commonness(expected), strict=False))
+    bits = math.log2(level.m / level.by_rarity.factor * 1000) - fallen
+    assert shipped().bits(Agreement("name", "same", expected, 1000)) == pytest.approx(bits)
 
 
 def test_what_a_probability_meant_is_kept_by_what_was_compared() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from middleware.contract.canonical import Contact, Kind, Ref
 from middleware.domain.likeness import Looked
 from middleware.resolution.profiles import found_by, key, pair_key, word_key
 from middleware.store.database import Database
-from middleware.store.likeness import MOST_BEARERS
+from middleware.store.likeness import MOST_BEARERS, foremost
 
 T0 = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -138,3 +140,22 @@ def test_pages_of_one_transaction_are_counted_once_each(database: Database) -> N
 def test_asking_for_nothing_finds_nobody(database: Database) -> None:
     with database.read() as uow:
         assert uow.likeness.look([]) == Looked(population=0)
+
+
+bearers_by_key = st.lists(
+    st.sets(st.integers(1, 40), min_size=1, max_size=30), min_size=1, max_size=6
+)
+
+
+@given(bearers_by_key)
+def test_those_compared_are_the_first_of_all_in_order(bearers: list[set[int]]) -> None:
+    by_key = {key: sorted(nids) for key, nids in enumerate(bearers)}
+
+    def rank(nid: int) -> tuple[int, int, int, int]:
+        keys = [key for key, nids in by_key.items() if nid in nids]
+        return -len(keys), min(len(by_key[key]) for key in keys), keys[0], -nid
+
+    expected = sorted({nid for nids in bearers for nid in nids}, key=rank)[:MOST_BEARERS]
+    chosen = foremost(by_key)
+    assert sorted(chosen) == sorted(expected)
+    assert all(keys == [k for k, nids in by_key.items() if n in nids] for n, keys in chosen.items())

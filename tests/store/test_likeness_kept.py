@@ -88,7 +88,10 @@ class ByHand:
         refs = [(self.contacts[n].ref, frozenset(borne[n])) for n in best[:MOST_BEARERS]]
         return Looked(
             population=len(self.contacts),
-            bearers=tuple(Bearer(ref, self.profiles[ref], keys) for ref, keys in refs),
+            bearers=tuple(
+                Bearer(ref.connection, ref.kind.value, ref.id, self.profiles[ref], keys)
+                for ref, keys in refs
+            ),
             counts=counts,
             names={word: self._words[word] for word in asked.words if self._words[word]},
         )

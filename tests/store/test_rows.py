@@ -189,7 +189,7 @@ def test_events_are_read_in_commit_order(database: Database) -> None:
     for thread in writers:
         thread.join()
     stop.set()
-    reader.join(timeout=20)
+    reader.join(timeout=60)
     assert len(seen) == 100
     assert seen == sorted(seen)
 

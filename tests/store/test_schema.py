@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from middleware.flows.engine import Engine
+from middleware.store import database as database_module
 from middleware.store import schema
 from middleware.store.database import Database
 from middleware.store.tables import TABLES, AuditRow
 from tests import databases
+from tests.flows.node import until
 
 
 @pytest.fixture(params=databases.BOTH)
@@ -103,28 +104,36 @@ def test_sqlite_is_in_wal_mode_and_syncs_every_commit(tmp_path: Path) -> None:
     database.close()
 
 
-def test_writers_of_one_process_take_turns_in_order(tmp_path: Path) -> None:
+def test_writers_of_one_process_take_turns_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite's own waiting polls, and may starve somebody while others come and go."""
-    database = Database(databases.migrated("sqlite", tmp_path))
+    url = databases.migrated("sqlite", tmp_path)
+    turns = database_module._Turns()
+    monkeypatch.setattr(database_module, "_Turns", lambda: turns)
+    database = Database(url)
     order: list[int] = []
-    started = threading.Barrier(2)
+    started, ends = threading.Event(), threading.Event()
 
     def write(n: int) -> None:
-        with database.begin():
+        with database.begin() as uow:
+            uow.nodes.database_time()
             order.append(n)
 
     def hold() -> None:
-        with database.begin():
-            started.wait()
-            time.sleep(0.5)
+        with database.begin() as uow:
+            uow.nodes.database_time()  # a transaction begins with its first statement
+            started.set()
+            assert ends.wait(60)
 
     threads = [threading.Thread(target=hold)]
     threads[0].start()
-    started.wait()
+    assert started.wait(60)
     for n in range(8):
         threads.append(threading.Thread(target=write, args=(n,)))
         threads[-1].start()
-        time.sleep(0.03)
+        until(lambda n=n: len(turns._asking) == n + 1)  # type: ignore[misc]
+    ends.set()
     for thread in threads:
         thread.join()
     assert order == list(range(8))

@@ -107,7 +107,7 @@ def _held(watched: _Watched, names: list[str]) -> list[object]:
 
     def first(session: object) -> None:
         began.set()
-        assert goes_on.wait(10)
+        assert goes_on.wait(60)
 
     def write(name: str) -> None:
         try:
@@ -117,7 +117,7 @@ def _held(watched: _Watched, names: list[str]) -> list[object]:
 
     leading = threading.Thread(target=watched.shared.write, args=(first,))
     leading.start()
-    assert began.wait(10)
+    assert began.wait(60)
     others = [threading.Thread(target=write, args=(name,)) for name in names]
     for other in others:
         other.start()
@@ -125,7 +125,7 @@ def _held(watched: _Watched, names: list[str]) -> list[object]:
         threading.Event().wait(0.01)
     goes_on.set()
     for thread in (leading, *others):
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     return outcomes
 

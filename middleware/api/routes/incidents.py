@@ -14,7 +14,7 @@ from middleware.api import paging
 from middleware.api.answers import answer, hold_to_version
 from middleware.api.describe import IfMatch, operation
 from middleware.api.door import Asking, Route, TheDoor
-from middleware.api.examples import COMPLAINT_ID
+from middleware.api.examples import COMPLAINT_ID, KEY_ID
 from middleware.api.paging import Cursor, Limit
 from middleware.api.routes.complaints import listed
 from middleware.api.schemas import incidents as schemas
@@ -23,7 +23,7 @@ from middleware.contract.actions import Operation
 from middleware.contract.canonical import Ref
 from middleware.domain.bursts import begins
 from middleware.domain.problems import NotFoundError
-from middleware.flows import decide, eligibility
+from middleware.flows import decide, eligibility, joined
 from middleware.flows.eligibility import Eligible
 from middleware.flows.keys import Scope
 from middleware.store import queries
@@ -240,6 +240,34 @@ def close_incident(
     """Say that it is dealt with. Nobody need: a day after its burst it is closed by itself."""
     close = partial(decide.close, reason=said.reason, asker=asker)
     return _decide(request, door, incident_id, if_match, close)
+
+
+@router.post(
+    "/v1/incidents/{incident_id}/part",
+    response_model=schemas.IncidentDetailShown,
+    **_decision(
+        {
+            **examples.INCIDENT_DETAIL,
+            "decided_by": KEY_ID,
+            "reason": "Another cause.",
+            "version": 3,
+        },
+        {"a reason": {"reason": "Another cause."}},
+    ),
+)
+def part_incident(
+    incident_id: str,
+    said: schemas.IncidentEnded,
+    request: Request,
+    door: TheDoor,
+    asker: Asking,
+    if_match: IfMatch = None,
+) -> Response:
+    """Take an incident out of the one that it was found to be a part of (`merged_into`). It is open
+    again with its complaints, and nothing joins the two any more.
+    """
+    part = partial(joined.part, reason=said.reason, asker=asker)
+    return _decide(request, door, incident_id, if_match, part)
 
 
 def _by_hand(request: Mapping[str, Any]) -> dict[str, Any]:

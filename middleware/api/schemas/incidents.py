@@ -61,6 +61,8 @@ class IncidentShown(Shown):
     decided_by: str | None
     decided_at: Moment | None
     reason: str | None
+    merged_into: str | None
+    """The incident that it turned out to be a part of; its complaints are in that one, too."""
     updated_at: Moment
     version: int
 

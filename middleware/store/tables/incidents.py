@@ -153,6 +153,8 @@ class IncidentRow(SQLModel, table=True):
     decided_by: str | None = None
     decided_at: datetime | None = moment(null=True)
     reason: str | None = None
+    merged_into: str | None = None
+    """The incident that it turned out to be a part of."""
     updated_at: datetime = moment()
     version: int = 1
 

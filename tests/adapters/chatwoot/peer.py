@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 from pydantic import SecretStr
@@ -45,6 +45,7 @@ class DeskPeer(Peer):
 
     adapter: type[Any] = ChatwootAdapter
     faults = frozenset({*_FAULTS, Fault.MASKED})
+    hurried: ClassVar[Mapping[str, Any]] = {"total_s": TOTAL_S}
 
     def __init__(self, state: Path) -> None:
         self.desk = build_desk(state, token=TOKEN)
@@ -70,8 +71,8 @@ class DeskPeer(Peer):
             settings={
                 "url": self.server.url,
                 "account_id": 1,
-                "connect_s": 1,
-                "total_s": TOTAL_S,
+                "connect_s": 30,
+                "total_s": 60,
                 **settings,
             },
             secrets={"token": SecretStr(TOKEN)},
@@ -101,7 +102,7 @@ class DeskPeer(Peer):
 
     @contextmanager
     def _armed(self, name: str, match: str) -> Iterator[None]:
-        self.server.faults.arm(name, match=match, seconds=TOTAL_S + 1)
+        self.server.faults.arm(name, match=match, seconds=TOTAL_S + 30)
         try:
             yield
         finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
@@ -78,6 +78,7 @@ class CrmPeer(Peer):
 
     adapter: type[Any] = SalesforceAdapter
     faults = frozenset({*_FAULTS, Fault.MASKED})
+    hurried: ClassVar[Mapping[str, Any]] = {"total_s": TOTAL_S}
 
     def __init__(self, state: Path | None = None, **options: Any) -> None:
         self.crm: Crm = open_crm(WORLD, state_path=state, **options)
@@ -94,8 +95,8 @@ class CrmPeer(Peer):
             settings={
                 "url": self.server.url,
                 "ca_file": self.server.ca_file,
-                "connect_s": 1,
-                "total_s": TOTAL_S,
+                "connect_s": 30,
+                "total_s": 60,
                 "lag_s": LAG_S,
                 "overlap_s": 60,
                 **settings,
@@ -270,7 +271,7 @@ class CrmPeer(Peer):
     @contextmanager
     def armed(self, name: str, *matches: str, times: int = 1) -> Iterator[None]:
         for match in matches:
-            self.server.faults.arm(name, match=match, seconds=TOTAL_S + 1, times=times)
+            self.server.faults.arm(name, match=match, seconds=TOTAL_S + 30, times=times)
         try:
             yield
         finally:

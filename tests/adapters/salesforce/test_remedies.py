@@ -266,12 +266,12 @@ def test_a_withdrawal_that_commits_late_overwrites_nothing(
     made = make(peer, adapter, made_by)
     adapter.find_withdrawal(taking_back(made, made_by), key=BACK)
     verb = "POST" if made_by is Operation.REPLACEMENT_ORDER else "PATCH"
-    peer.server.faults.arm("late_commit", match=f"{verb} /services/data", seconds=0.5)
+    peer.server.faults.arm("late_commit", match=f"{verb} /services/data", seconds=600)
     with pytest.raises(Ambiguous):
         adapter.create_withdrawal(taking_back(made, made_by), key=BACK)
     peer.crm.ahead += timedelta(seconds=2)
     peer.touch_of(made.ref, **CHANGES[made_by])
-    assert peer.server.settle(5)
+    assert peer.server.settle(60, now=True)
     assert peer.withdrawn(made.ref) == 0
     assert row_of(peer, made)["Amends_Withdrawn__c"] is None
     assert adapter.key_traits(Operation.WITHDRAWAL).native

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
@@ -90,6 +90,7 @@ class ErpPeer(Peer):
 
     adapter: type[Any] = ADAPTER
     faults = frozenset({*_FAULTS, Fault.MASKED})
+    hurried: ClassVar[Mapping[str, Any]] = {"total_s": TOTAL_S}
 
     def __init__(self, folder: Path) -> None:
         self.world = build()
@@ -105,7 +106,6 @@ class ErpPeer(Peer):
         ]
 
     def connection(self, **settings: Any) -> Connection:
-        """Patience as the suite needs it; tests without slow answers pass a longer `total_s`."""
         return Connection(
             name=NAME,
             settings={
@@ -115,8 +115,8 @@ class ErpPeer(Peer):
                 "on_premise": True,
                 "auth": "usernametoken",
                 "username": "amends",
-                "connect_s": 1,
-                "total_s": TOTAL_S,
+                "connect_s": 30,
+                "total_s": 60,
                 **settings,
             },
             secrets={"password": SecretStr(PASSWORD)},
@@ -242,7 +242,7 @@ class ErpPeer(Peer):
     def _armed(self, name: str, operations: tuple[str, ...]) -> Iterator[None]:
         for operation in operations:
             match = f"POST {PATH_11} {operation}"
-            self.server.faults.arm(name, match=match, seconds=TOTAL_S + 1)
+            self.server.faults.arm(name, match=match, seconds=TOTAL_S + 30)
         try:
             yield
         finally:

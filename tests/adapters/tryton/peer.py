@@ -144,7 +144,8 @@ class TrytonPeer(Peer):
 
     adapter: type[Any] = TrytonAdapter
     faults = frozenset({*_FAULTS, Fault.MASKED})
-    patience_s: ClassVar[float] = 3 * TOTAL_S
+    hurried: ClassVar[Mapping[str, Any]] = {"total_s": TOTAL_S}
+    patience_s: ClassVar[float] = 6 * TOTAL_S
 
     def __init__(self, tryton: TrytonServer) -> None:
         self.tryton = tryton
@@ -173,8 +174,8 @@ class TrytonPeer(Peer):
                 "url": self.toxic.url,
                 "database": self.tryton.database,
                 "user": INTEGRATION.user,
-                "connect_s": 1,
-                "total_s": TOTAL_S,
+                "connect_s": 30,
+                "total_s": 60,
                 "person_category": "Person",
                 "employer_relation": "Employed by",
                 "lag_s": 0,
@@ -330,7 +331,7 @@ class TrytonPeer(Peer):
     @contextmanager
     def armed(self, fault: str, match: str, *, times: int = 1) -> Iterator[None]:
         """Let the next requests whose label has `match` suffer; a refused session stays refused."""
-        self.toxic.faults.arm(fault, match=match, times=times, seconds=TOTAL_S + 1)
+        self.toxic.faults.arm(fault, match=match, times=times, seconds=TOTAL_S + 30)
         if fault == "masked:unauthorised":
             self.toxic.faults.arm(fault, match="LOGIN common.db.login")
         try:

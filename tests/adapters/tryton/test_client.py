@@ -155,7 +155,9 @@ class Wire:
 def tryton() -> Iterator[tuple[Wire, Client]]:
     app = Wire()
     with SandboxServer(app) as server:
-        opened = Client(server.url, "erp", "integration", "integration-Secret-1", Limits(total_s=5))
+        opened = Client(
+            server.url, "erp", "integration", "integration-Secret-1", Limits(total_s=60)
+        )
         yield app, opened
         opened.close()
     assert server.errors == []
@@ -227,7 +229,7 @@ class _Forgetful(set[str]):
 
 def test_a_wrong_password_is_said_without_it() -> None:
     with SandboxServer(Wire()) as server:
-        opened = Client(server.url, "erp", "integration", "wrong-Secret-1", Limits(total_s=5))
+        opened = Client(server.url, "erp", "integration", "wrong-Secret-1", Limits(total_s=60))
         with pytest.raises(Unauthorised) as raised:
             opened.log_in(operation="check")
         opened.close()

@@ -106,9 +106,9 @@ def test_what_is_not_plain_yaml_is_refused_with_its_place(text, issue):
 def test_aliases_are_counted_before_they_grow():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    started = time.monotonic()
+    started = time.process_time()
     assert "aliases counted in full" in refused("\n".join(lines))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_few_aliases_are_fine():
