@@ -8,6 +8,9 @@ import pytest
 from middleware.understanding.features import Vocabulary
 from middleware.understanding.heads import (
     Dense,
+    Head,
+    Regression,
+    best_balance,
     best_temperature,
     calibration_error,
     fit,
@@ -51,10 +54,10 @@ def test_a_fit_is_where_the_slope_ends() -> None:
     made = fit(Dense(features), 5, labels, 3, strength=1.0, rounds=500)
     counts = np.bincount(labels)
     share = (90 / (3 * counts))[labels][:, None]
-    error = share * (made.probabilities(Dense(features)) - np.eye(3)[labels])
+    error = share * (softmax(made.scores(Dense(features))) - np.eye(3)[labels])
     assert np.abs(features.T @ error + made.weights).max() < 0.05
     assert np.abs(error.sum(axis=0)).max() < 0.05
-    assert (made.probabilities(Dense(features)).argmax(1) == labels).mean() > 0.85
+    assert (made.scores(Dense(features)).argmax(1) == labels).mean() > 0.85
 
 
 def test_a_fit_around_former_weights_stays_near_them() -> None:
@@ -63,8 +66,8 @@ def test_a_fit_around_former_weights_stays_near_them() -> None:
     held = fit(Dense(features[:1]), 4, np.array([1]), 2, strength=1e-4, around=former)
     assert np.allclose(held.weights, former.weights, atol=1e-2)
     moved = fit(Dense(features[:1]), 4, np.array([1]), 2, strength=10, around=former)
-    assert moved.probabilities(Dense(features[:1])).argmax() == 1
-    assert moved.probabilities(Dense(features[3:])).argmax() == 1
+    assert moved.scores(Dense(features[:1])).argmax() == 1
+    assert moved.scores(Dense(features[3:])).argmax() == 1
 
 
 def test_temperature_mends_what_is_too_sure() -> None:
@@ -78,6 +81,31 @@ def test_temperature_mends_what_is_too_sure() -> None:
     assert best_temperature(too_sure, labels) == pytest.approx(3, rel=0.15)
     mended = tempered(too_sure, best_temperature(too_sure, labels))
     assert calibration_error(mended, labels) < 0.04
+
+
+def test_a_balance_finds_what_a_class_was_held_down_by() -> None:
+    chance = np.random.default_rng(4)
+    labels = chance.permutation(np.repeat([0, 0, 1, 2], 500))
+    scores = chance.normal(size=(2000, 3)).astype(np.float32)
+    scores[np.arange(2000), labels] += 1
+    held_down = scores + np.log([2, 1, 1]) - [1.5, 0, 0]  # what is honest where half are class 0
+    temperature, raised = best_balance(softmax(2 * held_down.astype(np.float32)), labels, 0)
+    assert temperature == pytest.approx(2, rel=0.15)
+    assert raised == pytest.approx(1.5, abs=0.2)
+
+
+def test_a_raised_class_gains_in_the_units_of_probabilities() -> None:
+    head = Head(
+        ("a", "b"),
+        Regression(np.eye(2, dtype=np.float32), np.zeros(2, dtype=np.float32)),
+        Regression(np.zeros((0, 2), dtype=np.float32), np.zeros(2, dtype=np.float32)),
+        temperature=0.5,
+    )
+    rows = Vocabulary({}, np.zeros(0, np.float32)).rows(["any"])
+    even = np.zeros((1, 2), dtype=np.float32)
+    assert head.probabilities(even, rows)[0] == pytest.approx([0.5, 0.5])
+    odds = head.raised("a", 1.0).probabilities(even, rows)[0]
+    assert np.log(odds[0] / odds[1]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_threshold_keeps_its_promise_or_is_never_reached() -> None:
