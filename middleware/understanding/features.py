@@ -22,9 +22,9 @@ Matrix = np.ndarray[Any, np.dtype[np.float32]]
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[\u2600-\u27bf\U0001f300-\U0001faff]|[?!]")
 _DIGITS = re.compile(r"\d+")
 MOST_WORDS = 400
+"""Words of a text that are counted."""
 AT_ONCE = 256
 """Rows multiplied together: what is between then stays in the processor's cache."""
-"""Words of a text that are counted."""
 
 
 def terms(text: str) -> Iterator[str]:
