@@ -105,6 +105,8 @@ class Application:
             )
         now = self.hub.clock()
         with self.database.begin() as uow:
+            # Replicas are started at the same moment: the second finds what the first has declared.
+            uow.policies.take_turns(["declared"])
             uow.connections.declare(declared_connections(self.settings), at=now)
             uow.events.declare_endpoints(
                 {n: (e.url, list(e.types)) for n, e in self.hub.options.endpoints.items()}, at=now
