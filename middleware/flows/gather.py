@@ -25,7 +25,13 @@ from middleware.domain.understanding import EntityType, Intent, Understanding
 from middleware.flows import correct, deliver, plan, prioritise
 from middleware.flows.hub import Asker, Hub
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import ComplaintMergeRow, ComplaintMoveRow, ComplaintRow
+from middleware.store.tables import (
+    ArrivalRow,
+    ComplaintMergeRow,
+    ComplaintMoveRow,
+    ComplaintRow,
+    PersonRow,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +53,7 @@ def take_up(hub: Hub, uow: UnitOfWork, complaint: ComplaintRow, *, now: datetime
     rules = hub.options.gathering
     if not rules.enabled or complaint.state != "open":
         return
-    told = told_of(uow, complaint)
+    (told,) = told_of(uow, [complaint])
     mine = keys(told)
     # Whoever is understood at the same moment is before us now, committed, or will find us.
     uow.events.take_turn()
@@ -94,13 +100,19 @@ def run(hub: Hub, complaint_id: str) -> None:
             take_up(hub, uow, complaint, now=now)
 
 
-def told_of(uow: UnitOfWork, complaint: ComplaintRow) -> Told:
-    """What is known of a complaint by its own arrivals."""
-    arrivals = [
-        a
-        for a in uow.complaints.arrivals_of(complaint.id)
-        if not a.outgoing and a.deleted_at is None
-    ]
+def told_of(uow: UnitOfWork, complaints: Sequence[ComplaintRow]) -> list[Told]:
+    """What is known of each complaint by its own arrivals."""
+    arrivals: dict[str, list[ArrivalRow]] = {}
+    for arrival in uow.complaints.arrivals_of_all([c.id for c in complaints]):
+        if not arrival.outgoing and arrival.deleted_at is None:
+            arrivals.setdefault(arrival.complaint_id, []).append(arrival)
+    people = uow.people.persons({c.person_id for c in complaints if c.person_id is not None})
+    return [_told(c, arrivals.get(c.id, ()), people.get(c.person_id or "")) for c in complaints]
+
+
+def _told(
+    complaint: ComplaintRow, arrivals: Sequence[ArrivalRow], person: PersonRow | None
+) -> Told:
     understood = Understanding.model_validate(complaint.understanding or {"by": "nobody"})
     gathered = understood.intent.value not in UNGATHERED
     given = [n for a in arrivals for n in (a.author or {}).get("order_numbers", ())]
@@ -110,7 +122,6 @@ def told_of(uow: UnitOfWork, complaint: ComplaintRow) -> Told:
     own = match.get("chosen") is not None
     candidates = (complaint.resolution or {}).get("candidates", ())
     times = [a.posted_at or a.received_at for a in arrivals] or [complaint.opened_at]
-    person = uow.people.person(complaint.person_id) if complaint.person_id is not None else None
     # Two provisional persons may well be one: of them only the accounts are known.
     settled = person is not None and person.standing is Standing.SETTLED
     return Told(
@@ -151,10 +162,12 @@ def _found(
         ids += [row.id for row in uow.complaints.latest_of_identity(told.identity, MOST_COMPARED)]
     issues: dict[str, ComplaintRow] = {}
     compared: dict[str, list[Compared]] = {}
-    for row in uow.complaints.get_all(set(ids) - {complaint.id}):
-        if row.state != "open" or row.understanding is None:
-            continue
-        other = told_of(uow, row)
+    rows = [
+        row
+        for row in uow.complaints.get_all(set(ids) - {complaint.id})
+        if row.state == "open" and row.understanding is not None
+    ]
+    for row, other in zip(rows, told_of(uow, rows), strict=True):
         if not (told.text and other.text) and not told.urls & other.urls:
             continue
         root = uow.complaints.root_of(row)

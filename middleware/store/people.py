@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -177,6 +177,13 @@ class People:
             seen.add(row.id)
             row = get(row.redirect_to)
         return row
+
+    def persons(self, ids: Collection[str]) -> dict[str, PersonRow]:
+        """The people of these ids, each after following redirects; unknown ids are left out."""
+        # Held until the end: what the session has loaded it answers without asking again.
+        loaded = list(self._session.exec(select(PersonRow).where(col(PersonRow.id).in_(ids))))
+        found = {row.id: self.person(row.id) for row in loaded}
+        return {id_: row for id_, row in found.items() if row is not None}
 
     def add_link(self, row: LinkRow) -> LinkRow:
         self._session.add(row)

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlmodel import col, select
 
@@ -364,3 +365,18 @@ def known(stage: Stage) -> Stage:
 @pytest.fixture
 def asker() -> Asker:
     return Asker(principal="key_agent")
+
+
+@contextmanager
+def queries(stage: Stage) -> Iterator[list[str]]:
+    """The statements that its database is asked meanwhile."""
+    seen: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    sa.event.listen(stage.hub.database.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(stage.hub.database.engine, "before_cursor_execute", note)

@@ -17,7 +17,7 @@ from middleware.flows import claim, correct, gather, handoff, receive
 from middleware.flows.hub import Asker
 from middleware.inlets import Delivery
 from middleware.store.tables import ComplaintMergeRow, ComplaintRow
-from tests.flows.conftest import Stage
+from tests.flows.conftest import Stage, queries
 from tests.flows.test_receive import arrive, complaints, event
 
 ASKER = Asker(principal="key_agent", request_id="req_1")
@@ -340,3 +340,14 @@ def test_notes_are_still_written_where_each_was_told(known: Stage) -> None:
     known.run_all()
     assert known.desk.count(Operation.NOTE) == 2
     assert known.ref("desk", Kind.CASE, "x-1") != known.ref("desk", Kind.CASE, "ig-1")
+
+
+@on_sqlite
+def test_being_held_against_many_asks_no_more_than_against_one(known: Stage) -> None:
+    asked = []
+    for number in range(8):
+        author = {"native_id": f"9{number}", "handle": f"other{number}", "display_name": None}
+        with queries(known) as seen:
+            say(known, TWEET, f"x-{number}", author=author)
+        asked.append(len(seen))
+    assert max(asked[3:]) <= asked[2], "each complaint costs statements of its own"

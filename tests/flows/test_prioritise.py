@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,7 +23,7 @@ from middleware.store.tables import (
     SlaClockRow,
 )
 from tests.api.conftest import both_databases, database_url
-from tests.flows.conftest import Stage
+from tests.flows.conftest import Stage, queries
 from tests.flows.test_receive import arrive, event, the_complaint
 
 __all__ = ["database_url"]
@@ -388,20 +386,6 @@ def test_a_deleted_complaint_is_promised_nothing(known: Stage) -> None:
     assert {row.state for row in clocks(known).values()} == {"dropped"}
     assert {step.state for step in steps(known)} == {"cancelled"}
     assert the_complaint(known).due_at is None
-
-
-@contextmanager
-def queries(stage: Stage) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    sa.event.listen(stage.hub.database.engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        sa.event.remove(stage.hub.database.engine, "before_cursor_execute", note)
 
 
 @both_databases
