@@ -121,9 +121,10 @@ def _names(asking: Asking, filed: tuple[tuple[str, ...], ...], rarity: Rarity) -
         found.append(best)
         whole = best.level in WHOLE
     if asking.handle and filed and not whole:
-        level = _in_name(asking.handle, filed[0])
+        bare = asking.handle.strip(_DIGITS)
+        level = _in_name(bare, filed[0])
         if len(filed) > 1:
-            levels = (_in_name(asking.handle, name) for name in filed)
+            levels = (_in_name(bare, name) for name in filed)
             level = max(levels, key=_IN_NAME.index)
         found.append(Agreement("handle_in_name", level))
         whole = level in _TELLING  # a handle made of the name says the name again
@@ -228,9 +229,11 @@ def _alike(one: str, other: str) -> bool:
 _IN_NAME = ("none", "given_in", "family_in", "both_in", "initial", "affixed", "whole")
 
 
-def _in_name(handle: str, name: tuple[str, ...]) -> str:
-    """How a handle derives from a name on file."""
-    bare = handle.rstrip("0123456789").lstrip("0123456789")
+_DIGITS = "0123456789"
+
+
+def _in_name(bare: str, name: tuple[str, ...]) -> str:
+    """How a handle, without the digits around it, derives from a name on file."""
     first, last = name[0], name[-1]
     if len(name) == 1:
         return "given_in" if len(first) >= 4 and first in bare else "none"
@@ -278,7 +281,7 @@ def _same_handle(one: str, other: str, filed: tuple[tuple[str, ...], ...]) -> st
         if len(one) >= LONG_HANDLE:
             return "exact_long"
         return "exact_middle" if len(one) >= MIDDLE_HANDLE else "exact_short"
-    bare, other_bare = one.strip("0123456789"), other.strip("0123456789")
+    bare, other_bare = one.strip(_DIGITS), other.strip(_DIGITS)
     if bare == other_bare and len(bare) >= MIDDLE_HANDLE:
         return "letters_of_name" if _of_name(bare, filed) else "letters"
     if min(len(one), len(other)) >= MIDDLE_HANDLE and (one in other or other in one):
@@ -288,8 +291,8 @@ def _same_handle(one: str, other: str, filed: tuple[tuple[str, ...], ...]) -> st
 
 def _of_name(handle: str, filed: tuple[tuple[str, ...], ...]) -> bool:
     """Whether a handle, in letters and digits, says no more than a name does."""
-    bare = names.letters(handle)
-    return any(bare in name or _in_name(handle, name) in _TELLING for name in filed)
+    letters, bare = names.letters(handle), handle.strip(_DIGITS)
+    return any(letters in name or _in_name(bare, name) in _TELLING for name in filed)
 
 
 def _place(one: Place, other: Place) -> str:

@@ -381,7 +381,7 @@ class _Asker:
         self.network = normalise.network(author.network)
         self.native_id = (author.native_id or "").strip() or None
         self.handle = normalise.handle(author.handle) if author.handle else None
-        self.name = normalise.name(author.display_name) if author.display_name else None
+        self._shown = author.display_name
         self.emails = _keys(author.emails, normalise.email)
         self.phones = _phone_keys(author.phones, regions)
         self.external_ids = _ids(author.external_ids)
@@ -392,6 +392,10 @@ class _Asker:
             self.emails |= _keys((self.native_id,), normalise.email)
         if self.network == "whatsapp" and self.native_id:
             self.phones |= _phone_keys(("+" + self.native_id.removeprefix("+"),), ())
+
+    @cached_property
+    def name(self) -> str | None:
+        return normalise.name(self._shown) if self._shown else None
 
 
 def _of(entities: Sequence[Entity], type_: EntityType) -> tuple[str, ...]:
@@ -468,6 +472,8 @@ def _groups(
     Two persons of the hub are never put together: that is a merge, and a person's decision. Nor is
     what somebody said is apart, directly or through others.
     """
+    if len(known) < 2:
+        return [_Group(known, regions)] if known else []
     leader = [*range(len(known))]
     labels = [
         {label for label in (one.person_id, one.ref and str(one.ref)) if label}
@@ -589,7 +595,7 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
         )
         break
     yield from _orders(asker, group)
-    if asker.name is not None and asker.name in group.names:
+    if group.names and asker.name in group.names:
         yield _worth(EvidenceKind.NAME, "the same name")
 
 
@@ -611,6 +617,8 @@ def _handles(asker: _Asker, group: _Group) -> Iterator[Evidence]:
     """The network's own id decides; a handle without one is weaker; a handle whose id is another
     one has changed its owner, and what was known about it is about somebody else."""
     on_file = [h for h in group.handles if normalise.network(h.network) == asker.network]
+    if not on_file:
+        return
     if asker.native_id is not None and asker.native_id in {h.native_id for h in on_file}:
         yield _worth(EvidenceKind.NATIVE_ID, f"the same account on {asker.network}")
         return

@@ -155,18 +155,22 @@ _OTHER_HANDLES: Mapping[str, str] = {
 
 def reasons(one: Resembling, model: Model, population: int) -> list[Evidence]:
     """The comparisons as evidence, and the prior; their weights add up to the score."""
-    found = [_evidence(agreement, model) for agreement in one.agreements]
-    on_file = f"one of {population} on file, and {1 - model.prior.on_file:.0%} are strangers"
-    found.append(
-        Evidence(
-            kind=EvidenceKind.PRIOR,
-            detail=on_file,
-            weight=one.score - sum(e.weight for e in found),
-            basis=Basis.INFERRED,
-            compared="anybody with anybody",
-        )
+    return [
+        *(_evidence(agreement, model) for agreement in one.agreements),
+        _prior(population, model.prior.on_file, model.prior_bits(population)),
+    ]
+
+
+@lru_cache(maxsize=8)
+def _prior(population: int, on_file: float, bits: float) -> Evidence:
+    """It is the same of everybody, until a record comes or goes."""
+    return Evidence(
+        kind=EvidenceKind.PRIOR,
+        detail=f"one of {population} on file, and {1 - on_file:.0%} are strangers",
+        weight=bits,
+        basis=Basis.INFERRED,
+        compared="anybody with anybody",
     )
-    return found
 
 
 def _evidence(agreement: Agreement, model: Model) -> Evidence:

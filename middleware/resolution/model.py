@@ -155,7 +155,10 @@ class Model(Frozen):
     def _levels(self) -> dict[tuple[str, str], tuple[float, tuple[tuple[float, float], ...]]]:
         """By comparison and level: its bits; with rarity, those at each bend, and the power."""
         return {
-            (one.comparison, level.level): (math.log2(level.m / level.u), _at_bends(level))
+            (one.comparison, level.level): (
+                _limited(math.log2(level.m / level.u)),
+                _at_bends(level),
+            )
             for one in self.comparisons
             for level in one.levels
         }
@@ -164,14 +167,12 @@ class Model(Frozen):
         """What an agreement is worth: +1 doubles the odds."""
         comparison, level, expected, population, _ = agreement
         bits, at_bends = self._levels[comparison, level]
-        if at_bends and expected is not None:
-            log = math.log2(expected) if expected > BENDS[0] else _BENDS[0]
-            place = bisect_right(_BENDS, log) - 1
-            there, power = at_bends[place]
-            bits = there - power * (log - _BENDS[place]) + math.log2(population)
-        if -MOST_BITS < bits < MOST_BITS:
+        if expected is None or not at_bends:
             return bits
-        return math.copysign(MOST_BITS, bits)
+        log = math.log2(expected) if expected > BENDS[0] else _BENDS[0]
+        place = bisect_right(_BENDS, log) - 1
+        there, power = at_bends[place]
+        return _limited(there - power * (log - _BENDS[place]) + math.log2(population))
 
     def prior_bits(self, population: int) -> float:
         """The log odds, before anything is compared, that it is this record and not a stranger."""
@@ -193,6 +194,10 @@ class Model(Frozen):
         before, after = points[place - 1], points[place]
         share = (probability - before.said) / (after.said - before.said)
         return before.right + share * (after.right - before.right)
+
+
+def _limited(bits: float) -> float:
+    return bits if -MOST_BITS < bits < MOST_BITS else math.copysign(MOST_BITS, bits)
 
 
 def _at_bends(level: Level) -> tuple[tuple[float, float], ...]:

@@ -76,19 +76,18 @@ class Profile(NamedTuple):
 def read(text: str) -> Profile:
     """What `Profile.written` wrote."""
     names_, handles, towns, countries, sites, company = from_json(text)
+    # Twelve are read for every look-up: nothing is made of what is empty.
     return Profile(
-        tuple(map(tuple, names_)),
-        tuple(map(tuple, handles)),
-        _place(tuple(towns), tuple(countries)),
-        tuple(sites),
+        (*map(tuple, names_),),
+        (*map(tuple, handles),) if handles else (),
+        _place((*towns,), (*countries,)) if towns or countries else None,
+        (*sites,) if sites else (),
         company,
     )
 
 
 @lru_cache(maxsize=65536)
-def _place(towns: tuple[str, ...], countries: tuple[str, ...]) -> Place | None:
-    if not towns and not countries:
-        return None
+def _place(towns: tuple[str, ...], countries: tuple[str, ...]) -> Place:
     return Place(words=frozenset(towns), countries=frozenset(countries))
 
 

@@ -11,7 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -244,31 +244,30 @@ def foremost(bearers: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
     Those with most of the keys; of equals the rarer key, the more telling, the newer record. Keys
     come as they are asked for, the most telling first.
     """
-    borne: dict[int, list[int]] = {}
+    times = Counter(chain.from_iterable(bearers.values()))
+    few = len(times) <= MOST_BEARERS
+    borne: dict[int, list[int]] = {nid: [] for nid, n in times.items() if few or n > 1}
     for key, nids in bearers.items():
         for nid in nids:
             if nid in borne:
                 borne[nid].append(key)
-            else:
-                borne[nid] = [key]
-    if len(borne) <= MOST_BEARERS:
+    if few:
         return borne
     place = {key: (len(nids), n) for n, (key, nids) in enumerate(bearers.items())}
     several = [
         (-len(keys), min([place[key][0] for key in keys]), place[keys[0]][1], -nid)
         for nid, keys in borne.items()
-        if len(keys) > 1
     ]
     several.sort()
-    chosen = [-nid for *_, nid in several[:MOST_BEARERS]]
+    chosen = {-nid: borne[-nid] for *_, nid in several[:MOST_BEARERS]}
     # Most have one key. These need no comparing with each other: a key's come one after another.
     for key in sorted(bearers, key=place.__getitem__):
         left = MOST_BEARERS - len(chosen)
         if left <= 0:
             break
-        alone = (nid for nid in sorted(bearers[key], reverse=True) if len(borne[nid]) == 1)
-        chosen.extend(islice(alone, left))
-    return {nid: borne[nid] for nid in chosen}
+        alone = (nid for nid in sorted(bearers[key], reverse=True) if times[nid] == 1)
+        chosen |= {nid: [key] for nid in islice(alone, left)}
+    return chosen
 
 
 def _marks(count: int) -> str:
