@@ -121,28 +121,33 @@ def rightness(trained: Trained, rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
+def _calibration_error(hit: Any, sure: Any) -> float:
+    """Expected calibration error over ten bins of equal width (Guo et al. 2017)."""
+    bins = np.minimum((sure * 10).astype(int), 9)
+    return sum(
+        abs(float(hit[bins == b].mean() - sure[bins == b].mean())) * float((bins == b).mean())
+        for b in range(10)
+        if (bins == b).any()
+    )
+
+
 def _scores(known: Sequence[tuple[dict[str, Any], str]], question: str) -> dict[str, Any]:
     classes = [*CLASSES[question], "unknown"]
     judged = np.array([classes.index(row[question]) for row, _ in known])
     right = np.array([classes.index(answer) for _, answer in known])
     sure = np.array([float(row[f"{question}_probability"]) for row, _ in known])
     hit = judged == right
-    bins = np.minimum((sure * 10).astype(int), 9)
+    # What as many answers show on average that are right just as often as they are said to be.
+    as_said = np.random.default_rng(3).random((200, len(known))) < sure
     half = np.argsort(-sure)[: max(int(len(known) * SUREST), 1)]
     auto = np.array([row[f"{question}_band"] == "auto" for row, _ in known])
     return {
         "rows": len(known),
         "accuracy": round(float(hit.mean()), 4),
         "macro_f1": round(macro_f1(judged, right), 4),
-        "ece": round(
-            float(
-                sum(
-                    abs(hit[bins == b].mean() - sure[bins == b].mean()) * (bins == b).mean()
-                    for b in range(10)
-                    if (bins == b).any()
-                )
-            ),
-            4,
+        "ece": round(_calibration_error(hit, sure), 4),
+        "ece_if_perfect": round(
+            float(np.mean([_calibration_error(drawn, sure) for drawn in as_said])), 4
         ),
         "precision_of_surest_half": round(float(hit[half].mean()), 4),
         "auto_share": round(float(auto.mean()), 4),
