@@ -182,6 +182,7 @@ def _message(row: ArrivalRow) -> Packet:
         "source_id": row.source_id,
         "connection": row.connection,
         "outgoing": row.outgoing,
+        "internal": row.internal,
         "handle": author.get("handle"),
         "display_name": author.get("display_name"),
         "text": row.text,

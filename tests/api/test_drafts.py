@@ -117,6 +117,10 @@ def invited(api: Api, complaint: str) -> tuple[str, str]:
 def test_a_link_is_followed_once_however_many_ask_at_a_time(api: Api, complaint: str) -> None:
     replace(api, complaint)
     action, path = invited(api, complaint)
+    api.send_in("She may be the one of C-1001", id="n-1", internal=True)
+    handed = api.post(f"/v1/complaints/{complaint}/handoffs", {"to": "calls", "reason": "asked"})
+    packet = api.get(handed.headers["Location"]).json()["packet"]
+    assert [one["internal"] for one in packet["thread"]] == [False, True]
     api.stage.run_due()
     assert api.client.get(path).status_code == 200, "looking uses nothing up"
     with ThreadPoolExecutor(8) as askers:

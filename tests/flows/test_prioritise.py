@@ -662,3 +662,17 @@ def test_who_is_on_call_is_told_with_the_score(known: Stage) -> None:
     known.time.pass_(hours=46)  # Monday at ten
     arrive(known, event("Hello?", id="m-2"), message_id="msg_2")
     assert told(known, "complaint.prioritised")[-1].data["on_call"] is None
+
+
+@both_databases
+def test_a_note_among_colleagues_answers_nobody(known: Stage) -> None:
+    put(known, **STEPS)
+    arrive(known, event())
+    note = event("Her lamp, I think", id="n-1", internal=True)
+    arrive(known, note, message_id="msg_n")
+    assert clocks(known)["first_response 1"].state == "running"
+    known.time.pass_(minutes=46)
+    look(known)
+    assert [step.state for step in steps(known)][:1] == ["fired"], "it is due all the same"
+    answer(known)
+    assert clocks(known)["first_response 1"].state == "answered"
