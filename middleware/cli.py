@@ -20,6 +20,8 @@ from middleware.beginning import begin
 from middleware.commands import (
     actions,
     claims,
+    complaints,
+    drafts,
     handoff,
     incidents,
     jobs,
@@ -82,7 +84,8 @@ connections = group("connections", "The connections to remote systems.")
 maps = group("map", "Mapping files.")
 app.add_typer(actions.commands, name="actions")
 app.add_typer(claims.commands, name="claims")
-app.add_typer(claims.complaints, name="complaints")
+app.add_typer(complaints.commands, name="complaints")
+app.add_typer(drafts.commands, name="drafts")
 app.add_typer(handoff.commands, name="handoff")
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(people.commands, name="people")

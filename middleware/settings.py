@@ -341,6 +341,8 @@ class CallHourSettings(Section):
     notice: Duration = timedelta(hours=1)
     ahead: Duration = timedelta(days=5)
     offered: Annotated[int, Field(ge=1, le=20)] = 3
+    at_once: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How many customers can be called at the same time."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> CallHourSettings:

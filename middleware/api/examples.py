@@ -187,6 +187,7 @@ COMPLAINT: Json = {
             "connection": "api",
             "brand_account": None,
             "outgoing": False,
+            "internal": False,
             "network": "x",
             "handle": "kim_w",
             "display_name": "Kim",

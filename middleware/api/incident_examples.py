@@ -228,7 +228,14 @@ HANDOFF: Json = {
     **HANDOFF_MADE,
     "packet": {
         "complaint": {"id": COMPLAINT_ID, "network": "x", "state": "open"},
-        "thread": [{"source_id": "m-1", "outgoing": False, "text": "My lamp arrived broken"}],
+        "thread": [
+            {
+                "source_id": "m-1",
+                "outgoing": False,
+                "internal": False,
+                "text": "My lamp arrived broken",
+            }
+        ],
         "identity": {"person_id": PERSON_ID, "outcome": "link", "why": "e-mail on file"},
         "orders": [{"ref": "erp:order:SO-10001", "meant": True, "number": "SO-10001"}],
         "promises": [],

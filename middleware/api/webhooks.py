@@ -78,6 +78,17 @@ class CorrectionTold(Shown):
     changes: dict[Literal["intent", "sentiment", "reason", "remedy"], AnswerTold]
 
 
+class HandoffTold(Shown):
+    """A hand-off that was made; what is in it is told to whoever opens it."""
+
+    id: str
+    complaint_id: str
+    to: str
+    made_by: str
+    made_at: Moment
+    expires_at: Moment
+
+
 class PrioritisedTold(Shown):
     """How urgent a complaint is, and why."""
 
@@ -90,6 +101,8 @@ class PrioritisedTold(Shown):
     due_at: Moment | None
     brand_account: str | None
     team: str | None
+    on_call: str | None
+    """Who is on call at that moment; `null` within the team's hours, or without a rota."""
     rulebook_version: int
 
 
@@ -121,6 +134,8 @@ class ClaimTold(Shown):
     subject: str
     kind: ClaimKind
     holder: str
+    offered_to: str | None
+    """Who may accept it, where it is being handed over."""
     tool: str | None
     complaint_id: str | None
     person_id: str | None
@@ -346,6 +361,7 @@ CLAIMS = {
     "taken": "Somebody works on an issue, and has said so.",
     "renewed": "A claim was kept for longer.",
     "released": "A claim was given up.",
+    "offered": "A claim is to go over to somebody else, who has not accepted it yet.",
     "handed_over": "A claim went over to somebody else.",
     "forced": "A claim was ended by somebody who took it by force: tell its holder.",
     "overridden": "Somebody acted on what another has claimed: tell its holder.",
@@ -372,6 +388,10 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     "invitation.followed": (
         InvitationTold,
         "A customer followed the link to a private channel, which ended it.",
+    ),
+    "handoff.made": (
+        HandoffTold,
+        "A complaint was frozen for whoever takes over: open it by its id until it expires.",
     ),
     **{f"claim.{what}": (ClaimTold, text) for what, text in CLAIMS.items()},
     "identity.linked": (LinkTold, "A person was linked to an identity or a record."),
@@ -433,6 +453,10 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     ),
     "connection.back": (ConnectionTold, "Calls go out to a remote again."),
     "incident.opened": (IncidentTold, "Complaints about one thing pile up: somebody should look."),
+    "incident.confirmed": (
+        IncidentTold,
+        "Somebody said that a pile-on is one, and which remedy its customers are to get.",
+    ),
     "incident.grown": (IncidentTold, "A pile-on is twice as large as when it was last told of."),
     "incident.closed": (
         IncidentTold,

@@ -1,4 +1,4 @@
-"""`amends claims`: who works on what. `amends complaints`: one issue from many, and moves."""
+"""`amends claims`: who works on what."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from rich.table import Column, Table
 
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.domain.claims import ClaimedError, Subject
-from middleware.flows import claim, gather
+from middleware.flows import claim
 from middleware.flows.hub import Asker
-from middleware.store.tables import ClaimRow, ComplaintMergeRow
+from middleware.store.tables import ClaimRow
 
 commands = typer.Typer(help="Who works on what.", no_args_is_help=True)
-complaints = typer.Typer(help="One issue from many complaints.", no_args_is_help=True)
 
 AgentOption = Annotated[str | None, typer.Option(help="Who works on it, in your own words.")]
 MinutesOption = Annotated[int | None, typer.Option(min=1, help="How long; default: configured.")]
-ReasonOption = Annotated[str, typer.Option(help="Why, for the record.")]
 ClaimArgument = Annotated[str, typer.Argument(help="As `amends claims list` shows it.")]
-ComplaintArgument = Annotated[str, typer.Argument(help="The id of a complaint, `cmp_…`.")]
 
 
 def me() -> Asker:
@@ -150,58 +147,6 @@ def accept_claim(
     _tell(row, as_json=as_json)
 
 
-@complaints.command("merge")
-def merge_complaints(
-    complaint_id: ComplaintArgument,
-    other_id: Annotated[str, typer.Argument(help="The one that is the same issue.")],
-    config: ConfigOption = None,
-    *,
-    reason: ReasonOption,
-    as_json: JsonOption = False,
-) -> None:
-    """Say that another complaint is the same issue as this one. It can be taken back."""
-    with opened(config) as application:
-        row = gather.merge(application.hub, complaint_id, other_id, reason=reason, asker=me())
-    _tell_merge(row, as_json=as_json)
-
-
-@complaints.command("split")
-def split_complaint(
-    complaint_id: ComplaintArgument,
-    other_id: Annotated[
-        str | None, typer.Argument(help="From which one; by default what it was merged into.")
-    ] = None,
-    config: ConfigOption = None,
-    *,
-    reason: ReasonOption,
-    as_json: JsonOption = False,
-) -> None:
-    """Say that a complaint is an issue of its own; nothing merges the two by itself again."""
-    with opened(config) as application:
-        row = gather.split(
-            application.hub, complaint_id, other_id=other_id, reason=reason, asker=me()
-        )
-    _tell_merge(row, as_json=as_json)
-
-
-@complaints.command("move")
-def move_complaint(
-    complaint_id: ComplaintArgument,
-    config: ConfigOption = None,
-    *,
-    account: Annotated[str | None, typer.Option(help="The brand account it belongs to.")] = None,
-    team: Annotated[str | None, typer.Option(help="The team that looks after it.")] = None,
-    reason: ReasonOption,
-) -> None:
-    """Hand a complaint to another brand account or team; the conversation says so."""
-    with opened(config) as application:
-        row = gather.move(
-            application.hub, complaint_id, account=account, team=team, reason=reason, asker=me()
-        )
-    where = ", ".join(x for x in (row.to_account, row.to_team) if x)
-    say(f"{complaint_id}: moved to {where}")
-
-
 def _subject(text: str) -> Subject:
     try:
         return Subject.parse(text)
@@ -218,19 +163,9 @@ def _tell(row: ClaimRow, *, as_json: bool) -> None:
     say(f"{row.id}: {row.subject} is held by {row.holder} until {until}{offered}")
 
 
-def _tell_merge(row: ComplaintMergeRow, *, as_json: bool) -> None:
-    if as_json:
-        plain = {"id": row.id, "main_id": row.main_id, "other_id": row.other_id}
-        out.print_json(json.dumps({**plain, "state": row.state}))
-        return
-    join = "merged into" if row.state == "merged" else "held apart from"
-    say(f"{row.other_id}: {join} {row.main_id} ({row.id})")
-
-
 def _plain(row: ClaimRow) -> dict[str, Any]:
     return {
         **claim.shown(row),
         "note": row.note,
-        "offered_to": row.offered_to,
         "version": row.version,
     }

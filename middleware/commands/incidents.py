@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
+from middleware.api.routes.incidents import shown_incident
 from middleware.commands.console import ConfigOption, JsonOption, opened, out, say
 from middleware.contract.actions import Operation
 from middleware.flows import decide, eligibility, joined
@@ -60,6 +61,35 @@ def list_incidents(
             (row.proposed or {}).get("operation", ""),
         )
     out.print(table)
+
+
+@commands.command("show")
+def show_incident(
+    incident_id: IncidentArgument, config: ConfigOption = None, *, as_json: JsonOption = False
+) -> None:
+    """Show an incident: since when, how large, its keys and words, and whom it concerns."""
+    with opened(config) as application:
+        shown = shown_incident(application.hub, incident_id)
+    if as_json:
+        out.print_json(shown.model_dump_json())
+        return
+    over = f", ordinary since {shown.over_at:%Y-%m-%d %H:%M}" if shown.over_at else ""
+    into = f", part of {shown.merged_into}" if shown.merged_into else ""
+    say(f"{shown.id}: {shown.title}, {shown.state}{into}")
+    say(
+        f"  since {shown.onset_at:%Y-%m-%d %H:%M} UTC{over}: {shown.complaints} complaints by"
+        f" {shown.persons} people, reach {shown.reach}, {shown.growth_per_hour:+d} an hour"
+    )
+    say(f"  {shown.found} in the window that opened it, {shown.expected:.1f} expected")
+    for key in shown.keys:
+        say(f"  {key.key}{'' if key.gives else ' (attached)'}")
+    if shown.words:
+        say(f"  words: {', '.join(shown.words)}")
+    for sample in shown.samples:
+        say(f"  {sample.complaint_id}: {sample.text}")
+    say(f"  {shown.affected} orders, {shown.silent} without a complaint ({shown.affected_state})")
+    if shown.proposed is not None:
+        say(f"  proposed: {shown.proposed.operation}, {shown.proposed.why}")
 
 
 @commands.command("eligible")

@@ -94,6 +94,8 @@ class Arrival(Frozen):
     order_numbers: tuple[str, ...] = ()
     """Order numbers from structured fields of the source, not from the text."""
     outgoing: bool = False
+    internal: bool = False
+    """A note that only our own people read. It answers nobody; it is outgoing, too."""
     status: str | None = None
     """The source's word for the state of the conversation or message, where it gave one."""
     in_reply_to: str | None = None

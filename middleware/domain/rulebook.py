@@ -254,9 +254,15 @@ class When(Frozen):
 
     def matches(self, facts: Facts) -> bool:
         return all(
-            wanted is None or (getattr(facts, name) or "unknown") in wanted
+            wanted is None or _word(name, getattr(facts, name)) in {_word(name, w) for w in wanted}
             for name, wanted in ((name, getattr(self, name)) for name in type(self).model_fields)
         )
+
+
+def _word(name: str, value: str | None) -> str:
+    """A fact as rules compare it: words however they are capitalised, a brand's id as it is."""
+    word = value or "unknown"
+    return word if name == "brand" else word.lower()
 
 
 class Facts(Frozen):

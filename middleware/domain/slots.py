@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from middleware.contract.canonical import Frozen
-from middleware.domain.blackouts import Window, span_at, window_of
+from middleware.domain.blackouts import Window, window_of
+
+LONGEST_AHEAD = timedelta(days=31)
 
 
 class CallHours(Frozen):
@@ -23,12 +26,14 @@ class CallHours(Frozen):
     """How long before a call it must be known."""
     ahead: timedelta = timedelta(days=5)
     offered: Annotated[int, Field(ge=1, le=20)] = 3
+    at_once: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How many customers can be called at the same time."""
 
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
         if not timedelta(minutes=5) <= self.slot <= timedelta(hours=8):
             raise ValueError("a slot is 5 minutes to 8 hours")
-        if not timedelta(0) < self.ahead <= timedelta(days=31):
+        if not timedelta(0) < self.ahead <= LONGEST_AHEAD:
             raise ValueError("times are offered for a month ahead at most")
         self.windows()
         return self
@@ -38,8 +43,27 @@ class CallHours(Frozen):
         return tuple(window_of(stored, timezone=self.timezone) for stored in self.hours)
 
 
-def slots(hours: CallHours, now: datetime, *, limit: int) -> list[tuple[datetime, datetime]]:
-    """The next times that a call fits into, in UTC, each beginning on a full slot."""
+class Calls:
+    """The times for which calls are agreed."""
+
+    def __init__(self, times: Iterable[tuple[datetime, datetime]] = ()) -> None:
+        known = list(times)
+        self._begins = sorted(begin for begin, _ in known)
+        self._ends = sorted(end for _, end in known)
+
+    def within(self, begin: datetime, end: datetime) -> int:
+        """How many calls overlap a time."""
+        return bisect_left(self._begins, end) - bisect_right(self._ends, begin)
+
+
+NONE_AGREED = Calls()
+
+
+def slots(
+    hours: CallHours, now: datetime, *, limit: int, agreed: Calls = NONE_AGREED
+) -> list[tuple[datetime, datetime]]:
+    """The next times that a call fits into, in UTC, each beginning on a full slot; those in which
+    as many calls are agreed as can be made at once are left out."""
     windows = hours.windows()
     if not windows:
         return []
@@ -48,8 +72,19 @@ def slots(hours: CallHours, now: datetime, *, limit: int) -> list[tuple[datetime
     begin = since + -(-(now + hours.notice - since) // step) * step
     found: list[tuple[datetime, datetime]] = []
     while begin < now + hours.ahead and len(found) < limit:
-        span = span_at(windows, begin)
-        if span is not None and begin + step <= span[1]:
-            found.append((begin, begin + step))
+        end = begin + step
+        if agreed.within(begin, end) < hours.at_once and _kept(windows, begin, end):
+            found.append((begin, end))
         begin += step
     return found
+
+
+def _kept(windows: Sequence[Window], begin: datetime, end: datetime) -> bool:
+    """Whether the hours hold all of a time, in one window or in several that touch."""
+    reached = begin
+    while reached < end:
+        spans = [span for window in windows if (span := window.span_at(reached)) is not None]
+        if not spans:
+            return False
+        reached = max(until for _, until in spans)
+    return True

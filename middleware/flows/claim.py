@@ -340,6 +340,7 @@ def hand_over(
         else:
             row.offered_to = taker
             row.version += 1
+            _tell(hub, uow, "claim.offered", row, now)
             _note(uow, asker, "claim.offer", row, now, to=taker)
     return row
 
@@ -467,6 +468,7 @@ def shown(row: ClaimRow) -> dict[str, Any]:
         "subject": row.subject,
         "kind": row.kind,
         "holder": row.holder,
+        "offered_to": row.offered_to,
         "tool": row.tool,
         "complaint_id": row.complaint_id,
         "person_id": row.person_id,

@@ -40,6 +40,7 @@ def confirm(
                 "why": f"chosen by {asker.principal}",
             }
         _decided(uow, row, IncidentState.CONFIRMED, reason, asker, now)
+        holding.tell(hub, uow, "incident.confirmed", row, now)
         holding.owe_listing(hub, uow, row)
     return row
 

@@ -19,8 +19,7 @@ from middleware.domain.channels import Channel, Open, channel_of, still_open
 from middleware.domain.drafts import Advice, Caution, Draft, Fact
 from middleware.domain.incidents import IncidentState
 from middleware.domain.problems import InvalidError, NotFoundError
-from middleware.domain.slots import slots
-from middleware.flows import plan
+from middleware.flows import calls, plan
 from middleware.flows.hub import Hub
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ActionRow, ArrivalRow, ComplaintRow, IncidentRow
@@ -265,7 +264,7 @@ def _facts(
         if incident is not None:
             found += [fact for fact in _of_incident(incident) if fact.name == "incident"]
     if offer_calls:
-        found += _of_calendar(hub, now)
+        found += _of_calendar(hub, uow, now)
     return list({fact.name: fact for fact in found}.values())
 
 
@@ -390,9 +389,8 @@ def _of_invitation(
         return
 
 
-def _of_calendar(hub: Hub, now: datetime) -> Iterable[Fact]:
-    hours = hub.options.call_hours
-    free = slots(hours, now, limit=hours.offered)
+def _of_calendar(hub: Hub, uow: UnitOfWork, now: datetime) -> Iterable[Fact]:
+    free = calls.free(hub, uow, now, limit=hub.options.call_hours.offered)
     if free:
         told = "; ".join(f"{_local(hub, begin)}–{_local(hub, end)[-5:]}" for begin, end in free)
         yield Fact(name="slots", value=told, source="call_hours", personal=False)

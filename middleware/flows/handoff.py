@@ -16,7 +16,7 @@ from middleware.domain.actions import ActionState
 from middleware.domain.channels import channel_of
 from middleware.domain.ids import new_id
 from middleware.domain.problems import GoneError, NotFoundError
-from middleware.flows import context
+from middleware.flows import context, deliver
 from middleware.flows.draft import written_in_public
 from middleware.flows.hub import Asker, Hub
 from middleware.store import queries
@@ -70,6 +70,21 @@ def hand_off(
             subject=row.id,
             request_id=asker.request_id,
             complaint=complaint_id,
+        )
+        deliver.tell(
+            hub,
+            uow,
+            "handoff.made",
+            subject=row.id,
+            data={
+                "id": row.id,
+                "complaint_id": complaint_id,
+                "to": to,
+                "made_by": row.made_by,
+                "made_at": now.isoformat(),
+                "expires_at": row.expires_at.isoformat(),
+            },
+            at=now,
         )
     return row
 
@@ -167,6 +182,7 @@ def _message(row: ArrivalRow) -> Packet:
         "source_id": row.source_id,
         "connection": row.connection,
         "outgoing": row.outgoing,
+        "internal": row.internal,
         "handle": author.get("handle"),
         "display_name": author.get("display_name"),
         "text": row.text,

@@ -25,7 +25,8 @@ BY = "customer"
 
 @dataclass(frozen=True)
 class Followed:
-    """What the customer may see: what was written in the conversation, what is done about it."""
+    """What the customer may see: what was written in the conversation, without the notes among
+    colleagues, and what is done about it."""
 
     invitation: InvitationRow
     complaint: ComplaintRow
@@ -60,7 +61,7 @@ def follow(hub: Hub, token: str, *, request_id: str | None = None) -> Followed:
         messages = [
             arrival
             for arrival in uow.complaints.arrivals_of(complaint.id)
-            if arrival.deleted_at is None
+            if arrival.deleted_at is None and not arrival.internal
         ]
         promises = [
             promise

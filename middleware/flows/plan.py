@@ -54,7 +54,7 @@ from middleware.domain.problems import (
     NotOfferedError,
 )
 from middleware.domain.turns import Urgency
-from middleware.flows import claim, policies
+from middleware.flows import calls, claim, policies
 from middleware.flows.budget import budget_of
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.policies import Judged
@@ -134,6 +134,9 @@ def plan(hub: Hub, uow: UnitOfWork, wanted: Wanted, asker: Asker, *, lock: bool 
             f"{held.holder} has claimed {held.subject} until {held.expires_at.isoformat()}"
             for held in made.claims
         ]
+    if isinstance(wanted.request, CallBackRequest):
+        taken = calls.warning(hub, uow, wanted.request)
+        made.warnings += [taken] if taken is not None else []
     if not made.owner_known:
         made.warnings.append("the order is not linked to the person who complains")
     if wanted.case is not None and wanted.operation is not Operation.CASE:

@@ -151,7 +151,7 @@ def _scored(
         or abs(before - made.milli) >= TOLD_FROM * MILLI
         or due_before != complaint.due_at
     ):
-        _tell(hub, uow, complaint, made, before, current.version, now)
+        _tell(hub, uow, complaint, made, before, current, now)
     return made
 
 
@@ -203,7 +203,7 @@ def _tell(
     complaint: ComplaintRow,
     made: Score,
     before: int | None,
-    version: int,
+    current: InForce,
     now: datetime,
 ) -> None:
     deliver.tell(
@@ -219,7 +219,8 @@ def _tell(
             "due_at": complaint.due_at.isoformat() if complaint.due_at is not None else None,
             "brand_account": complaint.brand_account,
             "team": complaint.team,
-            "rulebook_version": version,
+            "on_call": sla.on_call(current.document, now),
+            "rulebook_version": current.version,
         },
         at=now,
     )

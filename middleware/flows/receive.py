@@ -210,6 +210,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                 source_id=arrival.source_id,
                 brand_account=arrival.brand_account,
                 outgoing=arrival.outgoing,
+                internal=arrival.internal,
                 direct=arrival.direct,
                 author={
                     **arrival.author.model_dump(mode="json"),

@@ -128,6 +128,7 @@ class ChatwootInlet:
             direct=conversation.at("additional_attributes", "type").text() != "tweet",
             order_numbers=orders,
             outgoing=ours,
+            internal=root.at("private").flag(),
             status=conversation.at("status").text(),
             in_reply_to=f"message:{reply_to}" if reply_to else None,
         )

@@ -92,6 +92,8 @@ class EventData(_Given):
     direct: bool | None = None
     order_numbers: list[Id] | None = None
     outgoing: bool | None = None
+    internal: bool | None = None
+    """A note that only your own people read: it answers nobody."""
     status: Short | None = None
     in_reply_to: Id | None = None
     reach: EventReach | None = None
@@ -229,7 +231,8 @@ def _arrival(event: Part, parsed: Event) -> Reading:
         brand_account=_clean(data.brand_account),
         direct=data.direct,
         order_numbers=tuple(_all_clean(data.order_numbers)),
-        outgoing=data.outgoing or False,
+        outgoing=data.outgoing or data.internal or False,
+        internal=data.internal or False,
         status=_clean(data.status),
         in_reply_to=_clean(data.in_reply_to),
         reach=Reach(**data.reach.model_dump()) if data.reach is not None else None,

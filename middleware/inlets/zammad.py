@@ -97,6 +97,7 @@ class ZammadInlet:
             direct=kind not in _PUBLIC_TYPES,
             order_numbers=structured(ticket)[0],
             outgoing=not from_customer or internal,
+            internal=internal,
             status=self._status(ticket),
         )
 

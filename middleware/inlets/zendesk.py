@@ -172,6 +172,7 @@ class ZendeskInlet:
             direct=self._direct(ticket) or not public,
             order_numbers=structured(ticket.at("custom_fields"))[0],
             outgoing=staff or not public,  # only staff can write private comments
+            internal=not public,
             status=ticket.at("status").text(),
         )
 

@@ -171,6 +171,11 @@ class Actions:
                 query = query.where(column == value)
         return list(self._session.exec(query.order_by(col(ActionRow.id).desc()).limit(limit)))
 
+    def of_kind(self, kind: str, *, since: datetime) -> list[ActionRow]:
+        """Actions of one kind that were asked for from a moment on."""
+        query = select(ActionRow).where(col(ActionRow.created_at) >= since, ActionRow.kind == kind)
+        return list(self._session.exec(query))
+
     def of_person(self, person_id: str, *, limit: int = 20) -> list[ActionRow]:
         """A person's actions, newest first."""
         return list(self._session.exec(_OF_PERSON, params={"id": person_id, "most": limit}))

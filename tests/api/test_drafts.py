@@ -11,7 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from middleware.api import create_api
+from middleware.api.webhooks import EVENTS
 from middleware.contract.canonical import Kind
+from middleware.domain.slots import CallHours
 from middleware.flows.intake import Intake
 from tests.api.conftest import Api, both_databases
 from tests.flows.conftest import Stage
@@ -21,7 +23,8 @@ PHOTO = "https://x.example.com/kimberg/status/1"
 
 @pytest.fixture
 def known(known: Stage) -> Stage:
-    return known.with_options(public_url="https://hub.example.com")
+    hours = CallHours(hours=({"days": "mon-fri", "from": "09:00", "to": "17:00"},), at_once=2)
+    return known.with_options(public_url="https://hub.example.com", call_hours=hours)
 
 
 @pytest.fixture
@@ -114,6 +117,10 @@ def invited(api: Api, complaint: str) -> tuple[str, str]:
 def test_a_link_is_followed_once_however_many_ask_at_a_time(api: Api, complaint: str) -> None:
     replace(api, complaint)
     action, path = invited(api, complaint)
+    api.send_in("She may be the one of C-1001", id="n-1", internal=True)
+    handed = api.post(f"/v1/complaints/{complaint}/handoffs", {"to": "calls", "reason": "asked"})
+    packet = api.get(handed.headers["Location"]).json()["packet"]
+    assert [one["internal"] for one in packet["thread"]] == [False, True]
     api.stage.run_due()
     assert api.client.get(path).status_code == 200, "looking uses nothing up"
     with ThreadPoolExecutor(8) as askers:
@@ -209,6 +216,38 @@ def test_a_text_is_checked(api: Api, complaint: str) -> None:
     assert api.post("/v1/drafts/check", mail).status_code == 422
 
 
+def test_a_time_for_a_call_is_offered_as_often_as_calls_are_made_at_once(
+    api: Api, complaint: str
+) -> None:
+    def times() -> list[str]:
+        found = api.get("/v1/call-back-slots", params={"limit": 2}).json()["data"]
+        return [one["slot_from"][11:16] for one in found]
+
+    def wanted(begin: str, end: str, phone: str = "+4930123456") -> dict[str, Any]:
+        request = {"subject": "Call", "slot_from": begin, "slot_to": end, "phone": phone}
+        return {"operation": "call_back", "request": request, "complaint_id": complaint}
+
+    def agree(place: int, begin: str, end: str) -> str:
+        asked = wanted(f"2026-11-23T{begin}:00Z", f"2026-11-23T{end}:00Z", f"+49301234{place:02}")
+        made = api.post("/v1/actions", asked, headers={"Idempotency-Key": f"call-{place}"})
+        assert made.status_code == 202, made.text
+        return str(made.json()["id"])
+
+    assert times() == ["09:00", "09:30"]
+    first = agree(1, "09:15", "09:45")
+    assert times() == ["09:00", "09:30"]
+    agree(2, "09:30", "10:00")
+    assert times() == ["09:00", "10:00"]
+    assert "10:00" in drafts(api, complaint, call_back=True)["private"]["text"]
+    body = wanted("2026-11-23T09:30:00Z", "2026-11-23T10:00:00Z")
+    warned = api.post("/v1/actions/preview", body).json()["warnings"]
+    assert any(w == "2 calls are agreed for that time already, and 2 made at once" for w in warned)
+    other = api.post("/v1/actions/preview", wanted("2026-11-23T10:00:00Z", "2026-11-23T10:30:00Z"))
+    assert not any("agreed" in w for w in other.json()["warnings"])
+    assert api.post(f"/v1/actions/{first}/cancel").status_code in (200, 202)
+    assert times() == ["09:00", "09:30"]
+
+
 def test_a_handoff_is_frozen_shows_what_changed_and_expires(api: Api, complaint: str) -> None:
     made = api.post(
         f"/v1/complaints/{complaint}/handoffs",
@@ -216,6 +255,13 @@ def test_a_handoff_is_frozen_shows_what_changed_and_expires(api: Api, complaint:
     )
     assert made.status_code == 201
     path = made.headers["Location"]
+    (told,) = [
+        e["data"] for e in api.get("/v1/events").json()["data"] if e["type"] == "handoff.made"
+    ]
+    EVENTS["handoff.made"][0].model_validate(told)
+    assert (told["id"], told["complaint_id"]) == (made.json()["id"], complaint)
+    assert told["to"] == "call centre"
+    assert "wants a call" not in told.values()
     first = api.get(path).json()
     assert first["changed"] == {}
     assert set(first["packet"]) == {

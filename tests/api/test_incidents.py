@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from middleware.api.webhooks import EVENTS
 from middleware.store.tables import IncidentRow
 from tests.api.conftest import Api
 from tests.flows.conftest import Stage
@@ -78,6 +79,11 @@ def test_it_is_confirmed_and_closed_under_its_version(api: Api) -> None:
     confirmed = api.post(f"{path}/confirm", {"operation": "credit"}, headers={"If-Match": etag})
     assert confirmed.json()["state"] == "confirmed"
     assert confirmed.json()["proposed"]["operation"] == "credit"
+    (told,) = [
+        e["data"] for e in api.get("/v1/events").json()["data"] if e["type"] == "incident.confirmed"
+    ]
+    EVENTS["incident.confirmed"][0].model_validate(told)
+    assert (told["state"], told["proposed"]) == ("confirmed", "credit")
     stale = api.post(f"{path}/close", {"reason": "x"}, headers={"If-Match": etag})
     assert stale.status_code == 412
     api.stage.time.now += timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""`amends claims` and `amends complaints`, run as an operator runs them."""
+"""`amends claims`, run as an operator runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from middleware.app import Application, handlers
 from middleware.cli import app
 from middleware.domain.claims import Subject
-from middleware.domain.problems import ConflictError
 from middleware.flows import claim, receive
 from middleware.flows.hub import Asker
 from middleware.inlets import Delivery
@@ -82,21 +81,3 @@ def test_claims_are_listed_refused_and_taken_by_force(folder: Path) -> None:
     nonsense = amends(folder, "claims", "take", "the lamp")
     assert nonsense.exit_code == 1
     assert "expected cmp_" in nonsense.stderr
-
-
-def test_complaints_are_merged_split_and_moved(folder: Path) -> None:
-    with Application(load(folder / "amends.toml")) as application:
-        application.open()
-        with application.hub.database.read() as uow:
-            second, first = uow.complaints.page(before=None, limit=2)
-        assert application.hub.options.claims.lease.total_seconds() == 7200
-        assert application.hub.options.gathering.auto_from == 9
-    merged = amends(folder, "complaints", "merge", first.id, second.id, "--reason", "One call.")
-    assert f"{second.id}: merged into {first.id}" in merged.stdout, merged.stderr
-    again = amends(folder, "complaints", "merge", first.id, second.id, "--reason", "One call.")
-    assert isinstance(again.exception, ConflictError)
-    assert "one issue already" in str(again.exception)
-    split = amends(folder, "complaints", "split", second.id, "--reason", "Two calls.")
-    assert f"{second.id}: held apart from {first.id}" in split.stdout, split.stderr
-    moved = amends(folder, "complaints", "move", first.id, "--team", "web", "--reason", "Theirs.")
-    assert "moved to web" in moved.stdout, moved.stderr

@@ -83,10 +83,22 @@ def test_an_incident_is_listed_decided_and_closed(folder: Path) -> None:
     refund = listed(folder, "eligible", row["id"], "--remedy", "credit", "--limit", "1")
     assert refund[0]["order"] == first["order"]
 
+    shown = amends(folder, "incidents", "show", row["id"])
+    assert shown.stdout.splitlines()[0] == f"{row['id']}: {row['title']}, open", shown.stderr
+    assert f"  sku:{piled.SKU}\n" in shown.stdout
+    assert "8 orders, 1 without a complaint (listed)" in shown.stdout
+    whole = json.loads(amends(folder, "incidents", "show", row["id"], "--json").stdout)
+    assert (whole["complaints"], whole["silent"], whole["version"] >= 1) == (7, 1, True)
+    assert "several" not in amends(folder, "drafts", "incident", row["id"]).stdout
+
     said = amends(folder, "incidents", "confirm", row["id"], "--remedy", "credit")
     assert said.stdout.strip() == f"{row['id']}: confirmed", said.stderr
     (confirmed,) = listed(folder, "list", "--state", "confirmed")
     assert confirmed["proposed"]["operation"] == "credit"
+    reply = amends(folder, "drafts", "incident", row["id"], "--language", "de", "--json")
+    assert json.loads(reply.stdout)["language"] == "de", reply.stderr
+    nowhere = amends(folder, "drafts", "incident", row["id"], "--network", "email")
+    assert nowhere.exit_code == 1
     said = amends(folder, "incidents", "close", row["id"], "The supplier knows.")
     assert said.stdout.strip() == f"{row['id']}: closed", said.stderr
     again = amends(folder, "incidents", "dismiss", row["id"], "It is none.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from middleware.domain.channels import (
 )
 from middleware.domain.draft_texts import PARTS, PROMISES, REASONS, TEXTS
 from middleware.domain.drafts import Fact, advise, compose, limits, personal_in, promises_in
-from middleware.domain.slots import CallHours, slots
+from middleware.domain.slots import CallHours, Calls, slots
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 TEMPLATES = [template for part in PARTS for template in part]
@@ -199,3 +200,35 @@ def test_times_for_calls_lie_in_the_hours_and_after_the_notice() -> None:
     late = slots(hours, datetime(2026, 11, 23, 7, 45, tzinfo=UTC), limit=1)
     assert late[0][0] > datetime(2026, 11, 23, 8, 45, tzinfo=UTC)
     assert slots(CallHours(), saturday, limit=3) == []
+
+
+def test_whoever_answers_around_the_clock_has_times_at_midnight_too() -> None:
+    always = CallHours(hours=({"from": "00:00", "to": "24:00"},), slot=timedelta(hours=8))
+    found = slots(always, datetime(2026, 11, 21, 12, 0, tzinfo=UTC), limit=99)
+    assert len(found) == 15
+    assert all(one[1] == other[0] for one, other in pairwise(found))
+    halves = ({"from": "08:00", "to": "12:15"}, {"from": "12:15", "to": "13:00"})
+    early = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
+    begins = [one[0] - early for one in slots(CallHours(hours=halves), early, limit=10)]
+    expected = [timedelta(minutes=60 + 30 * n) for n in range(10)]
+    assert begins == expected, "windows that touch are one"
+
+
+def test_times_are_offered_as_often_as_calls_are_made_at_once() -> None:
+    monday = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    daily = ({"days": "mon-fri", "from": "10:00", "to": "11:00"},)
+
+    def free(agreed: list[tuple[int, int]], at_once: int = 1) -> list[int]:
+        """The minutes after ten that are free on that day."""
+        ten = monday + timedelta(hours=1)
+        calls = Calls((ten + timedelta(minutes=a), ten + timedelta(minutes=b)) for a, b in agreed)
+        hours = CallHours(hours=daily, at_once=at_once, ahead=timedelta(hours=9))
+        return [(begin - ten) // timedelta(minutes=1) for begin, _ in
+                slots(hours, monday, limit=9, agreed=calls)]  # fmt: skip
+
+    assert free([]) == [0, 30]
+    assert free([(0, 30)]) == [30]
+    assert free([(-30, 0), (60, 90)]) == [0, 30], "what touches does not overlap"
+    assert free([(15, 45)]) == []
+    assert free([(15, 45)], 2) == [0, 30]
+    assert free([(0, 30), (15, 45)], 2) == [30]

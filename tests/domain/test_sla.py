@@ -194,7 +194,8 @@ def test_the_first_target_that_matches_is_the_promise() -> None:
         {
             "targets": [
                 {"name": "vip", "when": {"tier": ["gold", "platinum"]}, "first_response": "15m"},
-                {"name": "damaged", "when": {"category": "damaged", "channel": "x"}},
+                {"name": "damaged", "when": {"category": "damaged", "channel": "X"}},
+                {"name": "shop", "when": {"brand": "Ab1"}},
                 {"name": "strangers", "when": {"tier": "unknown"}, "first_response": "2h"},
             ]
         }
@@ -205,7 +206,10 @@ def test_the_first_target_that_matches_is_the_promise() -> None:
         return found.name if found is not None else None
 
     assert name(tier="gold", category="damaged", channel="x") == "vip"
+    assert name(tier="Gold") == "vip", "a system may write it otherwise"
     assert name(tier="silver", category="damaged", channel="x") == "damaged"
+    assert name(tier="silver", brand="Ab1") == "shop"
+    assert name(tier="silver", brand="ab1") is None, "an id is no word"
     assert name(tier="silver", category="damaged", channel="email") is None
     assert name(category="late") == "strangers"
 

@@ -149,6 +149,8 @@ def test_only_the_holder_keeps_hands_over_and_gives_up(told: Stage) -> None:
     claim.hand_over(
         told.hub, claim_id, agent="anna", to="ben", direct=False, note="Call her.", asker=ANNA
     )
+    (offered,) = events(told, "claim.offered")
+    assert (offered.data["holder"], offered.data["offered_to"]) == ("key_desk/anna", "key_desk/ben")
     with pytest.raises(ForbiddenError, match="not offered to key_desk/carl"):
         claim.accept(told.hub, claim_id, agent="carl", asker=ANNA)
     assert events(told, "claim.handed_over") == []
@@ -161,6 +163,7 @@ def test_only_the_holder_keeps_hands_over_and_gives_up(told: Stage) -> None:
     assert (direct.holder, direct.principal) == ("key_calls/eve", "key_calls")
     told_of = [e.data["previous"] for e in events(told, "claim.handed_over")]
     assert told_of == ["key_desk/anna", "key_desk/ben"]
+    assert len(events(told, "claim.offered")) == 1
     claim.release(told.hub, claim_id, agent="eve", asker=CALLS)
     assert len(events(told, "claim.released")) == 1
     take(told, on_complaint(told), ANNA)

@@ -648,3 +648,31 @@ def synced(stage: Stage, kind: str = "account") -> None:
     run_id, _ = sync.owe(hub, "accounts", tick=new_id("tick"), requested_by="test")
     stage.engine.owed = [owed for owed in stage.engine.owed if owed.flow != "sync"]
     sync.run(hub, run_id)
+
+
+def test_who_is_on_call_is_told_with_the_score(known: Stage) -> None:
+    rules = {
+        "calendars": {"office": {"open": {"mon": ["09:00-17:00"]}}},
+        "people": {"ann": "ann@example.com"},
+        "rota": {"hours": "office", "first": "2026-11-16T00:00:00", "people": ["ann"]},
+    }
+    put(known, **rules)  # it is a Saturday
+    arrive(known, event())
+    assert [e.data["on_call"] for e in told(known, "complaint.prioritised")] == ["ann"]
+    known.time.pass_(hours=46)  # Monday at ten
+    arrive(known, event("Hello?", id="m-2"), message_id="msg_2")
+    assert told(known, "complaint.prioritised")[-1].data["on_call"] is None
+
+
+@both_databases
+def test_a_note_among_colleagues_answers_nobody(known: Stage) -> None:
+    put(known, **STEPS)
+    arrive(known, event())
+    note = event("Her lamp, I think", id="n-1", internal=True)
+    arrive(known, note, message_id="msg_n")
+    assert clocks(known)["first_response 1"].state == "running"
+    known.time.pass_(minutes=46)
+    look(known)
+    assert [step.state for step in steps(known)][:1] == ["fired"], "it is due all the same"
+    answer(known)
+    assert clocks(known)["first_response 1"].state == "answered"

@@ -48,7 +48,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "outgoing": False,
         "direct": True,
     },
-    "zendesk/comment_by_staff": {"outgoing": True, "direct": True, "event": CREATED},
+    "zendesk/comment_by_staff": {
+        "outgoing": True,
+        "internal": True,
+        "direct": True,
+        "event": CREATED,
+    },
     "zendesk/comment_redacted": {
         "source_id": "comment:9876543210",
         "event": DELETED,
@@ -102,6 +107,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "chatwoot/private_note": {
         "outgoing": True,
+        "internal": True,
         "source_id": "message:102",
         "author.native_id": "user:2",
         "author.emails": (),
@@ -154,7 +160,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "outgoing": False,
         "status": "new",
     },
-    "zammad/agent_note": {"outgoing": True, "author.display_name": "Alex Agent"},
+    "zammad/agent_note": {
+        "outgoing": True,
+        "internal": True,
+        "author.display_name": "Alex Agent",
+    },
     "zammad/tweet": {
         "author.network": "x",
         "author.handle": "mschmidt",
@@ -285,7 +295,24 @@ def test_zammads_agents_are_ours_in_public_too() -> None:
     payload["article"]["internal"] = False
     (reading,) = INLETS["zammad"].arrivals(payload)
     assert isinstance(reading, Arrival)
-    assert reading.outgoing
+    assert (reading.outgoing, reading.internal) == (True, False)
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_what_zendesk_shows_to_colleagues_alone_is_a_note(public: bool) -> None:
+    payload = load("zendesk/comment_by_staff")
+    payload["event"]["comment"]["is_public"] = public
+    (reading,) = INLETS["zendesk"].arrivals(payload)
+    assert isinstance(reading, Arrival)
+    assert (reading.outgoing, reading.internal) == (True, not public)
+
+
+def test_a_note_of_an_in_house_tool_is_ours() -> None:
+    payload = load("generic/created")
+    payload["data"]["internal"] = True
+    (reading,) = INLETS["generic"].arrivals(payload)
+    assert isinstance(reading, Arrival)
+    assert (reading.outgoing, reading.internal) == (True, True)
 
 
 def test_a_template_of_chatwoot_is_not_the_customers_word() -> None:

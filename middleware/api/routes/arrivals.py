@@ -192,6 +192,7 @@ async def _changed(
             "author": author,
             "text": text,
             "outgoing": row.outgoing,
+            "internal": row.internal,
         },
     }
     accepted = await _stored(door, connection, event)

@@ -263,6 +263,7 @@ def _arrival(complaint: queries.ComplaintRow, row: queries.ArrivalRow) -> schema
         connection=row.connection,
         brand_account=row.brand_account or complaint.brand_account,
         outgoing=row.outgoing,
+        internal=row.internal,
         network=author.get("network"),
         handle=author.get("handle"),
         display_name=author.get("display_name"),

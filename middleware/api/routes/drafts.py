@@ -15,8 +15,8 @@ from middleware.api.examples import COMPLAINT_ID
 from middleware.api.schemas import drafts as schemas
 from middleware.domain.channels import Open
 from middleware.domain.drafts import Caution, Draft
-from middleware.domain.slots import slots
-from middleware.flows import draft
+from middleware.flows import calls, draft
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 
 router = APIRouter(route_class=Route, tags=["drafts"])
@@ -55,11 +55,7 @@ def draft_reply(
         language=asked.language,
         offer_calls=asked.call_back,
     )
-    shown = schemas.DraftsShown(
-        advice=schemas.AdviceShown(channel=made.advice.channel, why=made.advice.why),
-        drafts=[_draft(one) for one in made.drafts],
-    )
-    return answer(request, shown, headers={"Cache-Control": "no-store"})
+    return answer(request, drafts_shown(made), headers={"Cache-Control": "no-store"})
 
 
 @router.post(
@@ -79,7 +75,7 @@ def draft_incident_reply(
     """Draft one public reply for an incident. That several are concerned is said once somebody has
     confirmed it; nothing of one customer is."""
     made = draft.of_incident(door.hub, incident_id, network=asked.network, language=asked.language)
-    return answer(request, _draft(made))
+    return answer(request, draft_shown(made))
 
 
 @router.post(
@@ -111,14 +107,7 @@ def check_draft(asked: schemas.DraftChecked, request: Request, door: TheDoor) ->
         language=asked.language,
         action_id=asked.action_id,
     )
-    shown = schemas.DraftCheckShown(
-        may_be_sent=found.may_be_sent,
-        length=found.length,
-        limit=found.limit,
-        window=_window(found.window),
-        warnings=[_caution(one) for one in found.cautions],
-    )
-    return answer(request, shown, headers={"Cache-Control": "no-store"})
+    return answer(request, check_shown(found), headers={"Cache-Control": "no-store"})
 
 
 @router.get(
@@ -131,20 +120,44 @@ def list_call_back_slots(
     door: TheDoor,
     limit: Annotated[int, Query(ge=1, le=100, description="How many times at most.")] = 10,
 ) -> Response:
-    """List the next times for a call, by `call_hours` of the configuration.
+    """List the next times for a call, by `call_hours` of the configuration, without those in which
+    as many calls are agreed as can be made at once.
 
     `slot_from` and `slot_to` go into a `call_back` of `POST /v1/actions`.
     """
-    hours = door.hub.options.call_hours
-    found = slots(hours, door.hub.clock(), limit=limit)
-    shown = schemas.SlotsShown(
-        data=[schemas.SlotShown(slot_from=begin, slot_to=end) for begin, end in found],
-        timezone=hours.timezone,
+    return answer(request, slots_shown(door.hub, limit=limit))
+
+
+# --- as JSON, over the API and in the command line -----------------------------------------------
+
+
+def drafts_shown(made: draft.Drafts) -> schemas.DraftsShown:
+    return schemas.DraftsShown(
+        advice=schemas.AdviceShown(channel=made.advice.channel, why=made.advice.why),
+        drafts=[draft_shown(one) for one in made.drafts],
     )
-    return answer(request, shown)
 
 
-def _draft(one: Draft) -> schemas.DraftShown:
+def check_shown(found: draft.Checked) -> schemas.DraftCheckShown:
+    return schemas.DraftCheckShown(
+        may_be_sent=found.may_be_sent,
+        length=found.length,
+        limit=found.limit,
+        window=_window(found.window),
+        warnings=[_caution(one) for one in found.cautions],
+    )
+
+
+def slots_shown(hub: Hub, *, limit: int) -> schemas.SlotsShown:
+    with hub.database.read() as uow:
+        found = calls.free(hub, uow, hub.clock(), limit=limit)
+    return schemas.SlotsShown(
+        data=[schemas.SlotShown(slot_from=begin, slot_to=end) for begin, end in found],
+        timezone=hub.options.call_hours.timezone,
+    )
+
+
+def draft_shown(one: Draft) -> schemas.DraftShown:
     plain: dict[str, Any] = one.model_dump(mode="python")
     plain["window"] = _window(one.window)
     return schemas.DraftShown.model_validate(

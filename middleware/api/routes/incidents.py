@@ -25,6 +25,7 @@ from middleware.domain.bursts import begins
 from middleware.domain.problems import NotFoundError
 from middleware.flows import decide, eligibility, joined
 from middleware.flows.eligibility import Eligible
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
 
@@ -346,13 +347,21 @@ def _known(row: queries.IncidentRow | None, incident_id: str) -> queries.Inciden
 
 
 def _shown(request: Request, door: TheDoor, incident_id: str) -> Response:
-    with door.hub.database.read() as uow:
+    shown = shown_incident(door.hub, incident_id)
+    # Whom it concerns is listed without its version changing, so nobody is told theirs is right.
+    headers = {"ETag": f'"{shown.version}"', "Cache-Control": "private, no-cache"}
+    return answer(request, shown, headers=headers)
+
+
+def shown_incident(hub: Hub, incident_id: str) -> schemas.IncidentDetailShown:
+    """An incident with its keys, words and samples. Raises NotFoundError."""
+    with hub.database.read() as uow:
         row = _known(uow.incidents.get(incident_id), incident_id)
         keys = uow.incidents.keys(incident_id)
         affected, silent = uow.incidents.count_affected(incident_id)
         typical = row.typical or {"words": [], "complaints": []}
         texts = uow.vectors.texts_of(typical["complaints"])
-    shown = schemas.IncidentDetailShown.model_validate(
+    return schemas.IncidentDetailShown.model_validate(
         {
             **plain(row),
             "keys": [
@@ -369,9 +378,6 @@ def _shown(request: Request, door: TheDoor, incident_id: str) -> Response:
             "affected_state": row.affected_state,
         }
     )
-    # Whom it concerns is listed without its version changing, so nobody is told theirs is right.
-    headers = {"ETag": f'"{row.version}"', "Cache-Control": "private, no-cache"}
-    return answer(request, shown, headers=headers)
 
 
 def plain(row: queries.IncidentRow) -> dict[str, Any]:

@@ -81,6 +81,8 @@ class MessageSent(Asked):
     network that people write on in public counts as public."""
     order_numbers: Annotated[list[SourceId], Field(max_length=50, default_factory=list)]
     outgoing: bool = False
+    internal: bool = False
+    """A note that only your own people read: it answers nobody, and no customer gets to see it."""
     status: Short | None = None
     in_reply_to: SourceId | None = None
     reach: ReachSent | None = None
@@ -209,6 +211,8 @@ class ArrivalShown(Shown):
     brand_account: str | None
     """Which account of the company it was written to."""
     outgoing: bool
+    internal: bool
+    """Whether it is a note that only our own people read."""
     network: str | None
     handle: str | None
     display_name: str | None

@@ -116,6 +116,8 @@ class ArrivalRow(SQLModel, table=True):
     brand_account: str | None = None
     """Which account of the company it was written to."""
     outgoing: bool = False
+    internal: bool = False
+    """Whether only our own people read it: a note is no answer, and nothing for the customer."""
     direct: bool | None = None
     """Whether only the company could read it; None where its source did not say."""
     author: dict[str, Any] | None = json(null=True)
