@@ -260,6 +260,43 @@ def _until_it_ends(application: Application, job: str, run_id: str, *, as_json: 
     sys.exit(0 if row.state == "done" else 1)
 
 
+@syncs.command("receipt")
+def show_receipt(
+    run: Annotated[str, typer.Argument(help="As `amends jobs runs` shows it.")],
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run can prove: its windows, counts, what the source says it has, and gaps.
+
+    Fails where digest or signature no longer fit what is stored.
+    """
+    with opened(config) as application:
+        with application.database.read() as uow:
+            row = uow.receipts.of_run(run)
+        if row is None:
+            fail(f"no receipt: the run {run} has not ended, or there is none")
+        intact = receipts.intact(application.hub, row)
+    if as_json:
+        seal = {"digest": row.digest, "previous": row.previous, "signature": row.signature}
+        out.print_json(json.dumps({"number": row.number, **row.body, **seal, "intact": intact}))
+    else:
+        say(f"{row.connection} receipt {row.number}, {row.job} {row.run_id}: {row.body['state']}")
+        for kind, counts in row.body["counts"].items():
+            window = row.body["windows"].get(kind, {})
+            since, until = (window.get(name) or "…" for name in ("since", "until"))
+            told = ", ".join(f"{n} {what}" for what, n in counts.items())
+            say(f"{kind}: {told}; from {since} to {until}")
+            if said := row.body.get("source", {}).get(kind):
+                say(f"{kind}: the source says {json.dumps(said)}")
+        for gap in row.body["gaps"]:
+            say(f"! gap: {json.dumps(gap)}", "yellow")
+        if not row.body["gaps"]:
+            say("no gaps")
+        say(f"digest {row.digest}, {'whole' if intact else 'CHANGED since it was signed'}")
+    sys.exit(0 if intact else 1)
+
+
 @syncs.command("verify")
 def verify_receipts(
     connection: Annotated[str | None, typer.Argument(help="Default: every connection.")] = None,

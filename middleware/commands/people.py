@@ -18,6 +18,7 @@ from middleware.flows import provisional
 from middleware.flows.index import index_again
 from middleware.flows.refit import refit
 from middleware.flows.rehearse import Checked, Difference, Rehearsal, rehearse
+from middleware.flows.why import Side, why
 from middleware.resolution.model import ModelError, read_model, write_model
 
 commands = typer.Typer(help="The hub's customers.", no_args_is_help=True)
@@ -69,6 +70,84 @@ def list_provisional(
     for one in told:
         table.add_row(*(value or "" for value in one.values()))
     out.print(table)
+
+
+@commands.command("why")
+def explain(
+    one: Annotated[str, typer.Argument(help="per_…, idn_…, or connection:contact:id.")],
+    other: Annotated[str, typer.Argument(help="Another one.")],
+    config: ConfigOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain why two things are one customer to the hub, or why not.
+
+    Whose each is and by which link, the evidence as it is now, people's words, and what is needed.
+    """
+    with opened(config) as application:
+        found = why(application.hub, one, other)
+    if as_json:
+        told = {
+            "says": found.says,
+            "together": found.together,
+            "one": _side(found.one),
+            "other": _side(found.other),
+            "cannot_links": [
+                {"id": row.id, "reason": row.reason, "by": row.decided_by}
+                for row in found.cannot_links
+            ],
+            "evidence": [piece.model_dump(mode="json") for piece in found.evidence],
+            "score": found.score,
+            "decision": found.decision.why if found.decision is not None else None,
+            "rules": found.rules,
+        }
+        out.print_json(json.dumps(told))
+        return
+    say(found.says)
+    for side in (found.one, found.other):
+        say(_told_of(side))
+    for piece in found.evidence:
+        say(f"  {piece.weight:+.1f} bits: {piece.detail} ({piece.kind}, {piece.basis})")
+    for row in found.cannot_links:
+        say(f"  held apart by {row.decided_by} ({row.id}): {row.reason}")
+    say(
+        f"a link needs {found.rules['link_from']:g} bits and {found.rules['margin']:g} ahead of "
+        f"the next, a question {found.rules['review_from']:g} (version {found.rules['version']})"
+    )
+
+
+def _side(side: Side) -> dict[str, object]:
+    return {
+        "thing": side.thing,
+        "person": side.person_id,
+        "links": [
+            {
+                "id": link.id,
+                "person": link.person_id,
+                "basis": link.basis,
+                "by": link.decided_by,
+                "from": _moment(link.valid_from),
+                "to": _moment(link.valid_to),
+                "ended_because": link.revoked_reason,
+            }
+            for link in (*((side.link,) if side.link is not None else ()), *side.ended)
+        ],
+    }
+
+
+def _told_of(side: Side) -> str:
+    """Whose one side is, and by which link."""
+    if side.person_id is None:
+        held = "nobody's"
+    elif side.link is None:
+        held = f"the person {side.person_id}"
+    else:
+        since = side.link.valid_from.isoformat(timespec="seconds")
+        held = (
+            f"{side.person_id}'s since {since} by {side.link.id}: "
+            f"{side.link.basis}, decided by {side.link.decided_by}"
+        )
+    return f"{side.thing}: {held}; {len(side.ended)} links ended"
 
 
 def _moment(at: datetime | None) -> str | None:

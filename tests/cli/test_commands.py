@@ -64,6 +64,12 @@ def test_a_sync_is_run_and_told(folder: Path) -> None:
     run = amends(folder, "sync", "run", "sync-shop", "--json")
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["state"] == "done"
+    ended = json.loads(run.stdout)["run"]
+    receipt = json.loads(amends(folder, "sync", "receipt", ended, "--json").stdout)
+    assert (receipt["number"], receipt["gaps"], receipt["intact"]) == (1, [], True)
+    read = amends(folder, "sync", "receipt", ended)
+    assert (read.returncode, "no gaps" in read.stdout, "whole" in read.stdout) == (0, True, True)
+    assert "has not ended" in amends(folder, "sync", "receipt", "run_none").stderr
     verified = amends(folder, "sync", "verify")
     assert (verified.returncode, "shop: 1 receipts, whole" in verified.stdout) == (0, True)
     database = Database(f"sqlite:///{folder / 'amends.db'}")
@@ -74,6 +80,8 @@ def test_a_sync_is_run_and_told(folder: Path) -> None:
     told = amends(folder, "sync", "verify", "shop", "--json")
     assert told.returncode == 1
     assert "was changed" in json.loads(told.stdout)["chains"][0]["broken"]
+    changed = amends(folder, "sync", "receipt", ended)
+    assert (changed.returncode, "CHANGED since" in changed.stdout) == (1, True)
     assert amends(folder, "sync", "verify", "nothing").returncode == 1
     unknown = amends(folder, "sync", "run", "nothing")
     assert (unknown.returncode, "there is no job" in unknown.stderr) == (1, True)

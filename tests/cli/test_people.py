@@ -63,6 +63,25 @@ def test_provisional_persons_are_listed(folder: Path) -> None:
     assert amends(folder, "people", "provisional").stdout.count("per_") == 1
 
 
+def test_a_pair_is_explained(folder: Path) -> None:
+    (review,) = json.loads(amends(folder, "reviews", "list", "--json").stdout)
+    pair = (review["identity_id"], "shop:contact:C1")
+    told = json.loads(amends(folder, "people", "why", *pair, "--json").stdout)
+    assert (told["together"], told["other"]["person"]) == (False, None)
+    assert told["one"]["links"][0]["basis"] == "provisional"
+    assert told["score"] == sum(piece["weight"] for piece in told["evidence"]) > 0
+    read = amends(folder, "people", "why", *pair).stdout
+    assert f"{pair[1]}: nobody's; 0 links ended" in read
+    assert f"{told['evidence'][0]['weight']:+.1f} bits: " in read
+    assert "a link needs 18 bits" in read
+    amends(folder, "reviews", "answer", review["id"], "none", "--reason", "Her sister.")
+    apart = json.loads(amends(folder, "people", "why", *pair, "--json").stdout)
+    assert apart["cannot_links"][0]["reason"] == "Her sister."
+    assert "held apart by " in amends(folder, "people", "why", *pair).stdout
+    nobody = amends(folder, "people", "why", pair[0], "shop:contact:C9")
+    assert (nobody.returncode, "holds no record" in nobody.stderr) == (1, True)
+
+
 def test_a_question_is_listed_answered_and_becomes_a_label(folder: Path) -> None:
     listed = amends(folder, "reviews", "list", "--json")
     assert listed.returncode == 0, listed.stderr

@@ -21,7 +21,7 @@ from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.resolution.identifiers import identifiers_of
 from middleware.store.ledger import thing_of
-from middleware.store.tables import LinkRow
+from middleware.store.tables import ComplaintRow, LinkRow
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, event
 
@@ -32,6 +32,8 @@ VALID = select(LinkRow).where(col(LinkRow.valid_to).is_(None))
 SAID = VALID.where(LinkRow.basis != "provisional")
 """What is held of anybody; that an account is its own provisional person says nothing."""
 PROVISIONAL = VALID.where(LinkRow.basis == "provisional")
+
+SHOWN = select(ComplaintRow.id, ComplaintRow.person_id)
 
 Shot = tuple[dict[str, tuple[str, ...]], dict[str, str | None], frozenset[frozenset[str]]]
 
@@ -170,8 +172,8 @@ class Walk:
             }
             nobody = {row.person_id for row in uow.session.exec(PROVISIONAL)}
             shown = {
-                c.id: None if c.person_id in nobody else c.person_id
-                for c in uow.complaints.page(before=None, limit=10_000)
+                one: None if person_id in nobody else person_id
+                for one, person_id in uow.session.exec(SHOWN)
             }
             return valid, shown, frozenset(uow.ledger.all_apart())
 
