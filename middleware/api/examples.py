@@ -188,6 +188,7 @@ COMPLAINT: Json = {
             "brand_account": None,
             "outgoing": False,
             "internal": False,
+            "automatic": False,
             "network": "x",
             "handle": "kim_w",
             "display_name": "Kim",

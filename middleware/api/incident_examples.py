@@ -233,6 +233,7 @@ HANDOFF: Json = {
                 "source_id": "m-1",
                 "outgoing": False,
                 "internal": False,
+                "automatic": False,
                 "text": "My lamp arrived broken",
             }
         ],

@@ -52,7 +52,7 @@ def _told(shown: ComplaintShown) -> Iterator[str]:
     part = f", part of {shown.incident_id}" if shown.incident_id else ""
     yield f"{shown.id}: {shown.state} ({where}){into}{part}"
     for arrival in shown.arrivals:
-        ours = "a note" if arrival.internal else "we"
+        ours = "a note" if arrival.internal else "a machine of ours" if arrival.automatic else "we"
         who = ours if arrival.outgoing else arrival.handle or arrival.display_name or "somebody"
         text = "(deleted)" if arrival.deleted_at else arrival.text
         at = arrival.posted_at or arrival.received_at

@@ -96,6 +96,9 @@ class Arrival(Frozen):
     outgoing: bool = False
     internal: bool = False
     """A note that only our own people read. It answers nobody; it is outgoing, too."""
+    automatic: bool = False
+    """A machine wrote it: a greeting, a notice that it came in. The customer reads it and has no
+    answer yet; it is outgoing, too."""
     status: str | None = None
     """The source's word for the state of the conversation or message, where it gave one."""
     in_reply_to: str | None = None

@@ -48,14 +48,14 @@ class Kept:
 
 def turns_of(arrivals: Iterable[ArrivalRow], changes: Iterable[Any] | None) -> list[Turn]:
     """What was said and how it stood, for clocks. A message counts from when it was written; a note
-    among colleagues is no answer."""
+    among colleagues is no answer, nor is what a machine writes."""
     turns = [
         Turn(
             at=min(a.posted_at or a.received_at, a.received_at),
             what=What.US if a.outgoing else What.CUSTOMER,
         )
         for a in arrivals
-        if a.deleted_at is None and not a.internal
+        if a.deleted_at is None and not a.internal and not a.automatic
     ]
     turns += [
         Turn(at=datetime.fromisoformat(at), what=What.of_status(word)) for at, word in changes or ()

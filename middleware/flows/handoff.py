@@ -183,6 +183,7 @@ def _message(row: ArrivalRow) -> Packet:
         "connection": row.connection,
         "outgoing": row.outgoing,
         "internal": row.internal,
+        "automatic": row.automatic,
         "handle": author.get("handle"),
         "display_name": author.get("display_name"),
         "text": row.text,

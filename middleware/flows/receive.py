@@ -211,6 +211,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                 brand_account=arrival.brand_account,
                 outgoing=arrival.outgoing,
                 internal=arrival.internal,
+                automatic=arrival.automatic,
                 direct=arrival.direct,
                 author={
                     **arrival.author.model_dump(mode="json"),

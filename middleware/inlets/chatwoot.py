@@ -129,6 +129,8 @@ class ChatwootInlet:
             order_numbers=orders,
             outgoing=ours,
             internal=root.at("private").flag(),
+            # Greetings and the like come as templates; an agent bot says so of itself.
+            automatic=kind == "template" or root.at("sender", "type").text() == "agent_bot",
             status=conversation.at("status").text(),
             in_reply_to=f"message:{reply_to}" if reply_to else None,
         )

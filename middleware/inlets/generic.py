@@ -94,6 +94,8 @@ class EventData(_Given):
     outgoing: bool | None = None
     internal: bool | None = None
     """A note that only your own people read: it answers nobody."""
+    automatic: bool | None = None
+    """A machine of yours wrote it, such as a greeting: it answers nobody either."""
     status: Short | None = None
     in_reply_to: Id | None = None
     reach: EventReach | None = None
@@ -231,8 +233,9 @@ def _arrival(event: Part, parsed: Event) -> Reading:
         brand_account=_clean(data.brand_account),
         direct=data.direct,
         order_numbers=tuple(_all_clean(data.order_numbers)),
-        outgoing=data.outgoing or data.internal or False,
+        outgoing=data.outgoing or data.internal or data.automatic or False,
         internal=data.internal or False,
+        automatic=data.automatic or False,
         status=_clean(data.status),
         in_reply_to=_clean(data.in_reply_to),
         reach=Reach(**data.reach.model_dump()) if data.reach is not None else None,

@@ -98,6 +98,7 @@ class ZammadInlet:
             order_numbers=structured(ticket)[0],
             outgoing=not from_customer or internal,
             internal=internal,
+            automatic=article.at("sender").text() == "System",  # what its triggers send
             status=self._status(ticket),
         )
 

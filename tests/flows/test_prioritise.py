@@ -665,11 +665,13 @@ def test_who_is_on_call_is_told_with_the_score(known: Stage) -> None:
 
 
 @both_databases
-def test_a_note_among_colleagues_answers_nobody(known: Stage) -> None:
+def test_a_note_among_colleagues_answers_nobody_nor_does_a_machine(known: Stage) -> None:
     put(known, **STEPS)
     arrive(known, event())
     note = event("Her lamp, I think", id="n-1", internal=True)
     arrive(known, note, message_id="msg_n")
+    greeting = event("We will be with you soon", id="n-2", automatic=True)
+    arrive(known, greeting, message_id="msg_g")
     assert clocks(known)["first_response 1"].state == "running"
     known.time.pass_(minutes=46)
     look(known)

@@ -320,9 +320,27 @@ def test_a_template_of_chatwoot_is_not_the_customers_word() -> None:
     payload["message_type"], payload["sender"] = "template", None
     (reading,) = INLETS["chatwoot"].arrivals(payload)
     assert isinstance(reading, Arrival)
-    assert reading.outgoing
+    assert (reading.outgoing, reading.automatic) == (True, True)
     assert reading.author.native_id is None
     assert reading.author.emails == ()
+
+
+@pytest.mark.parametrize(("kind", "automatic"), [("agent_bot", True), ("user", False)])
+def test_a_bot_of_chatwoot_is_no_agent(kind: str, automatic: bool) -> None:
+    payload = load("chatwoot/message_created")
+    payload["message_type"], payload["sender"] = "outgoing", {"id": 3, "name": "A", "type": kind}
+    (reading,) = INLETS["chatwoot"].arrivals(payload)
+    assert isinstance(reading, Arrival)
+    assert (reading.outgoing, reading.automatic) == (True, automatic)
+
+
+@pytest.mark.parametrize(("sender", "automatic"), [("System", True), ("Agent", False)])
+def test_what_zammads_triggers_send_is_no_agents_word(sender: str, automatic: bool) -> None:
+    payload = load("zammad/agent_note")
+    payload["article"] |= {"internal": False, "sender": sender}
+    (reading,) = INLETS["zammad"].arrivals(payload)
+    assert isinstance(reading, Arrival)
+    assert (reading.outgoing, reading.automatic) == (True, automatic)
 
 
 def test_a_chat_holds_both_sides() -> None:

@@ -193,6 +193,7 @@ async def _changed(
             "text": text,
             "outgoing": row.outgoing,
             "internal": row.internal,
+            "automatic": row.automatic,
         },
     }
     accepted = await _stored(door, connection, event)

@@ -264,6 +264,7 @@ def _arrival(complaint: queries.ComplaintRow, row: queries.ArrivalRow) -> schema
         brand_account=row.brand_account or complaint.brand_account,
         outgoing=row.outgoing,
         internal=row.internal,
+        automatic=row.automatic,
         network=author.get("network"),
         handle=author.get("handle"),
         display_name=author.get("display_name"),

@@ -83,6 +83,8 @@ class MessageSent(Asked):
     outgoing: bool = False
     internal: bool = False
     """A note that only your own people read: it answers nobody, and no customer gets to see it."""
+    automatic: bool = False
+    """A machine of yours wrote it, such as a greeting: customers read it, and it answers nobody."""
     status: Short | None = None
     in_reply_to: SourceId | None = None
     reach: ReachSent | None = None
@@ -213,6 +215,8 @@ class ArrivalShown(Shown):
     outgoing: bool
     internal: bool
     """Whether it is a note that only our own people read."""
+    automatic: bool
+    """Whether a machine of ours wrote it: a greeting, a notice that something came in."""
     network: str | None
     handle: str | None
     display_name: str | None

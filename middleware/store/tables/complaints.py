@@ -118,6 +118,8 @@ class ArrivalRow(SQLModel, table=True):
     outgoing: bool = False
     internal: bool = False
     """Whether only our own people read it: a note is no answer, and nothing for the customer."""
+    automatic: bool = False
+    """Whether a machine wrote it for us: no answer either, though the customer reads it."""
     direct: bool | None = None
     """Whether only the company could read it; None where its source did not say."""
     author: dict[str, Any] | None = json(null=True)
