@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from middleware.contract.canonical import (
@@ -161,6 +161,8 @@ def test_many_keys_are_made_as_one_is(parts: list[tuple[str, str]]) -> None:
 TEXTS = st.text(max_size=8)
 
 
+@example([("x", "\x7f")], ['\x1f"'], "é")
+@example([("x", "\x7f")], [], None)
 @given(
     st.lists(st.tuples(TEXTS, TEXTS), max_size=3), st.lists(TEXTS, max_size=3), st.none() | TEXTS
 )
