@@ -12,8 +12,7 @@ Identifier = tuple[str, str]
 """A scheme and a normalised value."""
 
 
-@dataclass(frozen=True)
-class Likeness:
+class Likeness(NamedTuple):
     """What of a record is compared with somebody who writes, and the keys that lead to it."""
 
     keys: tuple[int, ...]
@@ -24,8 +23,7 @@ class Likeness:
     """JSON that `middleware.resolution.profiles` wrote and reads."""
 
 
-@dataclass(frozen=True)
-class FoundBy:
+class FoundBy(NamedTuple):
     """What a record is stored with. Its likeness is worked out only for a record that changed."""
 
     identifiers: tuple[Identifier, ...] = ()

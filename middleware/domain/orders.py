@@ -106,14 +106,18 @@ class _Point(Frozen):
     sure: float = 1.0
 
 
+_NEITHER_LETTERS_NOR_DIGITS = re.compile(r"[\W_]+")
+_NO_DIGITS = re.compile(r"\D+")
+
+
 def number_key(number: str) -> str:
     """An order, tracking or article number for comparing: letters and digits, upper case."""
-    return re.sub(r"[\W_]+", "", number).upper()
+    return _NEITHER_LETTERS_NOR_DIGITS.sub("", number).upper()
 
 
 def digits_key(number: str) -> str | None:
     """The digits of a number without zeros in front, where there are at least four."""
-    digits = re.sub(r"\D+", "", number).lstrip("0")
+    digits = _NO_DIGITS.sub("", number).lstrip("0")
     return digits if len(digits) >= 4 else None
 
 

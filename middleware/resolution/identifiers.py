@@ -6,7 +6,7 @@ by theirs. Both sides are made here, so that they agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from middleware.contract.canonical import Account, Contact, Handle, Order, Record, Shipment
 from middleware.domain.arrivals import Author
@@ -24,19 +24,20 @@ def identifiers_of(record: Record) -> tuple[Identifier, ...]:
     """What a stored record is found by."""
     match record:
         case Contact():
-            found = [*_addresses(record.emails, record.phones, ()), *_handles(record.handles)]
+            found = _addresses(record.emails, record.phones, ())
+            found += _handles(record.handles)
             found += _externals(record.external_ids.items())
         case Account():
-            found = [*_addresses(record.emails, record.phones, ())]
+            found = _addresses(record.emails, record.phones, ())
             found += _externals(record.external_ids.items())
             if record.number:
                 found += _externals([(CUSTOMER_NUMBER, record.number)])
         case Order():
-            found = [*_numbers("order", (record.number,))]
+            found = _numbers("order", (record.number,))
         case Shipment():
-            found = [*_numbers("tracking", (record.tracking_number,))]
+            found = _numbers("tracking", (record.tracking_number,))
         case _:
-            found = []
+            return ()
     return tuple(dict.fromkeys(found))
 
 
@@ -75,41 +76,48 @@ def identifiers_mentioned(
 
 def _addresses(
     emails: Iterable[str], phones: Iterable[str], regions: Sequence[str]
-) -> Iterator[Identifier]:
+) -> list[Identifier]:
+    found = []
     for text in emails:
-        for scheme, normal in (("email", normalise.email), ("email_alias", normalise.email_alias)):
-            value = normal(text)
-            if value is not None:
-                yield scheme, value
+        address = normalise.email(text)
+        if address is not None:
+            found.append(("email", address))
+            base = normalise.without_alias(address)
+            if base is not None:
+                found.append(("email_alias", base))
     for text in phones:
-        for number in normalise.phones(text, regions=regions):
-            yield "phone", number
+        found += [("phone", number) for number in normalise.phones(text, regions=regions)]
+    return found
 
 
-def _handles(handles: Iterable[Handle]) -> Iterator[Identifier]:
+def _handles(handles: Iterable[Handle]) -> list[Identifier]:
+    found = []
     for handle in handles:
         network = normalise.network(handle.network)
         if handle.native_id:
-            yield f"native:{network}", handle.native_id.strip()
+            found.append((f"native:{network}", handle.native_id.strip()))
         name = normalise.handle(handle.handle) if handle.handle else None
         if name is not None:
-            yield f"handle:{network}", name
+            found.append((f"handle:{network}", name))
+    return found
 
 
-def _externals(ids: Iterable[tuple[str, str]]) -> Iterator[Identifier]:
-    for system, value in ids:
-        key = normalise.external_id(value)
-        if key is not None:
-            yield f"external:{system.strip().casefold()}", key
+def _externals(ids: Iterable[tuple[str, str]]) -> list[Identifier]:
+    return [
+        (f"external:{system.strip().casefold()}", key)
+        for system, value in ids
+        if (key := normalise.external_id(value)) is not None
+    ]
 
 
-def _numbers(scheme: str, numbers: Iterable[str | None]) -> Iterator[Identifier]:
+def _numbers(scheme: str, numbers: Iterable[str | None]) -> list[Identifier]:
+    found = []
     for number in numbers:
         if not number:
             continue
         key = number_key(number)
         if key:
-            yield scheme, key
-        digits = digits_key(number)
-        if digits is not None and scheme == "order":
-            yield "order_digits", digits
+            found.append((scheme, key))
+        if scheme == "order" and (digits := digits_key(number)) is not None:
+            found.append(("order_digits", digits))
+    return found

@@ -35,6 +35,8 @@ _ENDS = frozenset(
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _ASIDE = re.compile(r"\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|（[^）]*）")
 _END_OF_NAME = re.compile(r"\s[@|•·—–~/]|[|•·—–~/]\s|\s-\s|\s(?:at|bei|chez)\s")
+_EMPLOYED = frozenset(("at", "bei", "chez"))
+_PLAIN = re.compile(r"[A-Za-z0-9 ]*")
 _INSIDE_WORD = re.compile(r"['’`´.]")
 _NOT_LETTERS = re.compile(r"[^a-z]+")
 
@@ -102,7 +104,24 @@ def tokens(name: str) -> tuple[str, ...]:
     Scripts without blanks between names fall apart where their transliteration has a capital:
     `王小明` is `wang`, `xiao`, `ming`. Empty where nothing is a name.
     """
-    text = _ASIDE.sub(" ", _without_pictures(unicodedata.normalize("NFKC", name[:160])))
+    text = name[:160]
+    words = _plain_words(text)
+    if words is None:
+        words = _words(unicodedata.normalize("NFKC", text))
+    kept = [word for word in words if word not in TITLES] or words
+    return tuple(kept[:MOST_TOKENS])
+
+
+def _plain_words(text: str) -> list[str] | None:
+    """What `_words` makes of a text in which nothing has to be looked for, as in most."""
+    if not _PLAIN.fullmatch(text):
+        return None
+    words = [part for part in _NOT_LETTERS.split(text.lower()) if part]
+    return words if _EMPLOYED.isdisjoint(words) else None
+
+
+def _words(text: str) -> list[str]:
+    text = _ASIDE.sub(" ", _without_pictures(text))
     text = _END_OF_NAME.split(text, maxsplit=1)[0]
     family, comma, given = text.partition(",")
     if comma and given.strip() and folded(given).strip(" .") not in TITLES:
@@ -112,8 +131,7 @@ def tokens(name: str) -> tuple[str, ...]:
         whole = _INSIDE_WORD.sub("", word)
         spelled = whole if whole.isascii() else _CASE_CHANGE.sub(" ", anyascii(whole))
         words += [part for part in _NOT_LETTERS.split(spelled.lower()) if part]
-    kept = [word for word in words if word not in TITLES] or words
-    return tuple(kept[:MOST_TOKENS])
+    return words
 
 
 def _without_pictures(text: str) -> str:
@@ -152,7 +170,8 @@ def letters(text: str) -> str:
 
 def spelled(text: str) -> str:
     """Its letters and digits, in ASCII: `Kim_W.84` is `kimw84`."""
-    return _SPELLED.sub("", folded(text))
+    plain = folded(text)
+    return plain if plain.isalnum() else _SPELLED.sub("", plain)
 
 
 def parts(handle: str) -> tuple[str, ...]:

@@ -68,8 +68,13 @@ def _ascii_domain(domain: str) -> str | None:
 def email_alias(text: str) -> str | None:
     """The mailbox behind a plus-alias: `kim+shop@…` is `kim@…`. A weaker key than the address."""
     address = email(text)
-    if address is None:
-        return None
+    return None if address is None else without_alias(address)
+
+
+def without_alias(address: str) -> str | None:
+    """The same for an address in its normal form."""
+    if "+" not in address:
+        return address
     local, _, domain = address.rpartition("@")
     base = local.split("+", 1)[0]
     return f"{base}@{domain}" if base else None

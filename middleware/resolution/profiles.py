@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from middleware.contract.canonical import Account, Address, Contact, Record
 from middleware.domain.arrivals import Author
@@ -70,7 +70,9 @@ class Profile(NamedTuple):
         towns = sorted(self.place.words) if self.place else []
         countries = sorted(self.place.countries) if self.place else []
         body = [self.names, self.handles, towns, countries, self.sites, self.company]
-        return _ENCODER.encode(body)
+        text = to_json(body).decode()
+        # Much faster, and the same but for what the other one escapes.
+        return text if text.isascii() and "\x7f" not in text else _ENCODER.encode(body)
 
 
 def read(text: str) -> Profile:
@@ -107,10 +109,11 @@ def word_key(word: str) -> int:
 
 def found_by(record: Record) -> FoundBy:
     """What a record is stored with."""
-    return FoundBy(
-        identifiers=identifiers_of(record),
-        likeness=partial(likeness_of, record) if isinstance(record, Contact | Account) else None,
-    )
+    look = partial(likeness_of, record) if isinstance(record, _CUSTOMERS) else None
+    return FoundBy(identifiers_of(record), look)
+
+
+_CUSTOMERS = (Contact, Account)
 
 
 def likeness_of(record: Record) -> Likeness | None:
@@ -122,14 +125,12 @@ def likeness_of(record: Record) -> Likeness | None:
             profile = _of_account(record)
         case _:
             return None
-    keys = dict.fromkeys(_keys(profile, record.address))
-    if not keys:
+    texts = _key_texts(profile, record.address)
+    if not texts:
         return None
     words = {word for name in profile.names for word in (name[0], name[-1])}
     return Likeness(
-        keys=tuple(keys),
-        names=tuple(sorted(word_key(word) for word in words)),
-        profile=profile.written(),
+        keys=_keys(texts), names=tuple(sorted(map(word_key, words))), profile=profile.written()
     )
 
 
@@ -139,97 +140,117 @@ def profile_of(record: Contact | Account) -> Profile:
 
 
 def _of_contact(record: Contact) -> Profile:
-    whole = " ".join(p for p in (record.given_name, record.family_name) if p)
+    whole = " ".join([p for p in (record.given_name, record.family_name) if p])
     handles = [
         (normalise.network(h.network), spelled)
         for h in record.handles
         if h.handle and (name := normalise.handle(h.handle)) and (spelled := names.spelled(name))
     ]
+    addresses = _addresses(record.emails)
     return Profile(
         names=_names(whole, record.display_name),
-        handles=tuple(dict.fromkeys((*handles, *_mailboxes(record.emails))))[:MOST_HANDLES],
+        handles=tuple(dict.fromkeys((*handles, *_mailboxes(addresses))))[:MOST_HANDLES],
         place=_address(record.address),
-        sites=_sites(record.emails),
+        sites=_sites(addresses),
     )
 
 
 def _of_account(record: Account) -> Profile:
+    addresses = _addresses(record.emails)
     return Profile(
         names=_names(record.name),
-        handles=_mailboxes(record.emails)[:MOST_HANDLES],
+        handles=_mailboxes(addresses)[:MOST_HANDLES],
         place=_address(record.address),
-        sites=_sites(record.emails),
+        sites=_sites(addresses),
         company=names.company(record.name) if record.name else None,
     )
 
 
 def _names(*texts: str | None) -> tuple[tuple[str, ...], ...]:
-    found = (names.tokens(text) for text in texts if text)
-    return tuple(dict.fromkeys(name for name in found if name))[:MOST_NAMES]
+    found = [names.tokens(text) for text in texts if text]
+    return tuple(dict.fromkeys([name for name in found if name]))[:MOST_NAMES]
 
 
-def _mailboxes(emails: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    bases = (base.rpartition("@")[0] for e in emails if (base := normalise.email_alias(e)))
-    return tuple(("email", box) for base in bases if len(box := names.spelled(base)) >= 6)
+def _addresses(emails: Iterable[str]) -> list[str]:
+    """Those that are addresses, in their normal form."""
+    return [address for text in emails if (address := normalise.email(text))]
 
 
-def _sites(emails: Iterable[str]) -> tuple[str, ...]:
-    hosts = (e.rpartition("@")[2] for text in emails if (e := normalise.email(text)))
-    found = (normalise.site(host) for host in hosts if host not in normalise.FREE_MAIL)
-    return tuple(dict.fromkeys(site for site in found if site))
+def _mailboxes(addresses: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    bases = [base.rpartition("@")[0] for a in addresses if (base := normalise.without_alias(a))]
+    return tuple([("email", box) for base in bases if len(box := names.spelled(base)) >= 6])
+
+
+def _sites(addresses: Iterable[str]) -> tuple[str, ...]:
+    hosts = [address.rpartition("@")[2] for address in addresses]
+    found = [normalise.site(host) for host in hosts if host not in normalise.FREE_MAIL]
+    return tuple(dict.fromkeys([site for site in found if site]))
 
 
 def _address(address: Address | None) -> Place | None:
     if address is None:
         return None
-    text = ", ".join(p for p in (address.city, address.region) if p)
+    text = ", ".join([p for p in (address.city, address.region) if p])
     return place(text, address.country)
 
 
-def _keys(profile: Profile, address: Address | None) -> Iterator[int]:
+def _keys(texts: Iterable[str]) -> tuple[int, ...]:
+    """The keys of many texts at once, each once."""
+    found = dict.fromkeys([_blake2b(text.encode(), digest_size=8).digest() for text in texts])
+    return struct.unpack(f"<{len(found)}q", b"".join(found))
+
+
+def _key_texts(profile: Profile, address: Address | None) -> list[str]:
+    """What keys are made of: a family, and values."""
+    texts: list[str] = []
     for name in profile.names:
-        yield from _name_keys(name, profile.place, address)
-    for _, handle in profile.handles:
-        if len(handle) >= LEAST_SPELLED - 1:
-            yield key("handle", handle)
-    for site in profile.sites:
-        yield key("site", site)
+        texts += _name_texts(name, profile.place, address)
+    texts += [
+        f"handle|{handle}" for _, handle in profile.handles if len(handle) >= LEAST_SPELLED - 1
+    ]
+    texts += [f"site|{site}" for site in profile.sites]
     if profile.company:
-        yield key("company", profile.company)
+        texts.append(f"company|{profile.company}")
+    return texts
 
 
-def _name_keys(
-    name: tuple[str, ...], where: Place | None, address: Address | None
-) -> Iterator[int]:
+def _name_texts(name: tuple[str, ...], where: Place | None, address: Address | None) -> list[str]:
     first, last = name[0], name[-1]
     if len(name) == 1:
-        yield key("spelled", first)
+        texts = [f"spelled|{first}"]
     else:
-        for given in names.formal(first):
-            yield pair_key(given, last)
+        texts = [_pair_text(given, last) for given in names.formal(first)]
         if len(name) > 2:
-            yield pair_key(first, name[1])
-            yield pair_key(name[1], last)
+            texts += (_pair_text(first, name[1]), _pair_text(name[1], last))
             if len(name) > 3:
-                yield pair_key(first, name[2])  # two given names, two family names
-            yield key("spelled", "".join(name))
-        for spelled in (first + last, last + first, first[0] + last, first + last[0]):
-            yield key("spelled", spelled)
-        yield key("spelled", last + first[0])
-        yield key("bones", first, names.skeleton(last))
-        yield key("bones", last, names.skeleton(first))
+                texts.append(_pair_text(first, name[2]))  # two given names, two family names
+            texts.append(f"spelled|{''.join(name)}")
+        texts += (
+            f"spelled|{first}{last}",
+            f"spelled|{last}{first}",
+            f"spelled|{first[0]}{last}",
+            f"spelled|{first}{last[0]}",
+            f"spelled|{last}{first[0]}",
+            f"bones|{first}|{names.skeleton(last)}",
+            f"bones|{last}|{names.skeleton(first)}",
+        )
     postcode = normalise.postcode(address.postal_code) if address and address.postal_code else None
     if postcode:
-        yield key("postcode", last, postcode)
+        texts.append(f"postcode|{last}|{postcode}")
     for town in sorted(where.words) if where else ():
-        yield key("town", last, town)
+        texts.append(f"town|{last}|{town}")
         if first != last:
-            yield key("town", first, town)
+            texts.append(f"town|{first}|{town}")
+    return texts
 
 
 def pair_key(one: str, other: str) -> int:
     """The key of two words of a name, in any order."""
     return key("pair", one, other) if one <= other else key("pair", other, one)
+
+
+def _pair_text(one: str, other: str) -> str:
+    return f"pair|{one}|{other}" if one <= other else f"pair|{other}|{one}"
 
 
 # --- who writes ------------------------------------------------------------------------------

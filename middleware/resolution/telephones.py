@@ -23,10 +23,14 @@ def finished(text: str) -> str | None:
     A number counts as finished when its country's plan has numbers of its length and it does not
     begin with what that plan may take for a prefix to leave out.
     """
-    bare = text.translate(_PUNCTUATION)
-    # A plus within the number, or what follows one, makes another number of it.
-    if text[:1] != "+" or not _WRITTEN.fullmatch(bare):
+    if text[:1] != "+":
         return None
+    bare = text
+    # A plus within the number, or what follows one, makes another number of it.
+    if not _WRITTEN.fullmatch(bare):
+        bare = text.translate(_PUNCTUATION)
+        if not _WRITTEN.fullmatch(bare):
+            return None
     for digits in range(1, MOST_CODE_DIGITS + 1):
         plan = _plan(bare[1 : 1 + digits])
         if plan is not None:

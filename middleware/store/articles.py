@@ -53,7 +53,10 @@ class Articles:
         """
         known = _remembered.setdefault(self._session.get_bind(), set())
         named: dict[tuple[str, str], str] = {}
-        for one in map(_article, _named(records)):
+        for found in _named(records):
+            if found in known:
+                continue
+            one = _article(found)
             if one not in known and (one[2] or one[:2] not in named):
                 named[one[:2]] = one[2]
         if not named:
@@ -139,12 +142,13 @@ def _remember(known: set[_Article], articles: Collection[tuple[tuple[str, str], 
 def _named(records: Iterable[Record]) -> Iterable[tuple[str, str, str | None]]:
     for record in records:
         match record:
+            case Order():
+                connection = record.ref.connection
+                for line in record.lines:
+                    if sku := line.sku:
+                        yield connection, sku, line.name
             case Product():
                 yield record.ref.connection, record.sku, record.name
-            case Order():
-                for line in record.lines:
-                    if line.sku:
-                        yield record.ref.connection, line.sku, line.name
 
 
 def _article(named: tuple[str, str, str | None]) -> _Article:

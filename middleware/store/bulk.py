@@ -7,7 +7,9 @@ PostgreSQL a COPY: what may be there already goes through a temporary table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -81,12 +83,27 @@ def write(
             if not (likely_new and _copied_as_new(cursor, table, columns, rows)):
                 _copy(cursor, table, columns, rows, key)
         else:
-            moments = _moments(table, columns)
-            converted = (_converted(row, moments) for row in rows) if moments else rows
-            cursor.executemany(_insert(table, columns, key), converted)
+            cursor.executemany(_insert(table, columns, key), _converted(rows, table, columns))
         cursor.close()
     except driver_errors(connection) as error:
         raise raised(connection, error) from error
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Leave the collector of cycles alone meanwhile.
+
+    A page's rows are in no cycle, and it went through them all several times while they were made
+    and written: a tenth of a sync. It is the whole process's, so that this is for one page.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def driver_errors(connection: sa.Connection) -> type[Exception]:
@@ -176,9 +193,13 @@ def _written(moment: datetime) -> str:
     return utc.isoformat(sep=" ", timespec="microseconds")
 
 
-def _converted(row: Row, moments: tuple[int, ...]) -> Row:
-    values = list(row)
+def _converted(
+    rows: Sequence[Row], table: type[SQLModel], columns: tuple[str, ...]
+) -> Iterable[Row]:
+    moments = _moments(table, columns)
+    if not moments:
+        return rows
+    turned: list[Iterable[Any]] = [*zip(*rows, strict=True)]
     for place in moments:
-        if values[place] is not None:
-            values[place] = _written(values[place])
-    return tuple(values)
+        turned[place] = [None if value is None else _written(value) for value in turned[place]]
+    return zip(*turned, strict=True)

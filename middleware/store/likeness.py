@@ -11,7 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -68,10 +68,12 @@ class LikenessIndex:
         nids |= zip(fresh, self._new_nids(len(fresh)), strict=True)
         rows = [(nids[k], *k, *_columns(there[k])) for k in fresh]
         bulk.write(self._session, LikenessRow, ("nid", *_KEY, *_LOOKS), rows)
-        borne = [(key, nids[k]) for k, one in there.items() for key in one.keys]
-        bulk.write(self._session, BlockingKeyRow, ("key", "nid"), sorted(borne))
-        for one in there.values():
-            counted.update(one.names)
+        bearers = chain.from_iterable([repeat(nids[k], len(one.keys)) for k, one in there.items()])
+        keys = chain.from_iterable([one.keys for one in there.values()])
+        # Roughly in the order of the keys: floats compare in a third of the time.
+        borne = sorted(zip(keys, bearers, strict=True), key=_roughly)
+        bulk.write(self._session, BlockingKeyRow, ("key", "nid"), borne)
+        counted.update(chain.from_iterable([one.names for one in there.values()]))
         self._count_at_the_end(counted)
 
     def look(self, wanted: Wanted, words: Sequence[int] = ()) -> Looked:
@@ -175,6 +177,10 @@ _LOOKS = ("profile", "keys", "names")
 
 def _columns(one: Likeness) -> tuple[str, bytes, bytes]:
     return one.profile, packed(one.keys), packed(one.names)
+
+
+def _roughly(borne: tuple[int, int]) -> float:
+    return float(borne[0])
 
 
 def packed(keys: Sequence[int]) -> bytes:

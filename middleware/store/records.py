@@ -127,6 +127,12 @@ class Records:
         back: an older reading leaves a newer one alone. `seen_by` is the full run that has seen
         them all.
         """
+        with bulk.uncollected():
+            return self._store(records, as_of, seen_by)
+
+    def _store(
+        self, records: Sequence[tuple[Record, Finding]], as_of: datetime, seen_by: str | None
+    ) -> Counts:
         counts = Counts(seen=len(records))
         latest = {key_of(record.ref): (record, found_by) for record, found_by in records}
         known = self._known(latest)
@@ -136,11 +142,11 @@ class Records:
         changed: list[tuple[str, str, str]] = []
         borne: list[bulk.Row] = []
         likenesses: dict[tuple[str, str, str], Likeness | None] = {}
-        content = hashlib.sha256()
+        content: list[str] = []
         for key, (record, given) in latest.items():
-            body = record.model_dump_json()
-            content_hash = hash_of_text(body)
-            content.update(f"{key[2]}:{content_hash}\n".encode())
+            body = written(record)
+            content_hash = hashlib.sha256(body).hexdigest()[:32]
+            content.append(f"{key[2]}:{content_hash}\n")
             was = known.get(key)
             if was is not None and was.as_of > as_of:
                 counts.unchanged += 1
@@ -154,12 +160,11 @@ class Records:
             if was is not None:
                 counts.changed += 1
                 changed.append(key)
-            columns = columns_of(record)
             (new if was is None else overwritten).append(
                 (
                     *key,
-                    *(columns[name] for name in READ_BY),
-                    body,
+                    *_read_by(record),
+                    body.decode(),
                     content_hash,
                     as_of,
                     None,
@@ -167,9 +172,7 @@ class Records:
                 )
             )
             found_by = _made(given)
-            borne += [
-                (scheme, value, *key) for scheme, value in dict.fromkeys(found_by.identifiers)
-            ]
+            borne += [(*one, *key) for one in dict.fromkeys(found_by.identifiers)]
             if found_by.likeness is not None:
                 likenesses[key] = found_by.likeness()
         bulk.write(self._session, RecordRow, COLUMNS, new, key=KEY, likely_new=True)
@@ -182,7 +185,7 @@ class Records:
         self._touch(touched, as_of, seen_by)
         self._release(list(latest))
         Articles(self._session).learn(record for record, _ in latest.values())
-        counts.content = content.hexdigest()[:32]
+        counts.content = hash_of_text("".join(content))
         return counts
 
     def delete(self, refs: Iterable[Ref], *, as_of: datetime, unless_newer: bool = False) -> int:
@@ -560,8 +563,13 @@ def _made(given: Finding) -> FoundBy:
     return given if isinstance(given, FoundBy) else FoundBy(tuple(given))
 
 
+def written(record: Record) -> bytes:
+    """As `model_dump_json` writes it, which takes its time to pass its arguments on."""
+    return record.__pydantic_serializer__.to_json(record)
+
+
 def key_of(ref: Ref) -> tuple[str, str, str]:
-    return (ref.connection, ref.kind.value, ref.id)
+    return (ref.connection, ref.kind._value_, ref.id)
 
 
 def hash_of(body: dict[str, Any]) -> str:
@@ -575,55 +583,50 @@ def hash_of_text(text: str) -> str:
 
 def columns_of(record: Record) -> dict[str, Any]:
     """The columns that reads go by."""
-    columns: dict[str, Any] = {
-        "number": None,
-        "account_id": None,
-        "contact_id": None,
-        "order_id": None,
-        "sorted_at": record.updated_at,
-    }
+    return dict(zip(READ_BY, _read_by(record), strict=True))
 
-    def own(ref: Ref | None) -> str | None:
-        return ref.id if ref is not None and ref.connection == record.ref.connection else None
 
+def _read_by(record: Record) -> tuple[Any, ...]:
+    """Number, account, contact, order, and what lists sort by."""
+    here, at = record.ref.connection, record.updated_at
     match record:
-        case Order():
-            columns |= {
-                "number": record.number,
-                "account_id": own(record.account),
-                "contact_id": own(record.contact),
-                # What it replaces, so that an order's replacements are found beside its returns.
-                "order_id": own(_order_of(record.origin)),
-                "sorted_at": record.placed_at or record.updated_at,
-            }
-        case Case():
-            columns |= {
-                "number": record.number,
-                "account_id": own(record.account),
-                "contact_id": own(record.contact),
-                "order_id": own(record.order),
-                "sorted_at": record.opened_at or record.updated_at,
-            }
-        case Shipment():
-            columns |= {
-                "number": record.tracking_number or record.number,
-                "order_id": own(record.order),
-            }
-        case Invoice():
-            columns |= {
-                "number": record.number,
-                "account_id": own(record.account),
-                "order_id": own(record.order),
-            }
-        case Return():
-            columns |= {"number": record.number, "order_id": own(record.order)}
-        case Account():
-            columns["number"] = record.number
         case Contact():
-            columns["account_id"] = own(record.account)
+            return None, _own(record.account, here), None, None, at
+        case Order():
+            return (
+                record.number,
+                _own(record.account, here),
+                _own(record.contact, here),
+                # What it replaces, so that an order's replacements are found beside its returns.
+                _own(_order_of(record.origin), here),
+                record.placed_at or at,
+            )
+        case Case():
+            return (
+                record.number,
+                _own(record.account, here),
+                _own(record.contact, here),
+                _own(record.order, here),
+                record.opened_at or at,
+            )
+        case Shipment():
+            number = record.tracking_number or record.number
+            return number, None, None, _own(record.order, here), at
+        case Invoice():
+            order = _own(record.order, here)
+            return record.number, _own(record.account, here), None, order, at
+        case Return():
+            return record.number, None, None, _own(record.order, here), at
+        case Account():
+            return record.number, None, None, None, at
         case Product():
-            columns["number"] = record.sku
-    return columns
+            return record.sku, None, None, None, at
+        case _:
+            return None, None, None, None, at
+
+
+def _own(ref: Ref | None, connection: str) -> str | None:
+    return ref.id if ref is not None and ref.connection == connection else None
 
 
 def _order_of(ref: Ref | None) -> Ref | None:
