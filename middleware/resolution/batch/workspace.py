@@ -137,24 +137,33 @@ class Workspace:
     # --- records ------------------------------------------------------------------------------
 
     def look_through(self) -> None:
-        """Begin to compare all records with what the store holds; see `stale` and `not_seen`."""
-        self.do("CREATE OR REPLACE TEMP TABLE seen (ref VARCHAR)")
+        """Begin to compare all records with what the store holds: `see` them, then `compare`."""
+        self.do("CREATE OR REPLACE TEMP TABLE seen (ref VARCHAR, content VARCHAR)")
 
-    def stale(self, page: Sequence[tuple[str, str]]) -> list[str]:
-        """Which of these records, by reference and content, are new here or have changed."""
-        refs, contents = [ref for ref, _ in page], [content for _, content in page]
-        self.do("INSERT INTO seen SELECT unnest($r::VARCHAR[])", r=refs)
-        rows = self.all(
-            """SELECT p.ref FROM (SELECT unnest($r::VARCHAR[]) AS ref,
-                unnest($c::VARCHAR[]) AS content) p ANTI JOIN record USING (ref, content)""",
-            r=refs,
-            c=contents,
+    def see(self, source: str, ids: str, contents: str) -> None:
+        """Note records of a source (`connection:kind`): JSON arrays of their ids and contents."""
+        self.do(
+            """INSERT INTO seen SELECT $source || ':' || unnest(from_json($ids, '["VARCHAR"]')),
+                unnest(from_json($contents, '["VARCHAR"]'))""",
+            source=source,
+            ids=ids,
+            contents=contents,
         )
-        return [row[0] for row in rows]
 
-    def not_seen(self) -> list[str]:
-        """The records that no page had."""
-        return [row[0] for row in self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")]
+    def compare(self) -> tuple[int, list[str]]:
+        """How many of the records that were seen are new here or have changed, see `stale`; and
+        the records here that were not seen."""
+        self.do("""CREATE OR REPLACE TEMP TABLE stale AS
+            SELECT row_number() OVER (ORDER BY ref) AS place, ref, content
+            FROM seen ANTI JOIN record USING (ref, content)""")
+        gone = self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")
+        return self.one("SELECT count(*) FROM stale"), [row[0] for row in gone]
+
+    def stale(self, *, at_once: int) -> Iterator[dict[str, str]]:
+        """The records that are new here or have changed, some at a time: content by reference."""
+        for start in range(1, self.one("SELECT count(*) FROM stale") + 1, at_once):
+            query = "SELECT ref, content FROM stale WHERE place >= $start AND place < $end"
+            yield dict(self.all(query, start=start, end=start + at_once))
 
     def put(self, entries: Sequence[Entry], gone: Iterable[str] = ()) -> None:
         """Take in new and changed records, and let go of those that are gone."""
