@@ -376,41 +376,46 @@ def bring_up(hub: Hub, space: Workspace, *, tell: Callable[[int, int], None]) ->
     """Take what is new or has changed in the store into a workspace, some pages at a time.
 
     What it has of each record is compared by the hash of what the record says, so that nothing is
-    missed, whenever it was committed. Answers how many were seen, changed and deleted.
+    missed, whenever it was committed; what changes meanwhile is taken in by the next run. Answers
+    how many were seen, changed and deleted.
     """
     from middleware.resolution.batch.columns import columns_of, unique_ids
     from middleware.resolution.batch.workspace import Entry
 
     options = hub.options
     seen = changed = 0
-    after: Ref | None = None
     space.look_through()
     with hub.database.read() as uow:
-        total = sum(n for (_, kind), n in uow.records.count().items() if Kind(kind) in KINDS)
-    while True:
-        tell(seen, total)
+        counted = uow.records.count()
+    sources = sorted(source for source in counted if Kind(source[1]) in KINDS)
+    total = sum(counted[source] for source in sources)
+    for connection, kind in sources:
+        after = ""
+        while True:
+            tell(0, total)
+            with hub.database.read() as uow:
+                page = resolving.contents(uow, connection, Kind(kind), after=after, limit=PAGE)
+            if page is None:
+                break
+            space.see(f"{connection}:{kind}", page.ids, page.hashes)
+            seen, after = seen + page.count, page.last
+    left, gone = space.compare()
+    for stale in space.stale(at_once=PAGE):
+        tell(max(0, total - left), total)
         with hub.database.read() as uow:
-            page = resolving.contents(uow, KINDS, after=after, limit=PAGE)
-            by_ref = {str(ref): (ref, content) for ref, content in page}
-            stale = space.stale([(ref, content) for ref, (_, content) in by_ref.items()])
-            records = [stored.record for stored in uow.records.get_all(by_ref[s][0] for s in stale)]
+            records = [one.record for one in uow.records.get_all(map(Ref.parse, stale))]
         entries = [
             Entry(
                 ref=str(record.ref),
-                content=by_ref[str(record.ref)][1],
+                content=stale[str(record.ref)],
                 columns=columns_of(record, regions=options.phone_regions),
                 ids=unique_ids(record, options.resolve.unique_ids),
             )
             for record in records
             if isinstance(record, Contact | Account)
         ]
-        if entries:
-            space.put(entries)
-        seen, changed = seen + len(page), changed + len(entries)
-        if len(page) < PAGE:
-            break
-        after = page[-1][0]
-    gone = space.not_seen()
+        space.put(entries)
+        left, changed = left - len(stale), changed + len(entries)
     if gone:
         space.put([], gone)
     return {"seen": seen, "changed": changed, "deleted": len(gone)}

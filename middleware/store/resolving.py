@@ -33,29 +33,41 @@ class RecordLink:
     decided_by: str
 
 
+@dataclass(frozen=True)
+class Contents:
+    """A page of live records of one kind of a connection."""
+
+    count: int
+    last: str
+    ids: str
+    """A JSON array; `hashes`, of what each says, is one in the same order."""
+    hashes: str
+
+
 def contents(
-    uow: UnitOfWork, kinds: Sequence[Kind], *, after: Ref | None, limit: int
-) -> list[tuple[Ref, str]]:
-    """Live records of these kinds with the hash of what they say, by reference."""
-    query = sa.select(*KEY_COLUMNS, col(RecordRow.content_hash)).where(
-        col(RecordRow.kind).in_([kind.value for kind in kinds]),
-        col(RecordRow.deleted_at).is_(None),
-    )
-    if after is not None:
-        key = key_of(after)
-        query = query.where(
-            sa.or_(
-                KEY_COLUMNS[0] > key[0],
-                sa.and_(KEY_COLUMNS[0] == key[0], KEY_COLUMNS[1] > key[1]),
-                sa.and_(
-                    KEY_COLUMNS[0] == key[0], KEY_COLUMNS[1] == key[1], KEY_COLUMNS[2] > key[2]
-                ),
-            ),
-            # Said once more, so that the index is entered where the page begins.
-            KEY_COLUMNS[0] >= key[0],
+    uow: UnitOfWork, connection: str, kind: Kind, *, after: str, limit: int
+) -> Contents | None:
+    """The live records of a kind whose ids come after one, and the hashes of what they say.
+
+    The database puts them together: a run looks at every record, and at most of them only so far.
+    """
+    page = (
+        sa.select(col(RecordRow.id), col(RecordRow.content_hash))
+        .where(
+            col(RecordRow.connection) == connection,
+            col(RecordRow.kind) == kind.value,
+            col(RecordRow.id) > after,
+            col(RecordRow.deleted_at).is_(None),
         )
-    rows = uow.session.connection().execute(query.order_by(*KEY_COLUMNS).limit(limit))
-    return [(_ref(row), row.content_hash) for row in rows]
+        .order_by(col(RecordRow.id))
+        .limit(limit)
+        .subquery()
+    )
+    in_json = sa.func.json_agg if _dialect(uow) == "postgresql" else sa.func.json_group_array
+    arrays = [sa.cast(in_json(column), sa.Text) for column in (page.c.id, page.c.content_hash)]
+    query = sa.select(sa.func.count(), sa.func.max(page.c.id), *arrays)
+    found = Contents(*uow.session.connection().execute(query).one())
+    return found if found.count else None
 
 
 def links_of(uow: UnitOfWork, refs: Iterable[Ref]) -> list[RecordLink]:

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from sqlmodel import col, select
 
-from middleware.contract.canonical import Account, Address, Contact, Ref
+from middleware.contract.canonical import Account, Address, Contact, Kind, Ref
 from middleware.flows import link, relink, resolve, sync
 from middleware.flows.hub import Asker, ResolveOptions
 from middleware.flows.link import LinkAsked
 from middleware.resolution import batch
+from middleware.resolution.batch.model import shipped
+from middleware.resolution.batch.workspace import Workspace
 from middleware.store.tables import LinkRow, PersonRow, RunRow
 from tests.bench.records import Crowd
 from tests.flows.conftest import Stage
@@ -129,6 +131,38 @@ def test_a_second_run_changes_nothing(desk: Stage) -> None:
         assert row.counts["planned"] == {"made": 0, "moved": 0, "ended": 0}
         assert row.counts["weigh"]["full"] == int(full)
     assert parts(desk) == before
+
+
+def test_what_has_changed_is_found_on_every_page(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids of every kind, in pages of two, of several systems; pages may end anywhere."""
+    monkeypatch.setattr(resolve, "PAGE", 2)
+    odd = ('a"b', "a:b", "[1]", "Zoë", "\x1f", "\\", "z,'")
+    somebody = [
+        kim(0, ref=Ref(connection=system, kind=Kind.CONTACT, id=id_))
+        for system, ids in (("crm", odd), ("shop", odd[:4]), ("erp", odd[:1]))
+        for id_ in ids
+    ]
+    space = Workspace(None, shipped(), threads=1)
+
+    def brought_up() -> tuple[int, ...]:
+        return tuple(resolve.bring_up(desk.hub, space, tell=lambda *_: None).values())
+
+    desk.store(*somebody)
+    assert brought_up() == (12, 12, 0)
+    assert {ref for (ref,) in space.all("SELECT ref FROM record")} == {
+        str(one.ref) for one in somebody
+    }
+    assert brought_up() == (12, 0, 0)
+    desk.time.pass_(minutes=1)
+    desk.store(*(one.model_copy(update={"given_name": "Ida"}) for one in somebody[2:9:3]))
+    with desk.hub.database.begin() as uow:
+        uow.records.delete([somebody[1].ref, somebody[11].ref], as_of=desk.time.now)
+    assert brought_up() == (10, 3, 2)
+    assert space.one("SELECT count(*) FROM record WHERE given = 'ida'") == 3
+    assert brought_up() == (10, 0, 0)
+    space.close()
 
 
 @sqlite

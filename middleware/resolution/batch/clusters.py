@@ -131,6 +131,7 @@ class _Growing:
         self._guards = guards
         self._leaders: dict[str, str] = {}
         self._groups: dict[str, list[str]] = {}
+        self._borne: dict[str, _Borne] = {}
         self._foes: dict[str, set[str]] = defaultdict(set)
         for left, right in guards.apart:
             self._foes[left].add(right)
@@ -144,19 +145,19 @@ class _Growing:
         first, second = self.leader(left), self.leader(right)
         if first == second:
             return None
-        mine = self._groups.setdefault(first, [first])
-        theirs = self._groups.setdefault(second, [second])
-        why = self._against(mine, theirs)
+        why = self._against(first, second)
         if why is not None:
             return why
-        if len(mine) < len(theirs):
-            first, second, mine, theirs = second, first, theirs, mine
+        if len(self._groups[first]) < len(self._groups[second]):
+            first, second = second, first
         self._leaders[second] = first
-        mine += theirs
-        del self._groups[second]
+        self._groups[first] += self._groups.pop(second)
+        self._borne[first].add(self._borne.pop(second))
         return None
 
-    def _against(self, mine: Sequence[str], theirs: Sequence[str]) -> Why | None:
+    def _against(self, first: str, second: str) -> Why | None:
+        mine, left = self._led(first)
+        theirs, right = self._led(second)
         if len(mine) + len(theirs) > self._guards.most:
             return Why.TOO_LARGE
         few, many = sorted((mine, theirs), key=len)
@@ -164,31 +165,42 @@ class _Growing:
             not self._foes[one].isdisjoint(many) for one in few if one in self._foes
         ):
             return Why.SAID_APART
-        left, right = self._borne(mine), self._borne(theirs)
-        if left.sources & right.sources:
+        if not left.sources.isdisjoint(right.sources):
             return Why.ONE_PER_SOURCE
         if left.persons and right.persons and left.persons != right.persons:
             return Why.OTHER_PERSON
+        common = left.ids & right.ids
         schemes = {scheme for scheme, _ in left.ids} & {scheme for scheme, _ in right.ids}
-        for scheme in schemes:
-            if not any(one in right.ids for one in left.ids if one[0] == scheme):
-                return Why.OTHER_NUMBER
-        return None
+        return Why.OTHER_NUMBER if schemes - {scheme for scheme, _ in common} else None
 
-    def _borne(self, group: Sequence[str]) -> _Borne:
-        known = [self._members[one] for one in group if one in self._members]
-        return _Borne(
-            sources={one.source for one in known if one.source is not None},
-            persons={one.person for one in known if one.person is not None},
-            ids=frozenset().union(*(one.ids for one in known)),
-        )
+    def _led(self, leader: str) -> tuple[list[str], _Borne]:
+        """The group of a leader, and what its members bear."""
+        if leader not in self._groups:
+            self._groups[leader] = [leader]
+            self._borne[leader] = _Borne.of(self._members.get(leader, Member()))
+        return self._groups[leader], self._borne[leader]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Borne:
+    """What a group's members bear."""
+
     sources: set[str]
     persons: set[str]
-    ids: frozenset[tuple[str, str]]
+    ids: set[tuple[str, str]]
+
+    @classmethod
+    def of(cls, one: Member) -> _Borne:
+        return cls(
+            sources=set() if one.source is None else {one.source},
+            persons=set() if one.person is None else {one.person},
+            ids=set(one.ids),
+        )
+
+    def add(self, other: _Borne) -> None:
+        self.sources |= other.sources
+        self.persons |= other.persons
+        self.ids |= other.ids
 
 
 def _parted(pairs: Sequence[Pair], least: float) -> tuple[list[list[str]], list[Pair]]:

@@ -334,7 +334,7 @@ def weigh(space: Workspace, *, least: float) -> None:
             frequencies=space.frequencies,
             least=least,
         )
-        space.take_edges(f"{SCRATCH}.{found.physical_name}")
+        space.take_edges(f"{SCRATCH}.{found.physical_name}", f"{SCRATCH}.compared")
 
 
 def learn(space: Workspace) -> Model:

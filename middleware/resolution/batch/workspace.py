@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ROUND = 6
 """Weights are kept to so many digits: what any two executors agree on."""
-LAYOUT = "2"
+LAYOUT = "3"
 """Changes with the tables of the file: one with others is made anew."""
 BETWEEN = "\x1f"
 """Stands between scheme and value of a number."""
@@ -51,9 +51,12 @@ _LISTED = ", ".join(
     else f"s.{name}"
     for name in STORED
 )
-_COMPARED = f"""SELECT *, {_FIRST} FROM (SELECT s.unique_id, {_LISTED}
-    FROM record s LEFT JOIN kept k ON k.unique_id = s.unique_id)"""
-"""The columns that pairs are compared by, without values that too many bear."""
+
+
+def _compared(source: str) -> str:
+    """What pairs of these records are compared by: columns without values that too many bear."""
+    return f"""SELECT *, {_FIRST} FROM (SELECT s.unique_id, {_LISTED}
+        FROM {source} s LEFT JOIN kept k ON k.unique_id = s.unique_id)"""
 
 
 class WorkspaceBusyError(Exception):
@@ -134,24 +137,33 @@ class Workspace:
     # --- records ------------------------------------------------------------------------------
 
     def look_through(self) -> None:
-        """Begin to compare all records with what the store holds; see `stale` and `not_seen`."""
-        self.do("CREATE OR REPLACE TEMP TABLE seen (ref VARCHAR)")
+        """Begin to compare all records with what the store holds: `see` them, then `compare`."""
+        self.do("CREATE OR REPLACE TEMP TABLE seen (ref VARCHAR, content VARCHAR)")
 
-    def stale(self, page: Sequence[tuple[str, str]]) -> list[str]:
-        """Which of these records, by reference and content, are new here or have changed."""
-        refs, contents = [ref for ref, _ in page], [content for _, content in page]
-        self.do("INSERT INTO seen SELECT unnest($r::VARCHAR[])", r=refs)
-        rows = self.all(
-            """SELECT p.ref FROM (SELECT unnest($r::VARCHAR[]) AS ref,
-                unnest($c::VARCHAR[]) AS content) p ANTI JOIN record USING (ref, content)""",
-            r=refs,
-            c=contents,
+    def see(self, source: str, ids: str, contents: str) -> None:
+        """Note records of a source (`connection:kind`): JSON arrays of their ids and contents."""
+        self.do(
+            """INSERT INTO seen SELECT $source || ':' || unnest(from_json($ids, '["VARCHAR"]')),
+                unnest(from_json($contents, '["VARCHAR"]'))""",
+            source=source,
+            ids=ids,
+            contents=contents,
         )
-        return [row[0] for row in rows]
 
-    def not_seen(self) -> list[str]:
-        """The records that no page had."""
-        return [row[0] for row in self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")]
+    def compare(self) -> tuple[int, list[str]]:
+        """How many of the records that were seen are new here or have changed, see `stale`; and
+        the records here that were not seen."""
+        self.do("""CREATE OR REPLACE TEMP TABLE stale AS
+            SELECT row_number() OVER (ORDER BY ref) AS place, ref, content
+            FROM seen ANTI JOIN record USING (ref, content)""")
+        gone = self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")
+        return self.one("SELECT count(*) FROM stale"), [row[0] for row in gone]
+
+    def stale(self, *, at_once: int) -> Iterator[dict[str, str]]:
+        """The records that are new here or have changed, some at a time: content by reference."""
+        for start in range(1, self.one("SELECT count(*) FROM stale") + 1, at_once):
+            query = "SELECT ref, content FROM stale WHERE place >= $start AND place < $end"
+            yield dict(self.all(query, start=start, end=start + at_once))
 
     def put(self, entries: Sequence[Entry], gone: Iterable[str] = ()) -> None:
         """Take in new and changed records, and let go of those that are gone."""
@@ -167,18 +179,18 @@ class Workspace:
         types = {"ref": "VARCHAR", "content": "VARCHAR", "uids": "VARCHAR[]"} | STORED
         with self.transaction():
             self.fill("arriving", [*rows, *({"ref": ref} for ref in gone)], types)
+            arrival = self.one("SELECT nextval('arrival')")
             self.do("""CREATE OR REPLACE TEMP TABLE known AS
                 SELECT r.unique_id, r.ref FROM record r SEMI JOIN arriving USING (ref)""")
-            self.do("INSERT INTO changed SELECT unique_id FROM known")
+            self.do(f"INSERT INTO changed SELECT unique_id, {arrival} FROM known")
             self.do("DELETE FROM record WHERE unique_id IN (SELECT unique_id FROM known)")
             self.do(f"""CREATE OR REPLACE TEMP TABLE numbered AS
-                SELECT coalesce(k.unique_id, nextval('record_number')) AS unique_id, a.ref,
-                    a.content, a.uids, {", ".join(STORED)}
+                SELECT coalesce(k.unique_id, nextval('record_number')) AS unique_id,
+                    {arrival} AS arrival, a.ref, a.content, a.uids, {", ".join(STORED)}
                 FROM arriving a LEFT JOIN known k ON a.ref = k.ref WHERE a.content IS NOT NULL""")
             self.do("INSERT INTO record FROM numbered")
-            self.do(
-                "INSERT INTO changed SELECT unique_id FROM numbered ANTI JOIN known USING (ref)"
-            )
+            self.do("""INSERT INTO changed SELECT unique_id, arrival
+                FROM numbered ANTI JOIN known USING (ref)""")
 
     @property
     def count(self) -> int:
@@ -264,16 +276,16 @@ class Workspace:
         """Whether the frame's pairs are in."""
         return self.said("scored") == "yes"
 
-    def take_edges(self, pairs: str) -> None:
+    def take_edges(self, pairs: str, compared: str = "compared") -> None:
         """Take in what scored all blocked pairs: a table of unique_id_l, unique_id_r, match_weight.
 
-        All groups are to be made anew.
+        `compared` is what their columns are read of. All groups are to be made anew.
         """
         with self.transaction():
             self.do("DELETE FROM edge")
             self.do(f"""CREATE OR REPLACE TEMP TABLE found AS SELECT unique_id_l AS l,
                 unique_id_r AS r, round(match_weight, {ROUND}) AS weight FROM {pairs}""")
-            self._take_found()
+            self._take_found(compared)
             # Those that are gone since leave their groups.
             self.do("INSERT INTO touched SELECT unique_id FROM record")
             self.do("INSERT INTO touched SELECT unique_id FROM member")
@@ -302,8 +314,13 @@ class Workspace:
         self.do("INSERT INTO touched FROM fresh")
         self.do("DELETE FROM edge WHERE l IN (FROM fresh) OR r IN (FROM fresh)")
         self.do("DELETE FROM kept WHERE unique_id IN (FROM fresh)")
-        self._keep("(FROM record SEMI JOIN fresh USING (unique_id))")
-        self.do(f"CREATE OR REPLACE TEMP TABLE fresh_key AS {self._keys('fresh')}")
+        # What arrived last stands at the end of the table: the rest of it is not read.
+        first = self.one("SELECT coalesce(min(arrival), 0) FROM changed")
+        self.do(f"""CREATE OR REPLACE TEMP TABLE fresh_record AS
+            FROM record SEMI JOIN fresh USING (unique_id) WHERE arrival >= {first}""")
+        self._keep("fresh_record")
+        self.do(f"CREATE OR REPLACE TEMP TABLE fresh_compared AS {_compared('fresh_record')}")
+        self.do(f"CREATE OR REPLACE TEMP TABLE fresh_key AS {self._keys('fresh_compared')}")
         if self.said("keyed") == duckdb.__version__:
             self.do("DELETE FROM block_key WHERE unique_id IN (FROM fresh)")
             self.do("INSERT INTO block_key FROM fresh_key")
@@ -346,14 +363,14 @@ class Workspace:
             least=least,
         )
 
-    def _take_found(self) -> None:
+    def _take_found(self, compared: str) -> None:
         """Make edges of `found`, with whether the model lets them join."""
         joins = Sql("duckdb").condition(self.model.joins) if self.model.joins else "true"
         sides = [f'{side}."{name}" AS "{name}_{side}"' for name in self._joining for side in "lr"]
         self.do(f"""INSERT INTO edge SELECT e_l, e_r, weight, coalesce({joins}, false) FROM (
             SELECT f.l AS e_l, f.r AS e_r, f.weight {"".join(f", {one}" for one in sides)}
-            FROM found f JOIN compared l ON l.unique_id = f.l
-            JOIN compared r ON r.unique_id = f.r)""")
+            FROM found f JOIN {compared} l ON l.unique_id = f.l
+            JOIN {compared} r ON r.unique_id = f.r)""")
 
     @property
     def _joining(self) -> list[str]:
@@ -361,17 +378,17 @@ class Workspace:
 
     def _key_all(self) -> None:
         """Make every record's blocking keys anew."""
-        self.do(f"CREATE OR REPLACE TABLE block_key AS {self._keys('record')}")
+        self.do(f"CREATE OR REPLACE TABLE block_key AS {self._keys('compared')}")
         self.say("keyed", duckdb.__version__)
 
-    def _keys(self, among: str) -> str:
-        """The blocking keys of the records that a table names: hashes of 64 bits, as DuckDB's
-        version makes them. What shares one by chance is told apart when it is weighed."""
+    def _keys(self, source: str) -> str:
+        """The blocking keys of these records, by what they are compared by: hashes of 64 bits, as
+        DuckDB's version makes them. What shares one by chance is told apart when it is weighed."""
         return " UNION ALL ".join(
-            self._keys_of(number, block, among) for number, block in enumerate(self.model.blocks)
+            self._keys_of(number, block, source) for number, block in enumerate(self.model.blocks)
         )
 
-    def _keys_of(self, number: int, block: Block, among: str) -> str:
+    def _keys_of(self, number: int, block: Block, source: str) -> str:
         keys = [
             f"unnest({one.column})"
             if one.each
@@ -382,9 +399,6 @@ class Workspace:
         ]
         named = [f"k{place}" for place in range(len(keys))]
         made = ", ".join(f"{key} AS {name}" for key, name in zip(keys, named, strict=True))
-        source = (
-            "compared" if among == "record" else f"compared SEMI JOIN {among} USING (unique_id)"
-        )
         return f"""SELECT hash({number}, {", ".join(named)}) AS key, unique_id
             FROM (SELECT unique_id, {made} FROM {source})
             WHERE {" AND ".join(f"{name} IS NOT NULL" for name in named)}"""
@@ -397,7 +411,7 @@ class Workspace:
             for column in STOPPED
         )
         self.do(f"""CREATE OR REPLACE TEMP TABLE bearing AS
-            FROM record WHERE unique_id IN ({borne})""")
+            FROM {source} WHERE unique_id IN ({borne})""")
         left = " ".join(
             f"""LEFT JOIN (
                 SELECT unique_id, list(value ORDER BY place) AS {column}
@@ -465,12 +479,13 @@ class Workspace:
             for (name,) in self.all("SELECT table_name FROM duckdb_tables() WHERE NOT temporary"):
                 self.do(f'DROP TABLE "{name}"')
             self.do("CREATE OR REPLACE SEQUENCE record_number")
+            self.do("CREATE OR REPLACE SEQUENCE arrival")
             columns = ", ".join(f"{name} {kind}" for name, kind in STORED.items())
             for table in (
                 "said (name VARCHAR, value VARCHAR)",
-                f"""record (unique_id BIGINT, ref VARCHAR, content VARCHAR, uids VARCHAR[],
-                    {columns})""",
-                "changed (unique_id BIGINT)",
+                f"""record (unique_id BIGINT, arrival BIGINT, ref VARCHAR, content VARCHAR,
+                    uids VARCHAR[], {columns})""",
+                "changed (unique_id BIGINT, arrival BIGINT)",
                 '"stop" (of_column VARCHAR, value VARCHAR)',
                 f"kept (unique_id BIGINT, {', '.join(f'{name} VARCHAR[]' for name in STOPPED)})",
                 "block_key (key UBIGINT, unique_id BIGINT)",
@@ -483,7 +498,7 @@ class Workspace:
                 "held (one VARCHAR, other VARCHAR)",
             ):
                 self.do(f"CREATE TABLE {table}")
-            self.do(f"CREATE VIEW compared AS {_COMPARED}")
+            self.do(f"CREATE VIEW compared AS {_compared('record')}")
             for column in self.model.rare_columns:
                 self.do(f"CREATE TABLE tf_{column} ({column} VARCHAR, tf_{column} DOUBLE)")
             self.say("stamp", stamp)
