@@ -89,7 +89,7 @@ def choose(
 
 def _chosen(name: str, found: Sequence[Value], rule: Sequence[str]) -> Chosen:
     ranked = sorted(
-        sorted(found, key=lambda v: (v.source, v.value)),
+        sorted(found, key=_in_any_order),
         key=lambda v: tuple(_rank(v, word) for word in rule),
         reverse=True,
     )
@@ -138,6 +138,12 @@ def _rank(value: Value, word: str) -> float:
             return value.at.timestamp() if value.at is not None else float("-inf")
         case _:
             return float(value.connection == word)
+
+
+def _in_any_order(value: Value) -> tuple[str, str, bool, bool, float]:
+    """What tells values apart that every rule ranks alike, whichever came first."""
+    newest = -_rank(value, NEWEST)
+    return value.source, value.value, not value.verified, not value.erp, newest
 
 
 def _same(text: str) -> str:

@@ -76,6 +76,13 @@ def test_the_same_value_in_other_letters_is_no_other_value() -> None:
     assert choose([value(" ")]) == []
 
 
+def test_of_equals_the_one_that_was_written_from_is_told() -> None:
+    one = Value(field="legal_name", value="a", source="crm:contact:1", at=T0)
+    other = one.model_copy(update={"verified": True})
+    assert choose([one, other]) == choose([other, one])
+    assert choose([one, other])[0].verified
+
+
 @given(
     st.lists(
         st.builds(
