@@ -55,6 +55,8 @@ class Walk:
     persons: list[str] = field(default_factory=list)
     natives: dict[str, str] = field(default_factory=dict)
     arrivals: int = 0
+    seen: Shot | None = None
+    """What was there after the last operation."""
 
     def begin(self) -> None:
         with self.stage.hub.database.begin() as uow:
@@ -112,14 +114,15 @@ class Walk:
             for _ in range(self.random.randint(1, 4)):
                 self.undo_last()
             return
-        before, model = self.shot(), self._model()
+        before, model = self.seen or self.shot(), self._model()
         began = time.perf_counter()
         inverse = getattr(self, f"_{kind}")()
         self.slowest[kind] = max(self.slowest.get(kind, 0.0), time.perf_counter() - began)
         self.stage.engine.owed.clear()
         self.counts[kind if inverse is not None else f"{kind} refused"] += 1
+        self.seen = self.shot()
         if inverse is None:
-            assert self.shot() == before, f"a refused {kind} changed something"
+            assert self.seen == before, f"a refused {kind} changed something"
             return
 
         def back() -> None:
@@ -140,7 +143,8 @@ class Walk:
         self.slowest["undo"] = max(self.slowest.get("undo", 0.0), took)
         self.stage.engine.owed.clear()
         self.counts["undone"] += 1
-        links_, complaints, apart = self.shot()
+        self.seen = now_seen = self.shot()
+        links_, complaints, apart = now_seen
         known = {one: person for one, person in complaints.items() if one in before[1]}
         for now, was in zip((links_, known, apart), before, strict=True):
             changed = set(map(str, now.items() if isinstance(now, dict) else now)) ^ set(
