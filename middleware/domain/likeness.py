@@ -37,8 +37,6 @@ class Bearer(NamedTuple):
     kind: str
     id: str
     profile: str
-    keys: frozenset[int]
-    """Those of the keys asked for that it bears."""
 
     @property
     def ref(self) -> Ref:

@@ -226,53 +226,40 @@ def _ask_sqlite(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
                     if nids is not None:
                         borne[key] = [*map(int, nids.split(","))]
         chosen = foremost(borne)
-        bearers = (
-            [
-                Bearer(connection, kind, id_, profile, frozenset(chosen[nid]))
-                for nid, connection, kind, id_, profile in execute(
-                    _PROFILES[len(chosen)], [*chosen]
-                ).fetchall()
-            ]
-            if chosen
-            else []
-        )
+        found = execute(_PROFILES[len(chosen)], chosen).fetchall() if chosen else ()
         names = dict(execute(_counts(len(words)), words).fetchall())
     finally:
         if alone:
             execute("rollback")
     population = names.pop(None) or 0
-    return Looked(population, tuple(bearers), counts, names)
+    return Looked(population, tuple(map(Bearer._make, found)), counts, names)
 
 
-def foremost(bearers: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
-    """The records to compare, each with its keys, of those that bear a key; all keys are of use.
+def foremost(bearers: Mapping[int, Sequence[int]]) -> list[int]:
+    """The records to compare of those that bear a key; all keys are of use.
 
     Those with most of the keys; of equals the rarer key, the more telling, the newer record. Keys
     come as they are asked for, the most telling first.
     """
     times = Counter(chain.from_iterable(bearers.values()))
-    few = len(times) <= MOST_BEARERS
-    borne: dict[int, list[int]] = {nid: [] for nid, n in times.items() if few or n > 1}
+    if len(times) <= MOST_BEARERS:
+        return [*times]
+    place = {key: (len(nids), n) for n, (key, nids) in enumerate(bearers.items())}
+    borne: dict[int, list[tuple[int, int]]] = {nid: [] for nid, n in times.items() if n > 1}
     for key, nids in bearers.items():
         for nid in nids:
             if nid in borne:
-                borne[nid].append(key)
-    if few:
-        return borne
-    place = {key: (len(nids), n) for n, (key, nids) in enumerate(bearers.items())}
-    several = [
-        (-len(keys), min([place[key][0] for key in keys]), place[keys[0]][1], -nid)
-        for nid, keys in borne.items()
-    ]
+                borne[nid].append(place[key])
+    several = [(-len(keys), min(keys)[0], keys[0][1], -nid) for nid, keys in borne.items()]
     several.sort()
-    chosen = {-nid: borne[-nid] for *_, nid in several[:MOST_BEARERS]}
+    chosen = [-nid for *_, nid in several[:MOST_BEARERS]]
     # Most have one key. These need no comparing with each other: a key's come one after another.
     for key in sorted(bearers, key=place.__getitem__):
         left = MOST_BEARERS - len(chosen)
         if left <= 0:
             break
         alone = (nid for nid in sorted(bearers[key], reverse=True) if times[nid] == 1)
-        chosen |= {nid: [key] for nid in islice(alone, left)}
+        chosen.extend(islice(alone, left))
     return chosen
 
 
@@ -297,30 +284,23 @@ _BEARERS = [
     for n in range(KEYS_AT_ONCE + 1)
 ]
 _PROFILES = [
-    f"select nid, connection, kind, id, profile from likeness where nid in ({_marks(n)})"  # noqa: S608
+    f"select connection, kind, id, profile from likeness where nid in ({_marks(n)})"  # noqa: S608
     for n in range(MOST_BEARERS + 1)
 ]
 _POPULATION = "select max(nid) from likeness"
 
 
 def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
-    """All of it in one statement: the line is crossed once."""
+    """All of it in one statement and one row: the line is crossed once, and little is unpacked."""
     values = (_array(key for key, _ in wanted), _array(cap for _, cap in wanted), _array(words))
-    counts: dict[int, int] = {}
-    names: dict[int, int] = {}
-    bearers = []
-    population = 0
-    rows = driver.execute(_ALL, values, prepare=True, binary=True).fetchall()
-    for what, key, n, keys, connection, kind, id_, profile in rows:
-        if what == 0:
-            bearers.append(Bearer(connection, kind, id_, profile, frozenset(keys)))
-        elif what == 1:
-            counts[key] = n
-        elif what == 2:
-            names[key] = n
-        else:
-            population = n or 0
-    return Looked(population, tuple(bearers), counts, names)
+    row = driver.execute(_ALL, values, prepare=True, binary=True).fetchone()
+    population, keys, bearing, named, counted, *bearers = row
+    return Looked(
+        population=population or 0,
+        bearers=tuple(map(Bearer, *bearers)) if bearers[0] else (),
+        counts=dict(zip(keys or (), bearing or (), strict=True)),
+        names=dict(zip(named or (), counted or (), strict=True)),
+    )
 
 
 def _array(numbers: Iterable[int]) -> str:
@@ -336,17 +316,16 @@ with borne as materialized (
     select array(select nid from blocking_key where key = asked.key limit asked.cap + 1) as nids
   ) as found
 ), foremost as materialized (
-  select one.nid, array_agg(borne.key) as keys
+  select one.nid
   from borne cross join lateral unnest(borne.nids) as one(nid)
   where borne.n <= borne.cap
   group by one.nid order by count(*) desc, min(borne.n), min(borne.place), one.nid desc
   limit {MOST_BEARERS}
 )
-select 0, null::bigint, null::bigint, foremost.keys,
-       likeness.connection, likeness.kind, likeness.id, likeness.profile
-from foremost join likeness on likeness.nid = foremost.nid
-union all select 1, key, n, null, null, null, null, null from borne where n > 0
-union all select 2, key, n, null, null, null, null, null
-from name_count where key = any(%s::bigint[])
-union all select 3, null, max(nid), null, null, null, null, null from likeness
+select (select max(nid) from likeness), of_keys.*, of_words.*, bearers.*
+from (select array_agg(key), array_agg(n) from borne where n > 0) as of_keys,
+     (select array_agg(key), array_agg(n) from name_count
+      where key = any(%s::bigint[])) as of_words,
+     (select array_agg(connection), array_agg(kind), array_agg(id), array_agg(profile)
+      from foremost join likeness using (nid)) as bearers
 """  # noqa: S608

@@ -51,9 +51,7 @@ class Index:
         )
         return Looked(
             population=self.population,
-            bearers=tuple(
-                Bearer(*self._profiles[n], frozenset(keys)) for n, keys in chosen.items()
-            ),
+            bearers=tuple(Bearer(*self._profiles[n]) for n in chosen),
             counts={key: len(numbers) for key, numbers in borne.items()},
             names={w: n - (w in theirs) for w in asked.words if (n := self._names[w])},
         )

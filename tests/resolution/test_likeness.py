@@ -63,7 +63,7 @@ def index(author: Author, *contacts: Contact, population: int = 100_000, common:
         assert likeness is not None
         if hit := wanted & set(likeness.keys):
             where = (one.ref.connection, one.ref.kind.value, one.ref.id)
-            bearers.append(Bearer(*where, likeness.profile, frozenset(hit)))
+            bearers.append(Bearer(*where, likeness.profile))
             for k in hit:
                 counts[k] = counts.get(k, 0) + 1
     return Looked(population, tuple(bearers), counts, dict.fromkeys(asked.words, common))

@@ -85,12 +85,11 @@ class ByHand:
                 -n,
             ),
         )
-        refs = [(self.contacts[n].ref, frozenset(borne[n])) for n in best[:MOST_BEARERS]]
+        refs = [self.contacts[n].ref for n in best[:MOST_BEARERS]]
         return Looked(
             population=len(self.contacts),
             bearers=tuple(
-                Bearer(ref.connection, ref.kind.value, ref.id, self.profiles[ref], keys)
-                for ref, keys in refs
+                Bearer(ref.connection, ref.kind.value, ref.id, self.profiles[ref]) for ref in refs
             ),
             counts=counts,
             names={word: self._words[word] for word in asked.words if self._words[word]},
