@@ -139,8 +139,11 @@ class Stage:
     handlers: dict[str, Callable[..., None]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
 
-    def run_due(self, *, most: int = 100) -> int:
-        """Run what is due now, and what that owes; answers how many ran."""
+    def run_due(self, *, most: int = 1000) -> int:
+        """Run what is due now, and what that owes; answers how many ran.
+
+        A new link has all complaints of an account looked at again: four runs for each of them.
+        """
         ran = 0
         while ran < most:
             due = next((o for o in self.engine.owed if o.due <= self.time.now), None)
