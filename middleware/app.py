@@ -35,6 +35,7 @@ from middleware.flows import (
     resolve,
     rulebooks,
     sync,
+    trainings,
 )
 from middleware.flows.engine import Engine
 from middleware.flows.hub import (
@@ -216,6 +217,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "incidents": partial(incidents.run, hub),
         "incidents.forget": partial(incidents.forget, hub),
         "incidents.affected": partial(eligibility.list_affected, hub),
+        trainings.FLOW: partial(trainings.run, hub),
     }
 
 

@@ -130,6 +130,11 @@ def options_of(settings: Settings) -> Options:
             likeness=likeness_of(settings).version,
         ),
         likeness=likeness_of(settings),
+        labels=(
+            settings.folder / settings.understanding.labels
+            if settings.understanding.labels
+            else None
+        ),
         claims=ClaimOptions(lease=settings.claims.lease, longest=settings.claims.longest),
         gathering=GatheringRules(**settings.gathering.model_dump()),
         audit_share=settings.links.audit_share,

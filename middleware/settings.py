@@ -421,7 +421,7 @@ class UnderstandingSettings(Section):
     multilingual: bool = False
     """Whether texts in other languages are judged by a model too; needs the extra of that name."""
     labels: Path | None = None
-    """A file of your own sentences per class, which `amends understand --retrain` learns from."""
+    """A file of your own sentences per class, which trainings learn from beside corrections."""
     batch: Annotated[int, Field(ge=1, le=256)] = 16
     queue: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
     """Texts that may wait for the model; one more is judged by the rules."""

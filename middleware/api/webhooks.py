@@ -13,6 +13,7 @@ from middleware.contract.actions import Operation
 from middleware.domain.actions import ActionState, StepState
 from middleware.domain.claims import ClaimKind
 from middleware.domain.ledger import Standing
+from middleware.domain.understanding import TrainingState
 
 
 class StepTold(Shown):
@@ -76,6 +77,28 @@ class CorrectionTold(Shown):
 
     id: str
     changes: dict[Literal["intent", "sentiment", "reason", "remedy"], AnswerTold]
+
+
+class LearnedTold(Shown):
+    """What a training learned from."""
+
+    corrections: int = 0
+    sentences: int = 0
+    left_out: int = 0
+
+
+class TrainingTold(Shown):
+    """A training of the model that ended."""
+
+    id: str
+    state: TrainingState
+    again: int | None
+    """The heads that were to be used again."""
+    heads: int | None
+    """The heads in use from now on."""
+    learned_from: LearnedTold
+    why: str | None
+    """Why nothing came of it."""
 
 
 class HandoffTold(Shown):
@@ -372,6 +395,12 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     **{f"action.{state}": (ActionTold, text) for state, text in ACTIONS.items()},
     "complaint.enriched": (ComplaintTold, "A complaint was understood, and its author looked for."),
     "complaint.corrected": (CorrectionTold, "Somebody said what a complaint is really about."),
+    "understanding.training.done": (
+        TrainingTold,
+        "The model was fitted to what people said, or went back to an earlier fit.",
+    ),
+    "understanding.training.refused": (TrainingTold, "A training would do harm: nothing changed."),
+    "understanding.training.failed": (TrainingTold, "A training failed; the log says why."),
     "complaint.prioritised": (
         PrioritisedTold,
         "A complaint was scored for the first time, its score moved by half a point or more, or "

@@ -15,17 +15,18 @@ from typing import Annotated
 
 import typer
 
+from middleware.api.routes.understanding import training_shown
 from middleware.app import set_up_logging
 from middleware.commands.console import ConfigOption, err, fail, opened, say
 from middleware.configuration import understanding_of
 from middleware.domain.problems import ProblemError
-from middleware.domain.understanding import Understanding
-from middleware.flows import understood
+from middleware.domain.understanding import TrainingState, Understanding
+from middleware.flows import trainings, understood
 from middleware.flows.hub import Asker
 from middleware.settings import Settings
+from middleware.store import queries
 from middleware.understanding import Understands
 from middleware.understanding.pool import Pooled
-from middleware.understanding.refit import RefitRefusedError, read_labels
 from middleware.understanding.table import (
     COLUMNS,
     Line,
@@ -37,6 +38,7 @@ from middleware.understanding.trained import Asked
 from middleware.understanding.training.corpus import MalformedSentencesError
 
 TOGETHER = 64
+LISTED = 20
 
 
 def understand(
@@ -50,40 +52,70 @@ def understand(
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Learn from corrections and from your own sentences.")
     ] = False,
+    heads: Annotated[
+        int | None,
+        typer.Option("--heads", help="Use these heads again; 0 are those the model came with."),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--trainings", help="What it was taught.")] = False,
     agreement: Annotated[
         bool, typer.Option("--agreement", help="How a model in shadow stands to the deciding one.")
     ] = False,
 ) -> None:
     """Label a table of texts, with probabilities and bands, on standard output.
 
-    Or fit the model to what your people said, or see how your own model in shadow does.
+    Or fit the model to what your people said, go back to an earlier fit, or see how your own model
+    in shadow does.
     """
-    if [table is not None, retrain, agreement].count(True) != 1:
-        fail("say one of --csv FILE, --retrain and --agreement")
+    if [table is not None, retrain, heads is not None, listed, agreement].count(True) != 1:
+        fail("say one of --csv FILE, --retrain, --heads N, --trainings and --agreement")
     if table is not None:
         _label(config, table, as_json=as_json)
-    elif retrain:
-        _retrain(config, as_json=as_json)
+    elif retrain or heads is not None:
+        _retrain(config, heads, as_json=as_json)
+    elif listed:
+        _show_trainings(config, as_json=as_json)
     else:
         _show_agreement(config, as_json=as_json)
 
 
-def _retrain(config: Path | None, *, as_json: bool) -> None:
+def _retrain(config: Path | None, again: int | None, *, as_json: bool) -> None:
     with opened(config) as application:
-        labels = application.settings.understanding.labels
         try:
-            own = read_labels(application.settings.folder / labels) if labels else []
-            made = understood.retrain(application.hub, own, asker=Asker(f"cli:{getpass.getuser()}"))
-        except (MalformedSentencesError, RefitRefusedError, ProblemError) as error:
+            made = trainings.at_once(
+                application.hub, again=again, asker=Asker(f"cli:{getpass.getuser()}")
+            )
+        except ProblemError as error:
             fail(str(error))
+    shown = training_shown(made)
     if as_json:
-        sys.stdout.write(json.dumps({"number": made.number, "report": made.refit.report}) + "\n")
+        sys.stdout.write(shown.model_dump_json() + "\n")
+    if made.state != TrainingState.DONE:
+        fail(f"nothing changed: {made.why}")
+    if as_json:
         return
-    say(f"heads {made.number} are in use")
-    for question, found in made.refit.report.items():
-        seen = f"{found['labels_before']} → {found['labels_after']}"
-        held = f"{found['held_out_before']} → {found['held_out_after']}"
-        say(f"{question}: {found['labels']} labels; right on them {seen}, on ours {held}")
+    say(f"heads {shown.heads} are in use")
+    if shown.learned_from and shown.learned_from.left_out:
+        say(f"{shown.learned_from.left_out} corrected in a language that the model does not read")
+    for question, found in shown.report.items():
+        seen = f"{found.labels_before} → {found.labels_after}"
+        held = f"{found.held_out_before} → {found.held_out_after}"
+        say(f"{question}: {found.labels} labels; right on them {seen}, on ours {held}")
+
+
+def _show_trainings(config: Path | None, *, as_json: bool) -> None:
+    with opened(config) as application:
+        found = trainings.in_use(application.hub)
+        with application.database.read() as uow:
+            rows = queries.trainings(uow, before=None, limit=LISTED)
+    if as_json:
+        for row in rows:
+            sys.stdout.write(training_shown(row).model_dump_json() + "\n")
+        return
+    say(f"in use: {found.model or found.refused or 'the rules alone'}, heads {found.heads}")
+    for row in rows:
+        what = "learned" if row.again is None else f"heads {row.again} again"
+        came = f"heads {row.heads}" if row.heads is not None else row.why or ""
+        say(f"{row.asked_at:%Y-%m-%d %H:%M} {row.state}: {what} ({row.asked_by}) {came}".rstrip())
 
 
 def _show_agreement(config: Path | None, *, as_json: bool) -> None:
@@ -126,7 +158,7 @@ def _understanding(config: Path | None) -> Iterator[Understands]:
     if config or "AMENDS_CONFIG" in os.environ or Path("amends.toml").exists():
         with opened(config) as application:
             with application.database.read() as uow:
-                understood.keep_up(application.hub, uow)
+                trainings.keep_up(application.hub, uow)
             yield application.hub.understands
         return
     set_up_logging("ERROR")

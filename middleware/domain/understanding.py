@@ -50,6 +50,17 @@ class Remedy(StrEnum):
     APOLOGY = "apology"
 
 
+class TrainingState(StrEnum):
+    """How a training of the model stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    REFUSED = "refused"
+    """It can't be done, or would do harm; nothing changed."""
+    FAILED = "failed"
+
+
 class Band(StrEnum):
     """How far a judgement may be relied on."""
 

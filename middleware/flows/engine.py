@@ -61,6 +61,7 @@ QUEUES = {
     "resolve": Queue(1, polls=4),
     "reconcile": Queue(1, polls=4),
     "incidents": Queue(2, polls=8),
+    "train": Queue(1, polls=8),
 }
 
 MOST_ADOPTED = 1000

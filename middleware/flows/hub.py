@@ -119,6 +119,8 @@ class Options:
     """How long a provisional person stays of whom nothing is heard."""
     survivorship: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which source wins for which field, where it is not as `domain.survivorship` has it."""
+    labels: Path | None = None
+    """A file of the company's own sentences, which trainings learn from beside corrections."""
     likeness: Model = field(default_factory=shipped)
     """What a likeness is worth."""
     phone_regions: tuple[str, ...] = ()

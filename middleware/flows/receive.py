@@ -37,6 +37,7 @@ from middleware.flows import (
     prioritise,
     provisional,
     reviews,
+    trainings,
     understood,
 )
 from middleware.flows import link as links
@@ -336,7 +337,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         incoming = _incoming(uow, complaint_id)
         linked = _linked_person(uow, complaint)
         said = understood.corrected_before(uow, complaint_id)
-        understood.keep_up(hub, uow)
+        trainings.keep_up(hub, uow)
         articles = uow.articles.named_in(_text_of(incoming))
     if not incoming:
         return True

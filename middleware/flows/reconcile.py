@@ -14,7 +14,7 @@ from middleware.contract.actions import REQUESTS, Operation, Receipt
 from middleware.contract.errors import Duplicated, RemoteError
 from middleware.domain.actions import ActionState, StepState, describe_error
 from middleware.domain.turns import Urgency
-from middleware.flows import claim, correct, deliver, life, rounds, watch
+from middleware.flows import claim, correct, deliver, life, rounds, trainings, watch
 from middleware.flows.hub import Hub
 from middleware.understanding.glance import haste
 
@@ -35,6 +35,7 @@ def run(hub: Hub, tick: str) -> None:
     _owe_deliveries(hub, now)
     _owe_arrivals(hub, now, tick)
     _owe_runs(hub, now, tick)
+    trainings.owe_overdue(hub, tick)
     rounds.look_again(hub)
     watch.look(hub)
     claim.expire(hub)

@@ -1,16 +1,15 @@
-"""What people say a complaint is really about: kept, learned from, and seen from then on.
+"""What people say a complaint is really about: kept, seen from then on, and held against a model.
 
 A correction stands as long as nobody says otherwise, whatever the model thinks of later messages.
-Heads that were fitted to corrections are rows; every replica takes the newest with the next
-complaint it understands.
+`middleware.flows.trainings` learns from it.
 """
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from middleware.contract.actions import Reason
@@ -29,21 +28,9 @@ from middleware.flows import deliver
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import (
-    ComplaintRow,
-    UnderstandingHeadsRow,
-    UnderstandingLabelRow,
-)
-from middleware.understanding.model import ModelRefusedError, heads_as_bytes, heads_from
-from middleware.understanding.pool import Pooled
+from middleware.store.tables import ComplaintRow, UnderstandingLabelRow
 from middleware.understanding.questions import CLASSES, NO_REMEDY
-from middleware.understanding.refit import Refit, refit
-from middleware.understanding.training.corpus import Row
 
-log = logging.getLogger(__name__)
-
-MOST_LABELS = 20_000
-"""Corrections that are learned from, the newest."""
 COUNTED_AT_ONCE = 500
 CORRECTED = "corrected"
 """What judged where a person did."""
@@ -164,94 +151,6 @@ def corrected_before(uow: UnitOfWork, complaint_id: str) -> dict[str, str]:
     return {q: row.value for q, row in uow.understandings.labels_of(complaint_id).items()}
 
 
-# --- heads ---------------------------------------------------------------------------------------
-
-
-def keep_up(hub: Hub, uow: UnitOfWork) -> None:
-    """Take the newest heads that were fitted for the model in use, where there are newer ones."""
-    understands = hub.understands
-    trained = understands.trained() if isinstance(understands, Pooled) else None
-    if trained is None or not isinstance(understands, Pooled):
-        return
-    number = uow.understandings.heads_number(trained.model.digest)
-    if str(number) == trained.model.heads.version:
-        return
-    row = uow.understandings.heads(number)
-    if row is None:
-        return
-    try:
-        understands.use(heads_from(row.data))
-    except ModelRefusedError as error:
-        log.error("heads refused", extra={"number": number, "why": str(error)})  # noqa: TRY400
-
-
-@dataclass(frozen=True)
-class Retrained:
-    number: int
-    refit: Refit
-
-
-def retrain(hub: Hub, own: Sequence[Row], *, asker: Asker) -> Retrained:
-    """Fit the heads anew to all corrections and to `own` sentences; they are in use from now on.
-
-    Raises ConflictError (there is no model to fit), RefitRefusedError (there are no labels, or
-    they contradict what was learned before).
-    """
-    understands = hub.understands
-    trained = understands.trained() if isinstance(understands, Pooled) else None
-    if trained is None or not isinstance(understands, Pooled):
-        raise ConflictError("Only the rules are in use; there is no model to fit.")
-    with hub.database.read() as uow:
-        keep_up(hub, uow)
-        labelled = _labelled(uow)
-        number = uow.understandings.next_number()
-    made = refit(trained.model, [*labelled, *own], version=str(number))
-    now = hub.clock()
-    with hub.database.begin() as uow:
-        if uow.understandings.next_number() != number:
-            raise ConflictError("Somebody else fitted the heads meanwhile; see what they made.")
-        uow.understandings.add_heads(
-            UnderstandingHeadsRow(
-                number=number,
-                model=trained.model.digest,
-                data=heads_as_bytes(made.heads),
-                report=made.report,
-                made_by=asker.principal,
-                made_at=now,
-            )
-        )
-        uow.audit.write(
-            at=now,
-            actor=asker.principal,
-            action="understanding.retrain",
-            subject=f"heads:{number}",
-            request_id=asker.request_id,
-            model=trained.model.name,
-            corrections=len(labelled),
-            sentences=len(own),
-            report=made.report,
-        )
-    understands.use(made.heads)
-    return Retrained(number, made)
-
-
-def _labelled(uow: UnitOfWork) -> list[Row]:
-    """The complaints that people corrected, with what they said; deleted texts are not there."""
-    said: dict[str, dict[str, str]] = {}
-    for label in uow.understandings.labels(limit=MOST_LABELS):
-        said.setdefault(label.complaint_id, {})[label.question] = label.value
-    rows = []
-    for complaint_id, by_question in said.items():
-        texts = [
-            a.text
-            for a in uow.complaints.arrivals_of(complaint_id)
-            if not a.outgoing and a.deleted_at is None and a.text
-        ]
-        if texts:
-            rows.append(Row(text="\n".join(texts), group=complaint_id, **by_question))
-    return rows
-
-
 # --- shadow --------------------------------------------------------------------------------------
 
 
@@ -270,8 +169,10 @@ class Agreement:
     """What was decided, what the shadow said, and how often; the most frequent first."""
 
 
-def agreement(hub: Hub) -> list[Agreement]:
-    """Over all stored complaints, by question."""
+def agreement(
+    hub: Hub, *, since: datetime | None = None, until: datetime | None = None
+) -> list[Agreement]:
+    """By question, over the stored complaints that were opened from `since` until `until`."""
     asked: Counter[str] = Counter()
     agreed: Counter[str] = Counter()
     corrected: Counter[str] = Counter()
@@ -280,14 +181,11 @@ def agreement(hub: Hub) -> list[Agreement]:
     after: str | None = None
     while True:
         with hub.database.read() as uow:
-            page = uow.understandings.understood(after=after, limit=COUNTED_AT_ONCE)
-            said = {
-                row.id: corrected_before(uow, row.id)
-                for row in page
-                if (row.understanding or {}).get("shadow")
-            }
-        for row in page:
-            kept = row.understanding or {}
+            page = uow.understandings.understood(
+                since=since, until=until, after=after, limit=COUNTED_AT_ONCE
+            )
+            said = uow.understandings.said_of([id_ for id_, kept in page if kept.get("shadow")])
+        for id_, kept in page:
             for raw in kept.get("shadow", ()):
                 shadow = Shadowed.model_validate(raw)
                 asked[shadow.question] += 1
@@ -295,12 +193,13 @@ def agreement(hub: Hub) -> list[Agreement]:
                 if not shadow.agrees:
                     decided = _likeliest(kept[shadow.question])
                     differing.setdefault(shadow.question, Counter())[decided, shadow.value] += 1
-                if shadow.question in said[row.id]:
+                truth = said.get(id_, {}).get(shadow.question)
+                if truth is not None:
                     corrected[shadow.question] += 1
-                    right[shadow.question] += said[row.id][shadow.question] == shadow.value
+                    right[shadow.question] += truth == shadow.value
         if len(page) < COUNTED_AT_ONCE:
             break
-        after = page[-1].id
+        after = page[-1][0]
     return [
         Agreement(
             question,

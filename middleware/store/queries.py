@@ -56,6 +56,7 @@ from middleware.store.tables import (
     ReviewRow,
     RunRow,
     SlaClockRow,
+    UnderstandingTrainingRow,
 )
 from middleware.store.together import Asked, for_each_database, together
 
@@ -91,6 +92,7 @@ __all__ = [
     "RunRow",
     "SlaClockRow",
     "Strength",
+    "UnderstandingTrainingRow",
     "done_on_strength_of",
     "record_of",
     "thing_of",
@@ -584,3 +586,13 @@ def _held(rows: Iterable[Any]) -> dict[str, dict[str, Decimal]]:
         lines = held.setdefault(row.order_ref, {})
         lines[row.line] = lines.get(row.line, Decimal(0)) + Decimal(row.quantity)
     return held
+
+
+def trainings(uow: UnitOfWork, *, before: str | None, limit: int) -> list[UnderstandingTrainingRow]:
+    """Trainings of the model, the newest first."""
+    query = select(UnderstandingTrainingRow)
+    if before is not None:
+        query = query.where(col(UnderstandingTrainingRow.id) < before)
+    return list(
+        uow.session.exec(query.order_by(col(UnderstandingTrainingRow.id).desc()).limit(limit))
+    )

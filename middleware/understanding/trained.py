@@ -81,6 +81,8 @@ class Trained:
         `world` judges texts in its languages that `model` does not know.
         """
         self.model = model
+        self.shipped = model.heads
+        """The heads that the model came with, whichever are in use."""
         self.world = world
         self.rules = rules
         self.own = dict(own or {})

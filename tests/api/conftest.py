@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from middleware.flows import keys
 from middleware.flows.intake import Intake
 from middleware.flows.keys import Scope
 from tests import databases
-from tests.flows.conftest import Stage, asker, known, stage
+from tests.flows.conftest import Stage, asker, known, read, stage
 
-__all__ = ["asker", "known", "stage"]
+__all__ = ["asker", "known", "read", "stage"]
 
 SECRET = "whsec_" + "a2V5" * 8
 """The signing secret of the stage's helpdesk."""
@@ -142,16 +143,23 @@ def event(text: str = "My lamp arrived broken", **data: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-@pytest.fixture
-def api(known: Stage) -> Iterator[Api]:
-    """The API over a stage whose records are synced."""
-    intake = Intake(known.hub)
+@contextmanager
+def over(stage: Stage) -> Iterator[Api]:
+    """The API over a stage."""
+    intake = Intake(stage.hub)
     app = create_api(
-        known.hub,
+        stage.hub,
         intake,
         version="1.2.3",
         requests_per_minute=None,
     )
     with TestClient(app) as client:
-        yield Api(client=client, app=app, stage=known, intake=intake)
+        yield Api(client=client, app=app, stage=stage, intake=intake)
     intake.close()
+
+
+@pytest.fixture
+def api(known: Stage) -> Iterator[Api]:
+    """The API over a stage whose records are synced."""
+    with over(known) as made:
+        yield made

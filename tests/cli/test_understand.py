@@ -53,12 +53,25 @@ def test_labels_teach_the_hub_and_later_labels_see_it(folder: Path) -> None:
     done = amends("understand", "--retrain", "--json")
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
-    assert (report["number"], report["report"]["reason"]["labels"]) == (1, 3)
+    assert (report["state"], report["heads"]) == ("done", 1)
+    assert report["report"]["reason"]["labels"] == 3
     (folder / "texts.csv").write_text("text\nour glimmerflange wibbled\n")
     done = amends("understand", "--csv", "texts.csv", "--json")
     (row,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert "+1, rules" in row["by"]
     assert row["reason"] == "stock"
+    done = amends("understand", "--heads", "0")
+    assert done.stdout == "heads 2 are in use\n"
+    done = amends("understand", "--heads", "7")
+    assert (done.exit_code, "has no heads 7" in done.stderr) == (1, True)
+    (folder / "labels.yaml").unlink()
+    done = amends("understand", "--retrain")
+    assert done.exit_code == 1
+    assert "nothing changed" in done.stderr
+    listed = amends("understand", "--trainings").stdout.splitlines()
+    assert listed[0].startswith("in use: goods@")
+    assert listed[0].endswith("+2, heads 2")
+    assert [line.split()[2] for line in listed[1:]] == ["refused:", "done:", "done:"]
 
 
 def test_a_wrong_table_is_told(folder: Path) -> None:

@@ -52,6 +52,9 @@ from middleware.resolution.profiles import found_by
 from middleware.store.database import Database, UnitOfWork
 from middleware.store.tables import ActionStepRow, ComplaintRow
 from middleware.understanding import Rules
+from middleware.understanding.pool import Pooled, PoolLimits
+from middleware.understanding.trained import Trained
+from tests.understanding.small import small_model
 
 
 class FakeTime:
@@ -363,6 +366,15 @@ def known(stage: Stage) -> Stage:
     """The stage with its records already synced."""
     stage.store(stage.account, stage.order, stage.contact)
     return stage
+
+
+@pytest.fixture
+def read(known: Stage) -> Iterator[Stage]:
+    """The known stage with a model of its own, which stands for the shipped one."""
+    pool = Pooled(Rules(), lambda: Trained(small_model(), Rules()), PoolLimits(timeout_s=60))
+    hub = replace(known.hub, understands=pool)
+    yield replace(known, hub=hub, handlers=handlers(hub))
+    pool.close()
 
 
 @pytest.fixture

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import pytest
 
-from middleware.app import handlers
 from middleware.contract.actions import Reason
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.domain.understanding import Band, Remedy, Shadowed, Understanding
 from middleware.flows import understood
 from middleware.flows.hub import Asker
-from middleware.store.tables import UnderstandingHeadsRow
-from middleware.understanding import Rules
-from middleware.understanding.pool import Pooled, PoolLimits
-from middleware.understanding.trained import Trained
-from middleware.understanding.training.corpus import Row
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, event, the_complaint
-from tests.understanding.small import small_model
 
 ASKER = Asker("key_1", request_id="req_1")
-
-
-@pytest.fixture
-def read(known: Stage) -> Iterator[Stage]:
-    """The stage with a model of its own."""
-    pool = Pooled(Rules(), lambda: Trained(small_model(), Rules()), PoolLimits(timeout_s=60))
-    hub = replace(known.hub, understands=pool)
-    yield replace(known, hub=hub, handlers=handlers(hub))
-    pool.close()
 
 
 def shown(stage: Stage) -> Understanding:
@@ -102,63 +83,6 @@ def test_what_cannot_be_corrected_is_refused(read: Stage) -> None:
         correct(complaint.id, reason="late")
     with read.hub.database.read() as uow:
         assert uow.understandings.labels(limit=10) == []
-
-
-def test_heads_learn_from_corrections_and_every_replica_takes_them(read: Stage) -> None:
-    arrive(read, event("the glimmerflange wibbled on us"))
-    say(read, reason="stock", intent="complaint")
-    own = [
-        Row(text=f"glimmerflange {how}", reason="stock", group=how)
-        for how in ("wibbled", "wibbled again", "all wibbled")
-    ]
-    other = Pooled(Rules(), lambda: Trained(small_model(), Rules()), PoolLimits(timeout_s=60))
-    assert other.version == "0"
-    made = understood.retrain(read.hub, own, asker=ASKER)
-    assert made.refit.report["reason"]["labels"] == 4
-    assert made.refit.report["intent"]["labels"] == 1
-    with read.hub.database.read() as uow:
-        row = uow.understandings.heads(made.number)
-        assert row is not None
-        assert row.report == made.refit.report
-        assert [e.action for e in uow.audit.about(f"heads:{made.number}")] == [
-            "understanding.retrain"
-        ]
-    hub = replace(read.hub, understands=other)
-    elsewhere = replace(read, hub=hub, handlers=handlers(hub))
-    text = "our glimmerflange has wibbled"
-    arrive(elsewhere, event(text, id="m-9", conversation="c-9"), message_id="msg_9")
-    assert other.version == str(made.number)
-    trained = other.trained()
-    assert trained is not None
-    assert trained.model.answers([text])[0]["reason"].value == "stock"
-    again = understood.retrain(read.hub, own, asker=ASKER)
-    assert again.number == made.number + 1
-    other.close()
-
-
-def test_heads_of_another_model_are_left_alone(read: Stage) -> None:
-    with read.hub.database.begin() as uow:
-        uow.understandings.add_heads(
-            UnderstandingHeadsRow(
-                number=7,
-                model="1" * 64,
-                data=b"nothing",
-                report={},
-                made_by="x",
-                made_at=read.time(),
-            )
-        )
-    arrive(read, event())
-    assert isinstance(read.hub.understands, Pooled)
-    assert read.hub.understands.version == "0"
-    assert not shown(read).degraded
-
-
-def test_rules_have_nothing_to_fit(known: Stage) -> None:
-    arrive(known, event())
-    say(known, reason="late")
-    with pytest.raises(ConflictError, match="Only the rules"):
-        understood.retrain(known.hub, [], asker=ASKER)
 
 
 def test_agreement_of_a_shadow_is_counted_against_people_too(known: Stage) -> None:

@@ -284,7 +284,11 @@ def understanding_shown(
     """What was understood of a complaint, with the text that its spans count in."""
     if kept is None:
         return None
-    understood = Understanding.model_validate(kept)
+    return understanding_of(Understanding.model_validate(kept), understood_text(arrivals))
+
+
+def understanding_of(understood: Understanding, text: str) -> schemas.UnderstandingShown:
+    """What was understood of a text."""
     return schemas.UnderstandingShown(
         intent=_judgement(understood.intent),
         sentiment=_judgement(understood.sentiment),
@@ -297,7 +301,7 @@ def understanding_shown(
         shadow=[schemas.ShadowShown(**shadow.model_dump()) for shadow in understood.shadow],
         by=understood.by,
         degraded=understood.degraded,
-        text=understood_text(arrivals),
+        text=text,
     )
 
 

@@ -30,6 +30,7 @@ from middleware.store.tables.complaints import (
     HandoffRow,
     UnderstandingHeadsRow,
     UnderstandingLabelRow,
+    UnderstandingTrainingRow,
 )
 from middleware.store.tables.connections import (
     ConnectionRow,
@@ -154,6 +155,7 @@ __all__ = [
     "SlaClockRow",
     "UnderstandingHeadsRow",
     "UnderstandingLabelRow",
+    "UnderstandingTrainingRow",
     "VectorRow",
     "VersionRow",
 ]

@@ -99,6 +99,30 @@ class UnderstandingHeadsRow(SQLModel, table=True):
     made_at: datetime = moment()
 
 
+class UnderstandingTrainingRow(SQLModel, table=True):
+    """One fitting of the heads that somebody asked for, and what came of it."""
+
+    __tablename__ = "understanding_training"
+    __table_args__ = (sa.Index("ix_understanding_training_state", "state", "id"),)
+
+    id: str = Field(primary_key=True)
+    state: str
+    """queued, running, done, refused or failed."""
+    again: int | None = None
+    """The heads that are to be used again instead of fitted; 0 for those the model came with."""
+    asked_by: str
+    asked_at: datetime = moment()
+    started_at: datetime | None = moment(null=True)
+    ended_at: datetime | None = moment(null=True)
+    heads: int | None = None
+    """The number of the heads that came of it."""
+    learned_from: dict[str, Any] | None = json(null=True)
+    """How many `corrections` and `sentences`, and how many were `left_out`."""
+    report: dict[str, Any] | None = json(null=True)
+    why: str | None = None
+    """Why nothing came of it."""
+
+
 class ArrivalRow(SQLModel, table=True):
     """One message of a complaint, as last edited at its source."""
 
