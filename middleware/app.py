@@ -36,6 +36,7 @@ from middleware.flows import (
     rulebooks,
     sync,
     trainings,
+    understood,
 )
 from middleware.flows.engine import Engine
 from middleware.flows.hub import (
@@ -147,6 +148,8 @@ class Application:
         self.warm()
         self.hub.engine.work(handlers(self.hub))
         articles.owe(self.hub)
+        if trainings.has_model(self.hub):
+            understood.owe_degraded(self.hub)
         self.clock = Clock(self.hub, partial(owe_reconcile, self.hub))
         self.clock.start()
 
@@ -201,6 +204,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     return {
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.enrich, hub),
+        understood.DEGRADED: partial(understood.look_at_degraded, hub),
         "gather": partial(gather.run, hub),
         "correct": partial(carry.run, hub),
         "correct.story": partial(correct.tell_story, hub),

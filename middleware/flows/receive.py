@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from middleware.contract.actions import NoteRequest, Operation
@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 LONGEST_UNDERSTOOD = 20_000
 """Characters of a conversation, the latest, that are understood together."""
 ORDERS_RANKED = 50
+BETTER_LOOK_AFTER = timedelta(minutes=1)
+BETTER_LOOK_AT_LATEST = timedelta(hours=1)
 MOST_TRIES = 10
 TRIES = 3
 PAUSE_S = 0.2
@@ -408,7 +410,30 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             priority = prioritise.line(score, complaint.due_at)
             _write_note(hub, uow, complaint, resolution, understanding, match, order, priority)
         gather.take_up(hub, uow, complaint, now=now)
+        if understanding.degraded:
+            _owe_a_better_look(hub, uow, complaint, incoming[-1], now)
     return True
+
+
+def _owe_a_better_look(
+    hub: Hub, uow: UnitOfWork, complaint: ComplaintRow, last: ArrivalRow, now: datetime
+) -> None:
+    """What the rules judged since the model had no time is judged again: after a minute, and then
+    after as long as it has been waiting.
+
+    Where the model was refused, only a hub that is begun anew can have one; see
+    `understood.look_at_degraded`.
+    """
+    if not trainings.has_model(hub):
+        return
+    waits = min(max(now - last.received_at, BETTER_LOOK_AFTER), BETTER_LOOK_AT_LATEST)
+    hub.engine.enqueue(
+        uow,
+        "receive.enrich",
+        complaint.id,
+        name=f"receive.enrich:{complaint.id}:degraded:{complaint.version}",
+        delay=waits,
+    )
 
 
 def _incoming(uow: UnitOfWork, complaint_id: str) -> list[ArrivalRow]:

@@ -53,11 +53,19 @@ class InUse:
     """Why a configured model is not in use: what is judged meanwhile is degraded."""
 
 
+def _model_of(hub: Hub) -> Trained | None:
+    return hub.understands.trained() if isinstance(hub.understands, Pooled) else None
+
+
+def has_model(hub: Hub) -> bool:
+    """Whether texts are judged by a model, and not by the rules alone."""
+    return _model_of(hub) is not None
+
+
 def in_use(hub: Hub) -> InUse:
-    pool = hub.understands
-    trained = pool.trained() if isinstance(pool, Pooled) else None
-    if trained is None or not isinstance(pool, Pooled):
-        refused = pool.refused if isinstance(pool, Pooled) else None
+    trained = _model_of(hub)
+    if trained is None:
+        refused = hub.understands.refused if isinstance(hub.understands, Pooled) else None
         return InUse(None, 0, (), {}, refused)
     with hub.database.read() as uow:
         keep_up(hub, uow)
@@ -74,9 +82,8 @@ def in_use(hub: Hub) -> InUse:
 
 def keep_up(hub: Hub, uow: UnitOfWork) -> None:
     """Take the newest heads that were fitted for the model in use, where there are newer ones."""
-    understands = hub.understands
-    trained = understands.trained() if isinstance(understands, Pooled) else None
-    if trained is None or not isinstance(understands, Pooled):
+    trained = _model_of(hub)
+    if trained is None:
         return
     number = uow.understandings.heads_number(trained.model.digest)
     if str(number) == trained.model.heads.version:
@@ -85,7 +92,7 @@ def keep_up(hub: Hub, uow: UnitOfWork) -> None:
     if row is None:
         return
     try:
-        understands.use(heads_from(row.data))
+        trained.model.heads = heads_from(row.data)
     except ModelRefusedError as error:
         log.error("heads refused", extra={"number": number, "why": str(error)})  # noqa: TRY400
 
@@ -162,8 +169,7 @@ def _note(uow: UnitOfWork, row: UnderstandingTrainingRow, asker: Asker) -> None:
 
 def _trained(hub: Hub) -> Trained:
     """The model in use. Raises ConflictError where there is none."""
-    understands = hub.understands
-    trained = understands.trained() if isinstance(understands, Pooled) else None
+    trained = _model_of(hub)
     if trained is None:
         raise ConflictError("Only the rules are in use; there is no model to fit.")
     return trained
@@ -246,9 +252,8 @@ def _kept(hub: Hub, training_id: str, made: _Made) -> bool:
         )
         row.heads, row.report, row.learned_from = made.number, made.report, made.learned_from
         _end(hub, uow, row, TrainingState.DONE, None, now)
-    assert isinstance(hub.understands, Pooled)
     # As every replica has them: what is kept is rounded.
-    hub.understands.use(heads_from(data))
+    _trained(hub).model.heads = heads_from(data)
     return True
 
 

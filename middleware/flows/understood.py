@@ -151,6 +151,29 @@ def corrected_before(uow: UnitOfWork, complaint_id: str) -> dict[str, str]:
     return {q: row.value for q, row in uow.understandings.labels_of(complaint_id).items()}
 
 
+# --- degraded ----------------------------------------------------------------------------------
+
+DEGRADED = "receive.degraded"
+LOOKED_AT_ONCE = 200
+
+
+def owe_degraded(hub: Hub) -> None:
+    """Owe a look at what the rules judged while there was no model: this hub has one."""
+    with hub.database.begin() as uow:
+        name = f"{DEGRADED}:{hub.clock().isoformat()}"
+        hub.engine.enqueue(uow, DEGRADED, "", name=name)
+
+
+def look_at_degraded(hub: Hub, after: str) -> None:
+    """Have open complaints with a degraded result that follow one, `after`, looked at again."""
+    with hub.database.begin() as uow:
+        ids = uow.understandings.degraded(after=after, limit=LOOKED_AT_ONCE)
+        links.look_again(hub, uow, ids, "degraded")
+        if len(ids) == LOOKED_AT_ONCE:
+            name = f"{DEGRADED}:{hub.clock().isoformat()}:{ids[-1]}"
+            hub.engine.enqueue(uow, DEGRADED, ids[-1], name=name)
+
+
 # --- shadow --------------------------------------------------------------------------------------
 
 

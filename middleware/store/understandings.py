@@ -64,6 +64,20 @@ class Understandings:
         rows = self._session.exec(query.order_by(col(ComplaintRow.id)).limit(limit))
         return [(id_, kept or {}) for id_, kept in rows]
 
+    def degraded(self, *, after: str, limit: int) -> list[str]:
+        """Open complaints that the rules judged in a model's place, by id."""
+        query = (
+            select(ComplaintRow.id)
+            .where(
+                ComplaintRow.state == "open",
+                col(ComplaintRow.id) > after,
+                col(ComplaintRow.understanding)["degraded"].as_boolean(),
+            )
+            .order_by(col(ComplaintRow.id))
+            .limit(limit)
+        )
+        return list(self._session.exec(query))
+
     def heads_number(self, model: str) -> int:
         """The number of the newest heads of a model; 0 where none were fitted."""
         query = select(sa.func.max(UnderstandingHeadsRow.number)).where(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from middleware.domain.understanding import Understanding
-from middleware.understanding.model import Heads, ModelRefusedError
+from middleware.understanding.model import ModelRefusedError
 from middleware.understanding.rules import Rules
 from middleware.understanding.trained import Asked, Trained, judged_by_rules
 
@@ -86,18 +86,6 @@ class Pooled:
                     self.refused = str(error)
                     log.error("model refused", extra={"why": self.refused})  # noqa: TRY400
             return self._loaded
-
-    @property
-    def version(self) -> str | None:
-        """Which fit of the heads is in use; None without a model."""
-        trained = self.trained()
-        return trained.model.heads.version if trained else None
-
-    def use(self, heads: Heads) -> None:
-        """Judge by other heads from the next batch on."""
-        trained = self.trained()
-        if trained is not None:
-            trained.model.heads = heads
 
     def understand(
         self,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
+from middleware.app import handlers
 from middleware.contract.actions import Reason
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.domain.understanding import Band, Remedy, Shadowed, Understanding
 from middleware.flows import understood
 from middleware.flows.hub import Asker
+from middleware.understanding import Rules
+from middleware.understanding.model import ModelRefusedError
+from middleware.understanding.pool import Pooled
+from middleware.understanding.trained import Trained
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, event, the_complaint
 
@@ -100,3 +108,66 @@ def test_agreement_of_a_shadow_is_counted_against_people_too(known: Stage) -> No
     say(known, reason="late", remedy=Remedy.REFUND.value)
     (after,) = understood.agreement(known.hub)
     assert (after.corrected, after.right) == (1, 1)
+
+
+# --- degraded ------------------------------------------------------------------------------------
+
+
+def test_what_the_model_had_no_time_for_is_judged_again(read: Stage) -> None:
+    pool = read.hub.understands
+    assert isinstance(pool, Pooled)
+    pool.limits = replace(pool.limits, queue=0)
+    arrive(read, event("My lamp arrived broken, I want a new one"))
+    read.run_due()
+    assert shown(read).degraded
+    read.time.now += timedelta(minutes=1)
+    read.run_due()
+    assert shown(read).degraded
+    pool.limits = replace(pool.limits, queue=9)
+    (owed,) = [o for o in read.engine.owed if o.flow == "receive.enrich"]
+    assert timedelta(minutes=1) <= owed.due - read.time.now <= timedelta(minutes=2)
+    read.run_all()
+    assert not shown(read).degraded
+    assert shown(read).by.startswith("small@")
+    assert not [o for o in read.engine.owed if o.flow == "receive.enrich"]
+
+
+def test_a_hub_that_has_its_model_back_looks_at_what_is_open(read: Stage) -> None:
+    def refuse() -> Trained:
+        raise ModelRefusedError("its files are not what its manifest says")
+
+    without = replace(read.hub, understands=Pooled(Rules(), refuse))
+    alone = replace(read, hub=without, handlers=handlers(without))
+    for n in range(3):
+        arrive(alone, event(id=f"m-{n}", conversation=f"c-{n}"), message_id=f"msg_{n}")
+    alone.run_all()
+    assert not [o for o in read.engine.owed if o.flow == "receive.enrich"]
+    with read.hub.database.begin() as uow:
+        first, second, third = uow.understandings.degraded(after="", limit=9)
+        row = uow.complaints.get(second, lock=True)
+        assert row is not None
+        row.state = "closed"
+    understood.owe_degraded(read.hub)
+    read.run_all()
+    with read.hub.database.read() as uow:
+        kept = {id_: uow.complaints.get(id_) for id_ in (first, second, third)}
+    assert [
+        bool(row and row.understanding and row.understanding["degraded"]) for row in kept.values()
+    ] == [False, True, False]
+
+
+def test_many_are_looked_at_in_turns(read: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = read.hub.understands
+    assert isinstance(pool, Pooled)
+    pool.refused = "for a test"
+    for n in range(5):
+        arrive(read, event(id=f"m-{n}", conversation=f"c-{n}"), message_id=f"msg_{n}")
+    pool.refused = None
+    monkeypatch.setattr(understood, "LOOKED_AT_ONCE", 2)
+    with read.hub.database.read() as uow:
+        ids = uow.understandings.degraded(after="", limit=9)
+    assert len(ids) == 5
+    understood.owe_degraded(read.hub)
+    read.run_all()
+    with read.hub.database.read() as uow:
+        assert uow.understandings.degraded(after="", limit=9) == []
