@@ -125,10 +125,11 @@ RULES: Json = {
     "reason": "Gold within half an hour.",
     "created_at": "2026-11-20T09:00:00Z",
     "rules": full_body_of(RuleBook()),
+    "warnings": [],
 }
 
 RULES_PAGE: Json = {
-    "data": [{name: value for name, value in RULES.items() if name != "rules"}],
+    "data": [{name: value for name, value in RULES.items() if name not in ("rules", "warnings")}],
     "next_cursor": None,
     "has_more": False,
 }

@@ -16,7 +16,7 @@ from middleware.commands import versions
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.domain import sla
 from middleware.domain.priority import MILLI
-from middleware.domain.rulebook_file import full_body_of, read_rulebook, text_of
+from middleware.domain.rulebook_file import full_body_of, read_rulebook, text_of, warnings_of
 from middleware.flows import prioritise, report, rulebooks, simulate
 from middleware.flows.rulebooks import RULEBOOK
 
@@ -104,6 +104,7 @@ def check_rules(
         file,
         read_rulebook,
         lambda book: f"{len(book.targets)} targets, {len(book.escalations)} escalation steps",
+        warned=warnings_of,
         as_json=as_json,
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from rich.table import Table
 
-from middleware.commands.console import fail, opened, out, say
-from middleware.domain.policy_file import PolicyUnreadableError
+from middleware.commands.console import err, fail, opened, out, say
+from middleware.domain.policy_file import Mistake, PolicyUnreadableError
 from middleware.flows.hub import Asker
 from middleware.flows.versions import Document
 
@@ -45,25 +45,42 @@ def show(
 
 
 def check(
-    file: Path, read: Callable[[Path], D], told: Callable[[D], str], *, as_json: bool
+    file: Path,
+    read: Callable[[Path], D],
+    told: Callable[[D], str],
+    *,
+    warned: Callable[[D, Path], Sequence[Mistake]] = lambda *_: (),
+    as_json: bool,
 ) -> None:
-    """Check a file without putting it in force; the exit status says whether it is right."""
+    """Check a file without putting it in force; the exit status says whether it is right.
+
+    What `warned` finds is told, and is no mistake.
+    """
     try:
         document = read(file)
     except PolicyUnreadableError as error:
         _unreadable(error, as_json=as_json)
+    warnings = warned(document, file)
     if as_json:
-        out.print_json(json.dumps({"ok": True, "mistakes": []}))
+        out.print_json(
+            json.dumps({"ok": True, "mistakes": [], "warnings": [_told(w) for w in warnings]})
+        )
     else:
+        for warning in warnings:
+            err.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
         say(f"{file}: {told(document)}")
 
 
 def _unreadable(error: PolicyUnreadableError, *, as_json: bool) -> NoReturn:
     if not as_json:
         fail(str(error))
-    mistakes = [{"at": str(m.place), "message": m.message} for m in error.mistakes]
+    mistakes = [_told(mistake) for mistake in error.mistakes]
     out.print_json(json.dumps({"ok": False, "mistakes": mistakes}))
     sys.exit(1)
+
+
+def _told(mistake: Mistake) -> dict[str, str]:
+    return {"at": str(mistake.place), "message": mistake.message}
 
 
 def put(

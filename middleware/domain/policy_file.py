@@ -96,10 +96,17 @@ def checked(model: type[Model], plain: Any, root: Node | None, *, names: frozens
             (wrong["loc"], _told(wrong, names))
             for wrong in error.errors(include_url=False, include_input=False)
         )
-    raise PolicyUnreadableError(
+    raise PolicyUnreadableError(placed(found, root)) from None
+
+
+def placed(
+    found: Iterable[tuple[Sequence[int | str], str]], root: Node | None
+) -> tuple[Mistake, ...]:
+    """What is to be said about places of a policy, in the file that it was read from."""
+    return tuple(
         Mistake(_place(root, loc) if root else None, _pointer(loc), message)
         for loc, message in found
-    ) from None
+    )
 
 
 def names_in(module: Any) -> frozenset[str]:

@@ -15,8 +15,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from middleware.contract.actions import Reason
 from middleware.contract.canonical import Currency, Frozen, Text
+from middleware.contract.mapping.issues import did_you_mean
 from middleware.domain.calendars import ALWAYS, Calendar, Zone
+from middleware.domain.channels import MESSAGES
 from middleware.domain.policy import Duration, Name, PolicyInvalidError
 from middleware.domain.understanding import Intent, Sentiment, Severity
 
@@ -425,6 +428,35 @@ class RuleBook(Frozen):
         for name, address in self.people.items():
             if not _address(address):
                 yield ("people", name), f"{address!r} is not an e-mail address"
+
+    def warnings(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Words of conditions that nothing is known to bear: the rule may never match.
+
+        Only what is in this book is known here: a source may send other networks, and people may
+        move complaints to other teams.
+        """
+        teams = {rule.team for rule in self.teams} | {
+            step.assign for step in self.escalations if step.assign not in (None, ON_CALL)
+        }
+        known: dict[str, tuple[set[str], str]] = {
+            "category": ({reason.value for reason in Reason}, "no reason is called"),
+            "severity": ({severity.value for severity in Severity}, "no severity is called"),
+            "tier": (set(self.scoring.value.tiers), "`scoring.value.tiers` has no"),
+            "team": ({str(team) for team in teams}, "no rule gives complaints to"),
+        }
+        for listed in ("targets", "teams", "escalations"):
+            for place, rule in enumerate(getattr(self, listed)):
+                for name, (words, why) in known.items():
+                    there = {_word(name, word) for word in words}
+                    for said in getattr(rule.when, name) or ():
+                        if _word(name, said) not in (there | {_word(name, None)}):
+                            hint = did_you_mean(said.lower(), sorted(there))
+                            yield (listed, place, "when", name), f"{why} {said!r}{hint}"
+                for said in rule.when.channel or ():
+                    hint = did_you_mean(said.lower(), sorted(MESSAGES))
+                    if said.lower() not in MESSAGES and hint:
+                        at = (listed, place, "when", "channel")
+                        yield at, f"no network of a known source is called {said!r}{hint}"
 
     def calendar(self, name: str) -> Calendar:
         return ALWAYS if name == AROUND_THE_CLOCK else self.calendars[name]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from middleware.domain import calendars, rulebook
-from middleware.domain.policy_file import checked, names_in, plain_of, yaml_of
+from middleware.domain.policy_file import Mistake, checked, names_in, placed, plain_of, yaml_of
 from middleware.domain.rulebook import RuleBook
 
 NAMES = names_in(rulebook) | names_in(calendars)
@@ -21,6 +21,11 @@ def read_rulebook(path: Path, file: str | None = None) -> RuleBook:
 def rulebook_of(body: Any) -> RuleBook:
     """Read a rule book from plain JSON. Raises PolicyUnreadableError with JSON Pointers."""
     return checked(RuleBook, body, None, names=NAMES)
+
+
+def warnings_of(book: RuleBook, path: Path | None = None) -> tuple[Mistake, ...]:
+    """What is in order and looks mistyped, with its places in the file it was read from."""
+    return placed(book.warnings(), plain_of(path)[1] if path is not None else None)
 
 
 def body_of(book: RuleBook) -> dict[str, Any]:

@@ -118,11 +118,16 @@ def test_the_rule_book_is_put_with_versions_and_put_back(api: Api) -> None:
     # What is shown can be put again, and is the same.
     again = put(api, made.json()["rules"])
     assert again.json()["version"] == 1
+    assert made.json()["warnings"] == []
+    mistyped = {"targets": [{"name": "vip", "when": {"tier": "glod"}, "first_response": "1h"}]}
+    (warning,) = put(api, mistyped).json()["warnings"]
+    assert warning["pointer"] == "/targets/0/when/tier"
+    assert "did you mean 'gold'?" in warning["detail"]
     body = {"version": 0, "reason": "too strict"}
-    back = api.put("/v1/priority/rules", body, headers={"if-match": '"1"'})
-    assert (back.json()["version"], back.json()["rules"]) == (2, first["rules"])
+    back = api.put("/v1/priority/rules", body, headers={"if-match": '"2"'})
+    assert (back.json()["version"], back.json()["rules"]) == (3, first["rules"])
     versions = api.get("/v1/priority/rules/versions").json()["data"]
-    assert [(v["version"], v["reason"]) for v in versions] == [(2, "too strict"), (1, None)]
+    assert [(v["version"], v["reason"]) for v in versions] == [(3, "too strict"), (2, None), (1, None)]
     assert api.get("/v1/priority/rules/versions/1").json()["rules"] == made.json()["rules"]
     shape(api.get("/v1/priority/rules/versions/9"), "not-found")
     shape(api.put("/v1/priority/rules", body, headers={"if-match": '"1"'}), "stale-version")

@@ -40,3 +40,25 @@ def test_a_wrong_rule_book_is_told_at_the_start(tmp_path: Path) -> None:
     assert told.returncode == 1
     assert "the rule book is wrong:" in told.stderr
     assert "a louder voice" in told.stderr
+
+
+def test_words_that_match_nothing_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        "targets:\n"
+        "  - name: vip\n"
+        "    when: {tier: glod, category: [Damaged, brokn, unknown], channel: Instagramm}\n"
+        "    first_response: 30m\n"
+        "  - {name: shop, when: {channel: shop-chat, team: nights}, first_response: 1h}\n"
+    )
+    told = amends(tmp_path, "priority", "check", "rules.yaml")
+    assert told.returncode == 0
+    assert told.stdout == "rules.yaml: 2 targets, 0 escalation steps\n"
+    assert told.stderr.splitlines() == [
+        "warning: rules.yaml:3:24: no reason is called 'brokn'",
+        "warning: rules.yaml:3:12: `scoring.value.tiers` has no 'glod' (did you mean 'gold'?)",
+        "warning: rules.yaml:3:61: no network of a known source is called 'Instagramm'"
+        " (did you mean 'instagram'?)",
+        "warning: rules.yaml:5:45: no rule gives complaints to 'nights'",
+    ]
+    shown = json.loads(amends(tmp_path, "priority", "check", "rules.yaml", "--json").stdout)
+    assert (shown["ok"], len(shown["warnings"])) == (True, 4)

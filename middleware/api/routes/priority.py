@@ -19,7 +19,7 @@ from middleware.api.schemas import priority as schemas
 from middleware.api.schemas.base import When
 from middleware.domain import sla
 from middleware.domain.problems import InvalidError
-from middleware.domain.rulebook_file import full_body_of
+from middleware.domain.rulebook_file import full_body_of, warnings_of
 from middleware.flows import report, rulebooks, simulate
 from middleware.flows.keys import Scope
 from middleware.flows.rulebooks import RULEBOOK, InForce
@@ -241,7 +241,14 @@ def span(
 
 
 def _shown(found: InForce) -> schemas.RulesShown:
-    return schemas.RulesShown(**versions.origin(found), rules=full_body_of(found.document))
+    return schemas.RulesShown(
+        **versions.origin(found),
+        rules=full_body_of(found.document),
+        warnings=[
+            schemas.WarningShown(pointer=warning.pointer, detail=warning.message)
+            for warning in warnings_of(found.document)
+        ],
+    )
 
 
 # --- of one complaint ----------------------------------------------------------------------------

@@ -137,6 +137,16 @@ class RulesShown(RulesListed):
     """A version of the rule book with all that it says."""
 
     rules: dict[str, Any]
+    warnings: list[WarningShown]
+    """What is in force and looks mistyped: conditions with words that nothing is known to bear."""
+
+
+class WarningShown(Shown):
+    """What looks mistyped; it may be right all the same."""
+
+    pointer: str
+    """Where in `rules`."""
+    detail: str
 
 
 class RulesPage(Page[RulesListed]):
