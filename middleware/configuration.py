@@ -102,6 +102,7 @@ def options_of(settings: Settings) -> Options:
             secrets=tuple(secret(s) for s in connection.inlet.secrets),
             notes_to=connection.inlet.notes_to or _own_notes(name, connection),
             order_patterns=_patterns(name, connection.inlet.order_patterns),
+            bots=frozenset(bot.casefold() for bot in connection.inlet.bots),
         )
     return Options(
         inlets=inlets,

@@ -82,6 +82,8 @@ class InletSettings(Section):
     """The connection that writes notes; by default this one, if its adapter can."""
     order_patterns: list[str] = []
     """How this company's order numbers look; see `middleware.understanding.patterns`."""
+    bots: list[str] = []
+    """Ids or names under which machines of yours write there: what they write answers nobody."""
 
 
 class LimitSettings(Section):

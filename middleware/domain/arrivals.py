@@ -99,6 +99,9 @@ class Arrival(Frozen):
     automatic: bool = False
     """A machine wrote it: a greeting, a notice that it came in. The customer reads it and has no
     answer yet; it is outgoing, too."""
+    written_by: tuple[str, ...] = ()
+    """Ids and names of who wrote it for us, where the author does not say: an agent of a ticket
+    that its source tells of by its customer, the app that an echo went through."""
     status: str | None = None
     """The source's word for the state of the conversation or message, where it gave one."""
     in_reply_to: str | None = None

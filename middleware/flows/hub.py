@@ -42,6 +42,8 @@ class InletOptions:
     """The connection that writes notes on its conversations."""
     order_patterns: tuple[str, ...] = ()
     """How this company's order numbers look; see `middleware.understanding.patterns`."""
+    bots: frozenset[str] = frozenset()
+    """Who writes for us and is a machine: ids and names of its source, in small letters."""
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
                 brand_account=arrival.brand_account,
                 outgoing=arrival.outgoing,
                 internal=arrival.internal,
-                automatic=arrival.automatic,
+                automatic=arrival.automatic or _by_a_bot(hub, row.connection, arrival),
                 direct=arrival.direct,
                 author={
                     **arrival.author.model_dump(mode="json"),
@@ -233,6 +233,16 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
         if arrival.outgoing:
             prioritise.heard(hub, uow, complaint, now=now)
         return _if_stale(complaint)
+
+
+def _by_a_bot(hub: Hub, connection: str, arrival: Arrival) -> bool:
+    """Whether the operator says that whoever wrote this for us is a machine."""
+    inlet = hub.options.inlets.get(connection)
+    if inlet is None or not arrival.outgoing:
+        return False
+    author = arrival.author
+    writers = (*arrival.written_by, author.native_id, author.handle, author.display_name)
+    return any(writer and writer.casefold() in inlet.bots for writer in writers)
 
 
 def _if_stale(complaint: ComplaintRow | None) -> str | None:

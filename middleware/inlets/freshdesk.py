@@ -116,6 +116,7 @@ class FreshdeskInlet:
             direct=source not in _PUBLIC_SOURCES,
             order_numbers=orders,
             outgoing=outgoing,
+            written_by=(speaker,) if speaker else (),
             status=ticket.at("ticket_status").text(),
         )
 

@@ -153,6 +153,7 @@ class MetaInlet:
             brand_account=account,
             direct=True,
             outgoing=echo,
+            written_by=(app,) if echo and (app := message.at("app_id").id()) else (),
             in_reply_to=reply_to,
         )
 

@@ -200,6 +200,8 @@ class ZendeskInlet:
             changed_at=root.at("time").moment(),
             direct=True,
             outgoing=actor.at("type").text() != "end_user",
+            # Answer bots are of the type system; the others are agent and end_user.
+            automatic=actor.at("type").text() in ("system", "trigger"),
         )
 
     def _trigger(self, ticket: Part) -> Reading:
@@ -240,6 +242,7 @@ class ZendeskInlet:
             direct=(ticket.at("via").text() or "").lower() not in _PUBLIC_CHANNELS,
             order_numbers=orders,
             outgoing=staff and not first,
+            written_by=tuple(w for w in (actor_id, actor.at("name").text()) if w),
             status=ticket.at("status").text(),
         )
 

@@ -127,7 +127,11 @@ def test_the_rule_book_is_put_with_versions_and_put_back(api: Api) -> None:
     back = api.put("/v1/priority/rules", body, headers={"if-match": '"2"'})
     assert (back.json()["version"], back.json()["rules"]) == (3, first["rules"])
     versions = api.get("/v1/priority/rules/versions").json()["data"]
-    assert [(v["version"], v["reason"]) for v in versions] == [(3, "too strict"), (2, None), (1, None)]
+    assert [(v["version"], v["reason"]) for v in versions] == [
+        (3, "too strict"),
+        (2, None),
+        (1, None),
+    ]
     assert api.get("/v1/priority/rules/versions/1").json()["rules"] == made.json()["rules"]
     shape(api.get("/v1/priority/rules/versions/9"), "not-found")
     shape(api.put("/v1/priority/rules", body, headers={"if-match": '"1"'}), "stale-version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from middleware.app import handlers
 from middleware.contract.canonical import Kind, Money, OrderStatus
 from middleware.domain.ids import new_id
 from middleware.domain.priority import MILLI
@@ -662,6 +664,27 @@ def test_who_is_on_call_is_told_with_the_score(known: Stage) -> None:
     known.time.pass_(hours=46)  # Monday at ten
     arrive(known, event("Hello?", id="m-2"), message_id="msg_2")
     assert told(known, "complaint.prioritised")[-1].data["on_call"] is None
+
+
+def test_a_machine_that_the_operator_names_answers_nobody(known: Stage) -> None:
+    put(known, **STEPS)
+    desk = known.names["desk"]
+    inlet = replace(known.hub.options.inlets[desk], bots=frozenset({"helpful hal"}))
+    hub = replace(known.hub, options=replace(known.hub.options, inlets={desk: inlet}))
+    named = replace(known, hub=hub, handlers=handlers(hub))
+    arrive(named, event())
+    said = event("Have you tried our pages?", id="n-1", outgoing=True)
+    said["data"]["author"] = {"network": "x", "native_id": "bot-1", "display_name": "Helpful Hal"}
+    arrive(named, said, message_id="msg_n")
+    assert clocks(named)["first_response 1"].state == "running"
+    theirs = event("I am a customer called so", id="n-2")
+    theirs["data"]["author"] |= {"display_name": "Helpful Hal"}
+    arrive(named, theirs, message_id="msg_t")
+    with named.hub.database.read() as uow:
+        kept = uow.complaints.arrivals_of(the_complaint(named).id)
+    assert {a.source_id: a.automatic for a in kept} == {"m-1": False, "n-1": True, "n-2": False}
+    answer(named)
+    assert clocks(named)["first_response 1"].state == "answered"
 
 
 @both_databases

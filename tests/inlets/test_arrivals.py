@@ -334,6 +334,38 @@ def test_a_bot_of_chatwoot_is_no_agent(kind: str, automatic: bool) -> None:
     assert (reading.outgoing, reading.automatic) == (True, automatic)
 
 
+@pytest.mark.parametrize(
+    ("kind", "outgoing", "automatic"),
+    [
+        ("end_user", False, False),
+        ("agent", True, False),
+        ("trigger", True, True),
+        ("system", True, True),
+    ],
+)
+def test_an_answer_bot_of_zendesk_is_no_agent(kind: str, outgoing: bool, automatic: bool) -> None:
+    payload = load("zendesk/chat_message")
+    payload["event"]["actor"]["type"] = kind
+    (reading,) = INLETS["zendesk"].arrivals(payload)
+    assert isinstance(reading, Arrival)
+    assert (reading.outgoing, reading.automatic) == (outgoing, automatic)
+
+
+@pytest.mark.parametrize(
+    ("name", "writers"),
+    [
+        ("freshdesk/agent_replied", "Alex Agent"),
+        ("meta/messenger", "1517776481860111"),
+        ("zendesk/trigger", "8447388090494"),
+    ],
+)
+def test_who_wrote_for_us_is_told(name: str, writers: str) -> None:
+    found = [
+        r for r in INLETS[name.partition("/")[0]].arrivals(load(name)) if isinstance(r, Arrival)
+    ]
+    assert any(writers in r.written_by for r in found)
+
+
 @pytest.mark.parametrize(("sender", "automatic"), [("System", True), ("Agent", False)])
 def test_what_zammads_triggers_send_is_no_agents_word(sender: str, automatic: bool) -> None:
     payload = load("zammad/agent_note")
