@@ -199,7 +199,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     """The flows by the names they are enqueued under."""
     return {
         "receive": partial(receive.run, hub),
-        "receive.enrich": partial(receive.enrich, hub),
+        "receive.enrich": partial(receive.look, hub),
         "gather": partial(gather.run, hub),
         "correct": partial(carry.run, hub),
         "correct.story": partial(correct.tell_story, hub),

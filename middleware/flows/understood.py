@@ -116,7 +116,7 @@ def correct(
             agent=corrected.agent,
             changes=changes,
         )
-        links.look_again(hub, uow, (complaint.id,), f"corrected:{complaint.version}")
+        links.look_again(hub, uow, (complaint.id,))
     return complaint
 
 
