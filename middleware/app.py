@@ -203,7 +203,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     """The flows by the names they are enqueued under."""
     return {
         "receive": partial(receive.run, hub),
-        "receive.enrich": partial(receive.enrich, hub),
+        "receive.enrich": partial(receive.look, hub),
         understood.DEGRADED: partial(understood.look_at_degraded, hub),
         "gather": partial(gather.run, hub),
         "correct": partial(carry.run, hub),

@@ -7,6 +7,7 @@ is restored as it was.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -92,7 +93,7 @@ def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[L
     assert person is not None, "a link has its person"
     provisional.confirm(hub, uow, person, word)
     if identity_id is not None:
-        attach(hub, uow, identity_id, person_id, row.id, now)
+        attach(hub, uow, identity_id, person_id, now)
         uow.reviews.settle(identity_id, at=now)
     tell(hub, uow, "identity.linked", row, now)
     cannot.say(
@@ -142,6 +143,10 @@ def revoke_link(
     and ConflictError (somebody ended it, or changed it, before).
     """
     with hub.database.begin() as uow:
+        found = uow.people.link(link_id)
+        if found is not None and found.identity_id is not None:
+            # As receive does it: first the identity, then whatever hangs on it.
+            uow.people.identity_by_id(found.identity_id, lock=True)
         row = uow.people.link(link_id, lock=True)
         if row is None:
             raise NotFoundError(f"there is no link {link_id}")
@@ -176,9 +181,9 @@ def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: As
             thing_of(row), person_id, reason=reason, source=row.id, by=asker.principal, at=now
         )
     if row.identity_id is not None:
-        _detach(hub, uow, row.identity_id, row.person_id, row.id, now)
+        _detach(hub, uow, row.identity_id, row.person_id, now)
     else:
-        look_again(hub, uow, strength.complaints, row.id)
+        look_again(hub, uow, strength.complaints)
     tell(hub, uow, "identity.unlinked", row, now)
     cannot.say(
         uow,
@@ -239,11 +244,11 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
             word = provisional.Word(asker.principal, reason, now)
             provisional.known(hub, uow, held, again, word)
         if row.identity_id is not None:
-            attach(hub, uow, row.identity_id, person_id, again.id, now)
+            attach(hub, uow, row.identity_id, person_id, now)
             uow.reviews.settle(row.identity_id, at=now)
         else:
             complaints = [c.id for c in uow.ledger.complaints_of(person_id)]
-            look_again(hub, uow, complaints, again.id)
+            look_again(hub, uow, complaints)
         tell(hub, uow, "identity.linked", again, now)
         cannot.say(
             uow,
@@ -352,9 +357,7 @@ def _row(
     )
 
 
-def attach(
-    hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, link_id: str, now: datetime
-) -> None:
+def attach(hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, now: datetime) -> None:
     """Show the identity's complaints under the person, and look for their orders anew."""
     changed = []
     for complaint in uow.complaints.of_identity(identity_id):
@@ -362,12 +365,10 @@ def attach(
             complaint.person_id, complaint.updated_at = person_id, now
             complaint.version += 1
             changed.append(complaint.id)
-    look_again(hub, uow, changed, link_id)
+    look_again(hub, uow, changed)
 
 
-def _detach(
-    hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, link_id: str, now: datetime
-) -> None:
+def _detach(hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, now: datetime) -> None:
     """Take the person and their orders off the identity's complaints."""
     changed = []
     shown_as = {person_id, _person(uow, person_id)}
@@ -377,18 +378,22 @@ def _detach(
             complaint.updated_at = now
             complaint.version += 1
             changed.append(complaint.id)
-    look_again(hub, uow, changed, link_id)
+    look_again(hub, uow, changed)
 
 
-def look_again(
-    hub: Hub, uow: UnitOfWork, complaints: list[str] | tuple[str, ...], why: str
-) -> None:
-    """Owe a new look at complaints whose person, or whose person's records, changed."""
-    for complaint_id in complaints:
-        version = f"{why}:{hub.clock().timestamp():.0f}"
-        hub.engine.enqueue(
-            uow, "receive.enrich", complaint_id, name=f"receive.enrich:{complaint_id}:{version}"
-        )
+def look_again(hub: Hub, uow: UnitOfWork, complaints: Collection[str]) -> None:
+    """Owe a new look at complaints whose person, or whose person's records, changed.
+
+    However much changes since a complaint was last looked at, one look is owed. One that is under
+    way sees that the complaint has a new version, and begins anew; after a minute another one is
+    owed all the same, so that none that failed is the last.
+    """
+    minute = int(hub.clock().timestamp()) // 60
+    for complaint in uow.complaints.hold(complaints):
+        complaint.version += 1
+        seen = (complaint.resolution or {}).get("seen", 0)
+        name = f"receive.enrich:{complaint.id}:{seen}:{minute}"
+        hub.engine.enqueue(uow, "receive.enrich", complaint.id, name=name)
 
 
 def tell(hub: Hub, uow: UnitOfWork, type_: str, row: LinkRow, now: datetime) -> None:

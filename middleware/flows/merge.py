@@ -479,7 +479,7 @@ def _carry(
             again.append(row.id)
     source = change.person_id if to == change.other_id else change.other_id
     uow.ledger.give_actions(moves.actions, was=source, to=to)
-    links.look_again(hub, uow, again, change.id)
+    links.look_again(hub, uow, again)
     change.moved = {
         "links": [link.origin or link.id for link in held],
         "identities": list(moves.identities),

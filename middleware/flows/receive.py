@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from middleware.contract.actions import NoteRequest, Operation
@@ -94,20 +95,33 @@ def run(hub: Hub, *inbox_ids: str) -> None:
     """
     for inbox_id in inbox_ids:
         hub.rush.give_way()
-        for tries_left in reversed(range(TRIES)):
-            try:
-                handle(hub, inbox_id)
-                break
-            except Exception as error:
-                if tries_left:
-                    log.info("delivery tried again", extra={"inbox": inbox_id})
-                    time.sleep(PAUSE_S)
-                    continue
-                # It stays `stored`: reconcile hands it in again, and quarantines it in the end.
-                log.exception(
-                    "delivery not handled",
-                    extra={"inbox": inbox_id, "error": type(error).__name__},
-                )
+        try:
+            _tried(partial(handle, hub, inbox_id), inbox=inbox_id)
+        except Exception as error:
+            # It stays `stored`: reconcile hands it in again, and quarantines it in the end.
+            log.exception(
+                "delivery not handled",
+                extra={"inbox": inbox_id, "error": type(error).__name__},
+            )
+
+
+def look(hub: Hub, complaint_id: str) -> None:
+    """Look at a complaint anew, as it is owed when whose it is has changed."""
+    _tried(partial(enrich, hub, complaint_id), complaint=complaint_id)
+
+
+def _tried(work: Callable[[], None], **what: str) -> None:
+    """Do it, and once more where somebody else was in the way."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            work()
+        except Exception:
+            if not tries_left:
+                raise
+            log.info("tried again", extra=what)
+            time.sleep(PAUSE_S)
+        else:
+            return
 
 
 def handle(hub: Hub, inbox_id: str) -> None:
@@ -170,7 +184,11 @@ def _quarantine(hub: Hub, inbox_id: str, problems: list[dict[str, str]]) -> None
 def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
     """Put an arrival into its complaint; answers the complaint if it is to be understood anew."""
     now = hub.clock()
+    author = arrival.author
     with hub.database.begin() as uow:
+        if author.native_id is not None:
+            # Held before the complaint, as by whoever links the author meanwhile.
+            uow.people.identity(normalise.network(author.network), author.native_id)
         complaint = uow.complaints.of_conversation(row.connection, arrival.conversation)
         known = uow.complaints.arrival(row.connection, arrival.source_id)
         match arrival.event:
@@ -353,7 +371,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         articles = uow.articles.named_in(_text_of(incoming))
     if not incoming:
         return True
-    version = complaint.version
+    version, identity_id = complaint.version, complaint.identity_id
     understanding = _understand(hub, complaint, incoming, articles, said)
     given = tuple(n for a in incoming for n in (a.author or {}).get("order_numbers", ()))
     _fetch_missing(hub, understanding, given)
@@ -366,6 +384,10 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
 
     now = hub.clock()
     with hub.database.begin() as uow:
+        if identity_id is not None:
+            # Two complaints of one author are decided one after the other. Whoever links the
+            # author holds them first, too, and then what they wrote.
+            uow.people.identity_by_id(identity_id, lock=True)
         complaint = uow.complaints.get(complaint_id, lock=True)
         assert complaint is not None
         if complaint.version != version:
@@ -389,6 +411,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             "candidates": [c.model_dump(mode="json") for c in resolution.candidates[:10]],
             "sources": [asdict(s) for s in resolution.sources],
             "at": now.isoformat(),
+            "seen": version,
         }
         complaint.order_match = match.model_dump(mode="json") if match else None
         complaint.order_ref = str(match.chosen) if match and match.chosen else None
@@ -516,9 +539,6 @@ def _person_of(
 ) -> tuple[PersonRow | None, Decision]:
     """The person behind a complaint, as linked before or as decided now; and the decision."""
     decision = resolution.decision
-    if complaint.identity_id is not None:
-        # Two complaints of one author are decided one after the other.
-        uow.people.identity_by_id(complaint.identity_id, lock=True)
     linked = _linked_person(uow, complaint)
     if linked is not None:
         return uow.people.person(linked), decision
@@ -599,7 +619,7 @@ def _person_of(
             provisional.known(hub, uow, held, link, word)
         # What the same account wrote before is theirs, too.
         complaint.person_id = person.id
-        links.attach(hub, uow, identity_id, person.id, link.id, now)
+        links.attach(hub, uow, identity_id, person.id, now)
         uow.reviews.settle(identity_id, at=now)
         reviews.audit_in(hub, uow, complaint, author, link, decision, severity, now=now)
         deliver.tell(

@@ -13,6 +13,7 @@ from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence
 from middleware.domain.ids import new_id
 from middleware.flows import deliver
+from middleware.flows import link as links
 from middleware.flows.hub import Hub
 from middleware.resolution.batch.persons import Assigned, Change, Do
 from middleware.store import queries, resolving
@@ -193,10 +194,8 @@ def _end(hub: Hub, uow: UnitOfWork, change: Change, run_id: str) -> None:
     strength = queries.done_on_strength_of(uow, row)
     row.valid_to, row.revoked_reason = now, f"{run_id}: {change.do}"
     row.version += 1
-    for complaint_id in strength.complaints:
-        # Its orders may not be this person's after all.
-        name = f"receive.enrich:{complaint_id}:{row.id}:{now.timestamp():.0f}"
-        hub.engine.enqueue(uow, "receive.enrich", complaint_id, name=name)
+    # Their orders may not be this person's after all.
+    links.look_again(hub, uow, strength.complaints)
     data = {"person_id": row.person_id, "identity_id": None, "link_id": row.id}
     deliver.tell(hub, uow, "identity.unlinked", subject=row.person_id, data=data, at=now)
     uow.audit.write(

@@ -338,7 +338,7 @@ def _this(
         assert complaint is not None
         complaint.person_id, complaint.updated_at = person.id, now
         complaint.version += 1
-        links.look_again(hub, uow, [complaint.id], row.id)
+        links.look_again(hub, uow, [complaint.id])
         return person.id, None
     linked = next(iter(uow.people.links_of_identity(row.identity_id)), None)
     if linked is not None and until_now is None:
@@ -368,7 +368,7 @@ def _this(
     if until_now is not None:
         word_of = provisional.Word(asker.principal, word.detail, now)
         provisional.known(hub, uow, until_now, made, word_of)
-    links.attach(hub, uow, row.identity_id, person.id, made.id, now)
+    links.attach(hub, uow, row.identity_id, person.id, now)
     links.tell(hub, uow, "identity.linked", made, now)
     return person.id, made.id
 

@@ -103,7 +103,7 @@ def correct(
             agent=corrected.agent,
             changes=changes,
         )
-        links.look_again(hub, uow, (complaint.id,), f"corrected:{complaint.version}")
+        links.look_again(hub, uow, (complaint.id,))
     return complaint
 
 
@@ -168,7 +168,7 @@ def look_at_degraded(hub: Hub, after: str) -> None:
     """Have open complaints with a degraded result that follow one, `after`, looked at again."""
     with hub.database.begin() as uow:
         ids = uow.understandings.degraded(after=after, limit=LOOKED_AT_ONCE)
-        links.look_again(hub, uow, ids, "degraded")
+        links.look_again(hub, uow, ids)
         if len(ids) == LOOKED_AT_ONCE:
             name = f"{DEGRADED}:{hub.clock().isoformat()}:{ids[-1]}"
             hub.engine.enqueue(uow, DEGRADED, ids[-1], name=name)

@@ -29,6 +29,13 @@ class Complaints:
     def get(self, complaint_id: str, *, lock: bool = False) -> ComplaintRow | None:
         return self._session.get(ComplaintRow, complaint_id, with_for_update=lock or None)
 
+    def hold(self, ids: Collection[str]) -> list[ComplaintRow]:
+        """These complaints as they are now, by id; nobody else changes them until we commit."""
+        self._session.flush()
+        query = select(ComplaintRow).where(col(ComplaintRow.id).in_(ids))
+        query = query.order_by(col(ComplaintRow.id)).with_for_update()
+        return list(self._session.exec(query, execution_options={"populate_existing": True}))
+
     def of_conversation(self, connection: str, conversation: str) -> ComplaintRow | None:
         query = select(ComplaintRow).where(
             ComplaintRow.connection == connection, ComplaintRow.conversation == conversation

@@ -191,7 +191,10 @@ class People:
         return row
 
     def link(self, link_id: str, *, lock: bool = False) -> LinkRow | None:
-        return self._session.get(LinkRow, link_id, with_for_update=lock or None)
+        """The link; with `lock` as it is now, and nobody else changes it until we commit."""
+        return self._session.get(
+            LinkRow, link_id, with_for_update=lock or None, populate_existing=lock
+        )
 
     def links_of_person(
         self, person_id: str, *, as_of: datetime | None = None, ended: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -12,14 +14,14 @@ from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Ref
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import cannot, lookup, merge, reviews
+from middleware.flows import cannot, lookup, merge, receive, reviews
 from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.store import queries
 from middleware.store.ledger import thing_of
 from middleware.store.tables import LinkRow, PersonRow
 from tests.flows.conftest import Stage
-from tests.flows.test_receive import arrive, complaints, event, the_complaint
+from tests.flows.test_receive import arrive, complaints, event, inbox, the_complaint
 
 AGENT = Asker(principal="key_agent")
 EMAIL = {"emails": ["kim@example.com"]}
@@ -545,6 +547,129 @@ def test_who_a_complaint_without_an_account_is_from_is_kept(known: Stage) -> Non
     arrive(known, event("Hello?", id="m-2", author=nameless))
     assert the_complaint(known).person_id == person
     assert the_complaint(known).order_ref == str(known.order.ref)
+
+
+def test_however_much_changes_of_an_account_one_look_is_owed(known: Stage) -> None:
+    for n in range(3):
+        arrive(known, event("Where is it?", id=f"m-{n}", conversation=f"c-{n}", author=EMAIL))
+    was = picture(known)
+    author = complaints(known)[0]
+    link = links_of(known, author.person_id)[author.identity_id or ""]
+    for _ in range(4):
+        unlink(known, link)
+        link = links.restore_link(known.hub, link.id, reason="my mistake", asker=AGENT)
+    looks = [owed.arguments for owed in known.engine.owed if owed.flow == "receive.enrich"]
+    assert sorted(looks) == sorted((c.id,) for c in complaints(known))
+    known.run_due()
+    assert picture(known) == was
+    unlink(known, link)
+    assert len([owed for owed in known.engine.owed if owed.flow == "receive.enrich"]) == 3
+    known.run_due()
+    assert {known.settled(c.person_id) for c in complaints(known)} == {None}
+
+
+def test_a_look_that_failed_is_not_the_last(known: Stage) -> None:
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    link = links_of(known, complaint.person_id)[str(known.account.ref)]
+    unlink(known, link)
+    known.engine.owed.clear()  # as good as failed: it changes nothing
+    links.restore_link(known.hub, link.id, reason="my mistake", asker=AGENT)
+    assert known.engine.owed == []
+    known.time.pass_(minutes=1)
+    (again,) = (row for row in links_of(known, complaint.person_id).values() if row.origin)
+    unlink(known, again)
+    assert [owed.flow for owed in known.engine.owed] == ["receive.enrich"]
+
+
+def test_a_look_under_way_sees_what_changes_meanwhile(
+    known: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both looks have one name: the one under way has to see what the other is owed for."""
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    assert complaint.order_ref == str(known.order.ref)
+    held = links_of(known, complaint.person_id)
+    unlink(known, held[str(known.contact.ref)])
+    match = receive.Purchases.match
+    others = [held[str(known.account.ref)]]
+
+    def before_it_is_kept(*args: Any, **kwargs: Any) -> Any:
+        if others:
+            unlink(known, others.pop())
+        return match(*args, **kwargs)
+
+    monkeypatch.setattr(receive.Purchases, "match", before_it_is_kept)
+    assert [owed.flow for owed in known.engine.owed] == ["receive.enrich"]
+    known.run_due()
+    assert the_complaint(known).order_ref is None
+
+
+@pytest.mark.parametrize("what", ["look", "message", "unlink"])
+def test_an_account_is_held_before_what_it_wrote(
+    known: Stage, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Whoever held them the other way round would wait for each other in a circle."""
+    monkeypatch.setattr(receive, "TRIES", 1)
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    identity_id = complaint.identity_id or ""
+    link = links_of(known, complaint.person_id)[identity_id]
+    does: dict[str, Callable[[], object]] = {
+        "look": lambda: receive.look(known.hub, complaint.id),
+        "message": lambda: arrive(known, event("Hello?", id="m-2", author=EMAIL)),
+        "unlink": lambda: unlink(known, link),
+    }
+    with ThreadPoolExecutor() as pool, known.hub.database.begin() as uow:
+        uow.people.identity_by_id(identity_id, lock=True)
+        doing = pool.submit(does[what])
+        if not known.hub.database.sqlite:
+            until_somebody_waits(known)
+        assert uow.complaints.get(complaint.id, lock=True) is not None
+        uow.session.commit()
+        answer = doing.result(30)
+    if isinstance(answer, str):
+        assert inbox(known, answer)[0] == "handled"
+
+
+def until_somebody_waits(stage: Stage) -> None:
+    waiting = sa.text("select count(*) from pg_locks where not granted")
+    for _ in range(300):
+        with stage.hub.database.read() as uow:
+            if uow.session.execute(waiting).scalar_one():
+                return
+        time.sleep(0.1)
+    raise AssertionError("nobody waits for anything")
+
+
+def test_whoever_holds_complaints_reads_them_as_they_are(known: Stage) -> None:
+    if known.hub.database.sqlite:
+        pytest.skip("its writers take turns")
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    with known.hub.database.begin() as uow:
+        read_before = uow.complaints.get(complaint.id)
+        assert read_before is not None
+        receive.enrich(known.hub, complaint.id)
+        assert [row.version for row in uow.complaints.hold([complaint.id])] == [
+            the_complaint(known).version
+        ]
+
+
+def test_of_two_who_end_one_link_at_once_one_is_told(known: Stage) -> None:
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    identity_id = complaint.identity_id or ""
+    link = links_of(known, complaint.person_id)[identity_id]
+    with ThreadPoolExecutor() as pool:
+        with known.hub.database.begin() as uow:
+            uow.people.identity_by_id(identity_id, lock=True)
+            ending = [pool.submit(unlink, known, link) for _ in range(2)]
+            if not known.hub.database.sqlite:
+                until_somebody_waits(known)
+                time.sleep(0.2)
+        told = [doing.exception(30) for doing in ending]
+    assert sorted(type(error).__name__ for error in told) == ["ConflictError", "NoneType"]
 
 
 def test_what_the_same_account_wrote_before_is_theirs_once_it_is_linked(known: Stage) -> None:
