@@ -101,7 +101,7 @@ def keep_up(hub: Hub, uow: UnitOfWork) -> None:
 
 
 def ask(hub: Hub, *, again: int | None, asker: Asker) -> UnderstandingTrainingRow:
-    """Owe a training. One that waits is the same for everybody: it learns all there is by then.
+    """Owe a training. The last that waits is the same for everybody: it learns all there is then.
 
     `again` takes these heads once more instead, 0 those that the model came with. Raises
     InvalidError where there are no such heads, ConflictError where there is no model to fit.
@@ -109,9 +109,10 @@ def ask(hub: Hub, *, again: int | None, asker: Asker) -> UnderstandingTrainingRo
     with hub.database.begin() as uow:
         _check(hub, uow, again)
         uow.policies.take_turns(["trainings"])
-        for waiting in uow.understandings.trainings_unfinished():
-            if waiting.state == TrainingState.QUEUED and waiting.again == again:
-                return waiting
+        # What would be done after something else in between is another one.
+        for last in uow.understandings.trainings_unfinished()[-1:]:
+            if last.state == TrainingState.QUEUED and last.again == again:
+                return last
         row = _asked(hub, again, asker)
         uow.understandings.add_training(row)
         _note(uow, row, asker)
