@@ -108,6 +108,7 @@ def test_one_that_waits_is_the_same_for_everybody_and_is_done_once(
     stage.run_due()
     assert [found(stage, t.id).heads for t in (first, back, forth)] == [1, 2, 3]
     trainings.run(stage.hub, first.id)
+    assert found(stage, first.id).state == "done"
     with stage.hub.database.read() as uow:
         assert uow.understandings.next_number() == 4
     later = trainings.ask(stage.hub, again=None, asker=ASKER)
