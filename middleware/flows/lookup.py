@@ -459,6 +459,11 @@ def _asked(
         states[name] = Source(name, "partial", f"no answer within {limit:g} s")
     found.sources = list(states.values())
     if found.records:
+        read: dict[tuple[str, Kind], list[Record]] = {}
+        for record in found.records:
+            read.setdefault((record.ref.connection, record.ref.kind), []).append(record)
         with hub.database.begin() as uow:
-            uow.records.store([(r, found_by(r)) for r in found.records], as_of=asked_at)
+            for (connection, kind), records in sorted(read.items()):
+                as_of = uow.jobs.theirs(connection, kind, asked_at)
+                uow.records.store([(r, found_by(r)) for r in records], as_of=as_of)
     return found
