@@ -220,6 +220,7 @@ def _out_of_date(hub: Hub, uow: UnitOfWork, action: ActionRow, now: datetime) ->
         return None
     ref = Ref.parse(action.order_ref)
     stored = uow.records.get(ref)
+    now = uow.jobs.theirs(ref.connection, ref.kind, now)
     if stored is None or now - stored.as_of < hub.options.recheck_after:
         return None
     return ref if hub.registry.offers(ref.connection, ReadsOrders) else None
@@ -232,7 +233,7 @@ def _read_anew(hub: Hub, action_id: str, number: int, ref: Ref) -> bool:
         order = hub.gate.remote(ref.connection, Urgency.WORK).read_order(ref)
     except Missing:
         with hub.database.begin() as uow:
-            uow.records.delete([ref], as_of=now)
+            uow.records.delete([ref], as_of=uow.jobs.theirs(ref.connection, ref.kind, now))
         return True
     except RemoteError as error:
         with hub.database.begin() as uow:
@@ -243,7 +244,8 @@ def _read_anew(hub: Hub, action_id: str, number: int, ref: Ref) -> bool:
             _wait(hub, uow, action, step, until=now + wait, now=now)
         return False
     with hub.database.begin() as uow:
-        uow.records.store([(order, found_by(order))], as_of=now)
+        as_of = uow.jobs.theirs(ref.connection, ref.kind, now)
+        uow.records.store([(order, found_by(order))], as_of=as_of)
     return True
 
 

@@ -7,11 +7,13 @@ A remote that fails or is slow is named in the answer; it never holds the answer
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Order, Record, Ref
@@ -25,7 +27,7 @@ from middleware.contract.capabilities import (
 from middleware.contract.errors import RemoteError
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import Candidate, Decision
-from middleware.domain.likeness import Looked
+from middleware.domain.likeness import Identifier, Looked
 from middleware.domain.orders import number_key
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import Entity, EntityType
@@ -50,7 +52,7 @@ log = logging.getLogger(__name__)
 Call = Callable[[], Iterable[Record]]
 
 MOST_FOUND = 50
-"""Records that one look-up considers; an identifier borne by more is no identifier."""
+"""Records that one look-up considers."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,16 @@ def _considered(
         known = known_to(hub, uow, author, mentioned)
         alike = resembling(hub, uow, asked, looked, known)
         return known, candidates_of(hub, uow, author, mentioned, known, alike)
+
+
+def _telling(bearing: Mapping[Ref, Collection[Identifier]]) -> list[Ref]:
+    """Those that a look-up considers; of too many those first who bear what the fewest bear, so
+    that a switchboard's number hides nobody whose own address agrees."""
+    if len(bearing) <= MOST_FOUND:
+        return list(bearing)
+    bearers = Counter(chain.from_iterable(bearing.values()))
+    rarest = {ref: min(map(bearers.__getitem__, borne)) for ref, borne in bearing.items()}
+    return sorted(bearing, key=lambda ref: (rarest[ref], str(ref)))[:MOST_FOUND]
 
 
 @dataclass(frozen=True)
@@ -195,8 +207,7 @@ def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Enti
         *identifiers_of_author(author, regions=regions),
         *identifiers_mentioned(mentioned, regions=regions),
     )
-    bearing = uow.records.bearing(wanted)
-    refs = list(bearing)[:MOST_FOUND]
+    refs = _telling(uow.records.bearing(wanted))
     orders: dict[Ref, list[str]] = {}
     owners: list[Ref] = []
     for stored in uow.records.get_all(r for r in refs if r.kind in (Kind.ORDER, Kind.SHIPMENT)):
@@ -448,6 +459,11 @@ def _asked(
         states[name] = Source(name, "partial", f"no answer within {limit:g} s")
     found.sources = list(states.values())
     if found.records:
+        read: dict[tuple[str, Kind], list[Record]] = {}
+        for record in found.records:
+            read.setdefault((record.ref.connection, record.ref.kind), []).append(record)
         with hub.database.begin() as uow:
-            uow.records.store([(r, found_by(r)) for r in found.records], as_of=asked_at)
+            for (connection, kind), records in sorted(read.items()):
+                as_of = uow.jobs.theirs(connection, kind, asked_at)
+                uow.records.store([(r, found_by(r)) for r in records], as_of=as_of)
     return found

@@ -73,6 +73,7 @@ def record(hub: Hub, ref: Ref, asker: Asker) -> None:
         _keep(hub, ref, known, error)
         raise
     with hub.database.begin() as uow:
+        as_of = uow.jobs.theirs(ref.connection, ref.kind, as_of)
         uow.records.store([(made, found_by(made))], as_of=as_of)
         uow.audit.write(
             at=now,

@@ -20,7 +20,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from middleware.contract.canonical import Frozen, Handle, Ref
+from middleware.contract.canonical import Frozen, Handle, Kind, Ref
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import (
     Basis,
@@ -245,7 +245,7 @@ def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[
         found.append(_worth(EvidenceKind.EMAIL, told))
     if not one.emails & other.emails:
         for address in sorted(one.aliases & other.aliases)[:1]:
-            told = f"the same mailbox {normalise.masked_email(address)} but for a plus-alias"
+            told = f"the same mailbox {normalise.masked_email(address)} but for an alias"
             found.append(_worth(EvidenceKind.EMAIL_ALIAS, told))
     for number in sorted(one.phones & other.phones)[:1]:
         told = f"the same phone {normalise.masked_phone(number)}"
@@ -427,6 +427,11 @@ class _Group:
         self.person_id = next((m.person_id for m in members if m.person_id), None)
         self.refs = tuple(dict.fromkeys(m.ref for m in members if m.ref is not None))
 
+    @property
+    def of_somebody(self) -> bool:
+        """Whether a person is meant, and not only a company."""
+        return any(ref.kind is Kind.CONTACT for ref in self.refs)
+
     @cached_property
     def emails(self) -> set[str]:
         return _keys(chain.from_iterable(m.emails for m in self.members), normalise.email)
@@ -565,12 +570,14 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
     emails = sorted(asker.emails and asker.emails & group.emails)
     if emails:
         yield _worth(EvidenceKind.EMAIL, f"the same e-mail {normalise.masked_email(emails[0])}")
+        if group.of_somebody and all(map(normalise.of_many, emails)) and not _named(asker, group):
+            yield _worth(EvidenceKind.SHARED, "several people write from such a mailbox")
     elif asker.emails:
         aliases = sorted(_keys(asker.emails, normalise.email_alias) & group.aliases)
         if aliases:
             yield _worth(
                 EvidenceKind.EMAIL_ALIAS,
-                f"the same mailbox {normalise.masked_email(aliases[0])} but for a plus-alias",
+                f"the same mailbox {normalise.masked_email(aliases[0])} but for an alias",
             )
     phones = sorted(asker.phones and asker.phones & group.phones)
     if phones:
@@ -597,6 +604,13 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
     yield from _orders(asker, group)
     if group.names and asker.name in group.names:
         yield _worth(EvidenceKind.NAME, "the same name")
+
+
+def _named(asker: _Asker, group: _Group) -> bool:
+    """Whether the author's name is the candidate's, in whatever order."""
+    return asker.name is not None and any(
+        sorted(asker.name.split()) == sorted(name.split()) for name in group.names
+    )
 
 
 def _orders(asker: _Asker, group: _Group) -> Iterator[Evidence]:
@@ -656,15 +670,24 @@ _SHAREABLE = frozenset((EvidenceKind.EMAIL, EvidenceKind.PHONE, EvidenceKind.EMA
 
 
 def _mark_shared(found: Sequence[tuple[_Group, list[Evidence]]]) -> None:
-    """Say of addresses and numbers that agree with several candidates that they are shared."""
+    """Say of addresses and numbers that agree with several candidates that they are shared.
+
+    Whoever alone bears another one that agrees is in no doubt: of all who have the number of a
+    company's switchboard, the one whose address it is.
+    """
     bearers: dict[tuple[EvidenceKind, str], int] = defaultdict(int)
     for _, evidence in found:
         for item in evidence:
             if item.kind in _SHAREABLE:
                 bearers[item.kind, item.detail] += 1
     for _, evidence in found:
+        of_many = [e for e in evidence if e.kind is EvidenceKind.SHARED]
+        theirs = {e.kind for e in evidence if bearers.get((e.kind, e.detail)) == 1}
+        if EvidenceKind.PHONE in theirs or (EvidenceKind.EMAIL in theirs and not of_many):
+            evidence[:] = [e for e in evidence if e not in of_many]
+            continue
         most = max((bearers[e.kind, e.detail] for e in evidence if e.kind in _SHAREABLE), default=0)
-        if most > 1:
+        if most > 1 and not of_many:
             evidence.append(_worth(EvidenceKind.SHARED, f"{most} on file share what agrees"))
 
 

@@ -48,8 +48,8 @@ def email(text: str) -> str | None:
 
     Providers may tell upper from lower case before the `@`; none that people use does.
     """
-    cleaned = unicodedata.normalize("NFKC", text).strip().strip("<>").removeprefix("mailto:")
-    cleaned = cleaned.casefold()
+    cleaned = unicodedata.normalize("NFKC", text).strip().strip("<>").casefold()
+    cleaned = cleaned.removeprefix("mailto:")
     if len(cleaned) > MAX_LENGTH or not _EMAIL.match(cleaned):
         return None
     local, _, domain = cleaned.rpartition("@")
@@ -66,18 +66,42 @@ def _ascii_domain(domain: str) -> str | None:
 
 
 def email_alias(text: str) -> str | None:
-    """The mailbox behind a plus-alias: `kim+shop@…` is `kim@…`. A weaker key than the address."""
+    """The mailbox behind an alias: `kim+shop@…` is `kim@…`, and `k.im@googlemail.com`
+    `kim@gmail.com`. A weaker key than the address."""
     address = email(text)
     return None if address is None else without_alias(address)
 
 
 def without_alias(address: str) -> str | None:
     """The same for an address in its normal form."""
-    if "+" not in address:
+    google = address.endswith(_GOOGLE)
+    if "+" not in address and not google:
         return address
     local, _, domain = address.rpartition("@")
     base = local.split("+", 1)[0]
+    if google:
+        base, domain = base.replace(".", ""), "gmail.com"
     return f"{base}@{domain}" if base else None
+
+
+_GOOGLE = ("@gmail.com", "@googlemail.com")
+"""One and the same, and dots before the `@` say nothing."""
+
+
+def of_many(address: str) -> bool:
+    """Whether an address in its normal form is one that several people write from: `info@…`."""
+    return address.partition("@")[0].replace("-", "") in _OF_MANY
+
+
+_OF_MANY = frozenset(
+    (
+        "accounting", "accounts", "admin", "billing", "contact", "customerservice", "donotreply",
+        "einkauf", "enquiries", "finance", "hello", "help", "helpdesk", "hr", "info", "kontakt",
+        "kundenservice", "mail", "marketing", "noreply", "office", "orders", "post", "postmaster",
+        "procurement", "purchasing", "reception", "sales", "secretary", "sekretariat", "service",
+        "shop", "support", "team", "vertrieb", "webmaster",
+    )
+)  # fmt: skip
 
 
 def phones(text: str, *, regions: Sequence[str] = ()) -> tuple[str, ...]:
@@ -89,6 +113,8 @@ def phones(text: str, *, regions: Sequence[str] = ()) -> tuple[str, ...]:
     cleaned = unicodedata.normalize("NFKC", text).strip()
     if len(cleaned) > 40:
         return ()
+    if cleaned[:4].casefold() == "tel:":
+        cleaned = cleaned[4:]
     if cleaned.startswith("00"):
         cleaned = "+" + cleaned[2:]
     if (whole := finished(cleaned)) is not None:
@@ -116,6 +142,8 @@ def handle(text: str) -> str | None:
         return None
     if match := _PROFILE.match(cleaned):
         cleaned = match.group(1)
+        if cleaned.casefold() in _NOT_HANDLES:
+            return None
     return cleaned.removeprefix("@").casefold() or None
 
 
@@ -167,7 +195,15 @@ _HOSTS = {
     "dev.to": "devto",
     "t.me": "telegram",
 }
-_NOT_HANDLES = frozenset(("about", "explore", "home", "hashtag", "p", "share", "watch", "posts"))
+_NOT_HANDLES = frozenset(
+    (
+        "about", "company", "events", "explore", "groups", "hashtag", "home", "i", "intent", "orgs",
+        "p", "pages", "people", "permalink.php", "photo.php", "playlist", "posts", "profile.php",
+        "reel", "school", "search", "share", "sharer", "sharer.php", "shorts", "stories",
+        "story.php", "watch",
+    )
+)  # fmt: skip
+"""What stands where a handle would in addresses of many people's pages."""
 _UNDER = frozenset(("in", "user", "u", "c", "channel"))
 MOST_LINKS = 8
 
@@ -186,10 +222,9 @@ def links(text: str) -> tuple[tuple[str, str], ...]:
             continue
         if len(segments) > 1 and segments[0].casefold() in _UNDER:
             segments = segments[1:]
-        if segments and segments[0].casefold() not in _NOT_HANDLES:
-            name_ = handle(segments[0].split("?", 1)[0].split("#", 1)[0])
-            if name_ is not None:
-                found.append((target, name_))
+        shown = segments[0].split("?", 1)[0].split("#", 1)[0] if segments else ""
+        if shown.casefold() not in _NOT_HANDLES and (name_ := handle(shown)) is not None:
+            found.append((target, name_))
     return tuple(dict.fromkeys(found))[:MOST_LINKS]
 
 

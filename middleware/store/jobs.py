@@ -92,6 +92,16 @@ class Jobs:
     def cursor(self, connection: str, kind: str) -> CursorRow | None:
         return self._session.get(CursorRow, (connection, kind))
 
+    def theirs(self, connection: str, kind: str, at: datetime) -> datetime:
+        """A moment of our clock by the one that a connection's pages are dated by: since the last
+        page as much time has passed there as here. Ours, where nothing was synced yet.
+
+        What is read between two syncs is dated so. By our own clock it would hide, where theirs is
+        behind, what changes next, and where theirs is ahead, it would count as old.
+        """
+        saved = self.cursor(connection, kind)
+        return at if saved is None else saved.as_of + (at - saved.saved_at)
+
     def move_cursor(self, row: CursorRow, *, from_: str | None) -> bool:
         """Move a cursor on, in the transaction that stores the page it leads to.
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from middleware.app import handlers
 from middleware.contract.canonical import Kind
-from middleware.flows import receipts, rereading, sync
+from middleware.flows import lookup, receipts, rereading, sync
 from middleware.flows.gate import Limits
 from middleware.flows.hub import Hub, Options
 from middleware.registry import Registry
@@ -47,9 +47,12 @@ RUN = st.tuples(
 SELDOM = st.sampled_from(
     [("expire",), ("throttle", 4), ("throttle", 30), ("repeat",), ("skew", 60), ("skew", 3600)]
 )
+# Somebody who writes is looked up between two runs: what the source answers is stored, too.
+LOOK = st.tuples(st.just("look"), KEYS)
 PASS = st.tuples(st.just("pass"), st.integers(1, 900))
 ROUND = st.tuples(
     st.lists(WRITE, min_size=1, max_size=4),
+    st.lists(LOOK, max_size=1),
     st.lists(SELDOM, max_size=1),
     st.lists(PASS, max_size=1),
     RUN,
@@ -118,6 +121,8 @@ class World:
                 self.source.put(key, value, commits_after=timedelta(seconds=seconds))
             case "delete":
                 self.source.delete(*given)
+            case "look":
+                self.look(*given)
             case "pass":
                 self.time.pass_(seconds=given[0])
             case "skew":
@@ -131,6 +136,13 @@ class World:
                 self.source.repeats = not self.source.repeats
             case "run":
                 self.run(*given)
+
+    def look(self, key: str) -> None:
+        """Look a record up as a context does, which is shown what its source says now."""
+        if key in self.source.truth():
+            ref = self.source._ref(key)
+            calls = [(NAME, lambda: [self.source.read_record(ref)])]
+            lookup._asked(self.hub, calls, timedelta(minutes=1))
 
     def run(
         self, mode: str, dies: str = "", nth: int = 0, under: Sequence[tuple[Any, ...]] = ()
@@ -290,3 +302,23 @@ def test_an_hour_of_throttling_ends_equal(shared: Database) -> None:
         assert failed >= 5
         world.settle()
         assert world.stored() == world.source.truth()
+
+
+@pytest.mark.parametrize("skew", [-3600, 0, 3600])
+def test_a_look_up_hides_nothing_that_changes_after_it(shared: Database, skew: int) -> None:
+    """And shows what changed before it, whatever the source's clock says."""
+    world = World(shared, tombstones=True, skew=skew)
+    world.source.put("A0", 0)
+    world.run("changes")
+    world.time.pass_(seconds=300)
+    world.source.put("A0", 1)
+    world.look("A0")
+    assert world.stored() == {"A0": 1}
+    with shared.read() as uow:
+        found = uow.records.get(world.source._ref("A0"))
+    assert found is not None
+    assert found.as_of == world.source.now - LAG
+    world.time.pass_(seconds=1)
+    world.source.put("A0", 2)
+    world.settle()
+    assert world.stored() == {"A0": 2}

@@ -10,9 +10,9 @@ import pytest
 
 from adapters.memory.remote import Fault
 from middleware.contract.actions import Operation
-from middleware.contract.canonical import Kind
+from middleware.contract.canonical import Handle, Kind
 from middleware.flows import link as links
-from middleware.flows import receive, reconcile
+from middleware.flows import lookup, receive, reconcile
 from middleware.flows.hub import Asker
 from middleware.inlets import Delivery
 from middleware.store.tables import ArrivalRow, ComplaintRow
@@ -185,6 +185,38 @@ def test_somebody_elses_order_number_is_no_evidence(known: Stage) -> None:
     assert complaint.order_ref != str(other.ref)
     assert complaint.order_match is not None
     assert complaint.order_match["warnings"]
+
+
+def test_a_switchboards_number_hides_nobody(known: Stage) -> None:
+    """Five hundred bear the number; one of them the account, and the order is Kim's."""
+    staff = [
+        known.contact.model_copy(
+            update={
+                "ref": known.ref("crm", Kind.CONTACT, f"S{n:03}"),
+                "display_name": f"Employee Number{n}",
+                "emails": (),
+                "handles": (Handle(network="x", native_id="900"),) if n == 499 else (),
+                "phones": ("+493012345678",),
+                "external_ids": {},
+            }
+        )
+        for n in range(500)
+    ]
+    known.store(*staff)
+    phones = ["+493012345678"]
+    arrive(known, event(author={"native_id": "900", "handle": "any", "phones": phones}))
+    person = known.settled(the_complaint(known).person_id)
+    with known.hub.database.read() as uow:
+        linked = lookup.customers_of(uow, person or "")
+    assert linked == [staff[499].ref]
+    text = "Order SO-10001 came broken"
+    kim = {"native_id": "901", "phones": phones}
+    arrive(known, event(text, id="m-2", conversation="c-2", author=kim))
+    (resolution,) = [c.resolution for c in complaints(known) if c.conversation == "c-2"]
+    assert resolution is not None
+    assert {"connection": known.names["erp"], "kind": "account", "id": "A1"} in [
+        ref for candidate in resolution["candidates"] for ref in candidate["refs"]
+    ]
 
 
 def test_the_same_delivery_twice_changes_nothing(known: Stage) -> None:

@@ -325,6 +325,51 @@ def test_an_id_that_only_one_of_them_bears_decides() -> None:
     assert candidates[0].refs[0] == contact("C-1004")
 
 
+def test_a_number_of_many_takes_nothing_from_an_address_of_one() -> None:
+    switchboard = "+493023125100"
+    staff = [
+        Known(ref=contact(str(n)), emails=(f"s{n}@example.com",), phones=(switchboard,))
+        for n in range(3)
+    ]
+    asked = Author(network="zendesk", emails=("s2@example.com",), phones=(switchboard,))
+    candidates, decision = resolved(asked, staff)
+    assert decision.outcome is Outcome.LINK
+    assert candidates[0].refs == (contact("2"),)
+    assert K.SHARED not in {e.kind for e in candidates[0].evidence}
+    assert all(K.SHARED in {e.kind for e in c.evidence} for c in candidates[1:])
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "known", "phones", "outcome"),
+    [
+        ("info@example.com", "Otto Other", contact("1"), (), Outcome.REVIEW),
+        ("no-reply@example.com", None, contact("1"), (), Outcome.REVIEW),
+        ("info@example.com", "Owner, Ines", contact("1"), (), Outcome.LINK),
+        ("info@example.com", "Otto Other", account("1"), (), Outcome.LINK),
+        ("ines@example.com", "Otto Other", contact("1"), (), Outcome.LINK),
+        ("info@example.com", None, contact("1"), ("+493023125101",), Outcome.LINK),
+    ],
+)
+def test_a_mailbox_of_many_names_nobody(
+    address: str, name: str | None, known: Ref, phones: tuple[str, ...], outcome: Outcome
+) -> None:
+    ines = Known(ref=known, name="Ines Owner", emails=(address,), phones=("+493023125101",))
+    asked = Author(network="zendesk", emails=(address,), phones=phones, display_name=name)
+    candidates, decision = resolved(asked, [ines])
+    assert decision.outcome is outcome
+    assert (K.SHARED in {e.kind for e in candidates[0].evidence}) is (outcome is Outcome.REVIEW)
+
+
+def test_a_mailbox_and_a_number_of_many_name_nobody() -> None:
+    switchboard = ("+493023125100",)
+    staff = [
+        Known(ref=contact("1"), emails=("info@example.com",), phones=switchboard),
+        Known(ref=contact("2"), emails=("two@example.com",), phones=switchboard),
+    ]
+    asked = Author(network="zendesk", emails=("info@example.com",), phones=switchboard)
+    assert resolved(asked, staff)[1].outcome is Outcome.REVIEW
+
+
 def test_two_people_of_one_name_stay_apart() -> None:
     other = Known(ref=contact("2"), emails=("m.schmidt@example.net",), name="Maria Schmidt")
     asked = MAIL.model_copy(update={"display_name": "Maria Schmidt"})

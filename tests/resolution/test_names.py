@@ -86,6 +86,8 @@ def test_links_in_a_bio() -> None:
         ("web", "kim.dev"),
         ("linkedin", "kim-w"),
     )
+    pages = "facebook.com/profile.php?id=1 linkedin.com/company/acme x.com/i/lists/7"
+    assert normalise.links(pages) == ()
     assert normalise.site("blog.kim.co.uk") == "kim.co.uk"
     assert normalise.site("localhost") is None
     assert normalise.postcode("sw1a 1aa") == "SW1A1AA"

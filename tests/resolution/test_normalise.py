@@ -18,6 +18,8 @@ from middleware.resolution import normalise
         ("kim@exämple.com", "kim@xn--exmple-cua.com"),
         ("ＫＩＭ@example.com", "kim@example.com"),
         ("kim+shop@example.com", "kim+shop@example.com"),
+        ("MAILTO:Kim@example.com", "kim@example.com"),
+        ("k.im@gmail.com", "k.im@gmail.com"),
         ("kim", None),
         ("kim@localhost", None),
         ("kim@@example.com", None),
@@ -39,9 +41,13 @@ def test_emails(text: str, key: str | None) -> None:
         ("kim@example.com", "kim@example.com"),
         ("+shop@example.com", None),
         ("nobody", None),
+        ("K.i.m+shop@googlemail.com", "kim@gmail.com"),
+        ("kim@gmail.com", "kim@gmail.com"),
+        ("k.im@example.com", "k.im@example.com"),
+        ("k.im@notgmail.com", "k.im@notgmail.com"),
     ],
 )
-def test_plus_aliases_are_a_key_of_their_own(text: str, key: str | None) -> None:
+def test_aliases_are_a_key_of_their_own(text: str, key: str | None) -> None:
     assert normalise.email_alias(text) == key
 
 
@@ -54,6 +60,7 @@ def test_plus_aliases_are_a_key_of_their_own(text: str, key: str | None) -> None
         ("030 23125 101", ("DE",), ("+493023125101",)),
         ("(202) 555-0142", ("US", "DE"), ("+12025550142", "+492025550142")),
         ("+99 1", ("DE",), ()),
+        ("tel:+493023125101", (), ("+493023125101",)),
         ("call me", ("DE",), ()),
         ("", (), ()),
         ("1" * 100, ("DE",), ()),
@@ -71,6 +78,8 @@ def test_phones(text: str, regions: tuple[str, ...], keys: tuple[str, ...]) -> N
         ("https://x.com/KimDoe?lang=de", "kimdoe"),
         ("http://www.twitter.com/@KimDoe/", "kimdoe"),
         ("instagram.com/kim.doe", "kim.doe"),
+        ("https://www.facebook.com/profile.php?id=100012", None),
+        ("https://x.com/intent/user?user_id=7", None),
         ("https://example.com/kim", "https://example.com/kim"),
         ("@", None),
         ("", None),
