@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -13,8 +13,20 @@ from middleware.contract.canonical import Ref
 from middleware.domain.actions import Wanted
 from middleware.domain.problems import InvalidError
 
+A = TypeVar("A", bound=BaseModel)
+
 _REFS = frozenset(("order", "contact", "account", "case", "on"))
 _ASKED: TypeAdapter[Any] = TypeAdapter(ActionAsked)
+
+
+def read(form: type[A], body: dict[str, Any]) -> A:
+    """A body of one form, validated; raises InvalidError with the places."""
+    try:
+        return form.model_validate(body)
+    except ValidationError as error:
+        places = error.errors(include_url=False, include_input=False)
+        found = problems.field_problems(places, body, form)
+        raise InvalidError("The request is not valid.", errors=found) from None
 
 
 def asked_of(body: Any) -> Any:

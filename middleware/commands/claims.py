@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import timedelta
 from typing import Annotated, Any
@@ -10,10 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
+from middleware.commands.console import ConfigOption, JsonOption, fail, me, opened, out, say
 from middleware.domain.claims import ClaimedError, Subject
 from middleware.flows import claim
-from middleware.flows.hub import Asker
 from middleware.store.tables import ClaimRow
 
 commands = typer.Typer(help="Who works on what.", no_args_is_help=True)
@@ -21,10 +19,6 @@ commands = typer.Typer(help="Who works on what.", no_args_is_help=True)
 AgentOption = Annotated[str | None, typer.Option(help="Who works on it, in your own words.")]
 MinutesOption = Annotated[int | None, typer.Option(min=1, help="How long; default: configured.")]
 ClaimArgument = Annotated[str, typer.Argument(help="As `amends claims list` shows it.")]
-
-
-def me() -> Asker:
-    return Asker(principal=f"cli:{getpass.getuser()}")
 
 
 @commands.command("list")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from typing import Annotated
@@ -11,10 +10,9 @@ import typer
 
 from middleware.api.routes.complaints import shown_complaint
 from middleware.api.schemas.complaints import ComplaintShown, UnderstandingShown
-from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
+from middleware.commands.console import ConfigOption, JsonOption, fail, me, opened, out, say
 from middleware.domain.problems import InvalidError
 from middleware.flows import gather, understood
-from middleware.flows.hub import Asker
 from middleware.store.tables import ComplaintMergeRow
 
 commands = typer.Typer(
@@ -26,10 +24,6 @@ ReasonOption = Annotated[str, typer.Option(help="Why, for the record.")]
 ComplaintArgument = Annotated[str, typer.Argument(help="The id of a complaint, `cmp_…`.")]
 
 QUESTIONS = ("intent", "sentiment", "reason", "remedy")
-
-
-def me() -> Asker:
-    return Asker(principal=f"cli:{getpass.getuser()}")
 
 
 @commands.command("show")

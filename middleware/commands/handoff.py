@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from middleware.commands.console import ConfigOption, opened, out, say
+from middleware.commands.console import ConfigOption, me, opened, out, say
 from middleware.flows import handoff
-from middleware.flows.hub import Asker
 
 commands = typer.Typer(help="A complaint frozen for somebody else.", no_args_is_help=True)
 
@@ -33,7 +31,7 @@ def make(
             to=to,
             reason=reason,
             valid_for=timedelta(hours=hours),
-            asker=Asker(f"cli:{getpass.getuser()}"),
+            asker=me(),
         )
     say(f"{row.id} until {row.expires_at:%Y-%m-%d %H:%M} UTC")
 
@@ -45,7 +43,7 @@ def open_(
 ) -> None:
     """Print a hand-off as JSON: what was known then, and what is different now."""
     with opened(config) as application:
-        found = handoff.open_(application.hub, handoff_id, Asker(f"cli:{getpass.getuser()}"))
+        found = handoff.open_(application.hub, handoff_id, me())
     row = found.row
     out.print_json(
         json.dumps(

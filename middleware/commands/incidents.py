@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import Annotated, Any
 
@@ -10,10 +9,9 @@ import typer
 from rich.table import Column, Table
 
 from middleware.api.routes.incidents import shown_incident
-from middleware.commands.console import ConfigOption, JsonOption, opened, out, say
+from middleware.commands.console import ConfigOption, JsonOption, me, opened, out, say
 from middleware.contract.actions import Operation
 from middleware.flows import decide, eligibility, joined
-from middleware.flows.hub import Asker
 from middleware.store.tables import IncidentRow
 
 commands = typer.Typer(
@@ -22,10 +20,6 @@ commands = typer.Typer(
 
 IncidentArgument = Annotated[str, typer.Argument(help="As `amends incidents list` shows it.")]
 ReasonOption = Annotated[str, typer.Option(help="Why, for the record.")]
-
-
-def _asker() -> Asker:
-    return Asker(f"cli:{getpass.getuser()}")
 
 
 @commands.command("list")
@@ -110,7 +104,7 @@ def eligible(
         found = eligibility.of_incident(
             application.hub,
             incident_id,
-            _asker(),
+            me(),
             operation=remedy,
             complained=False if silent else None,
             after=after,
@@ -160,7 +154,7 @@ def confirm(
             reason=reason or None,
             operation=remedy,
             version=None,
-            asker=_asker(),
+            asker=me(),
         )
     say(f"{row.id}: {row.state}")
 
@@ -173,9 +167,7 @@ def dismiss(
 ) -> None:
     """Say that it is none; it does not open again for the same burst."""
     with opened(config) as application:
-        row = decide.dismiss(
-            application.hub, incident_id, reason=reason, version=None, asker=_asker()
-        )
+        row = decide.dismiss(application.hub, incident_id, reason=reason, version=None, asker=me())
     say(f"{row.id}: {row.state}")
 
 
@@ -187,9 +179,7 @@ def close(
 ) -> None:
     """Say that it is dealt with."""
     with opened(config) as application:
-        row = decide.close(
-            application.hub, incident_id, reason=reason, version=None, asker=_asker()
-        )
+        row = decide.close(application.hub, incident_id, reason=reason, version=None, asker=me())
     say(f"{row.id}: {row.state}")
 
 
@@ -201,7 +191,7 @@ def part(
 ) -> None:
     """Take it out of the incident that it was found to be a part of."""
     with opened(config) as application:
-        row = joined.part(application.hub, incident_id, reason=reason, version=None, asker=_asker())
+        row = joined.part(application.hub, incident_id, reason=reason, version=None, asker=me())
     say(f"{row.id}: {row.state}, {row.complaints} complaints")
 
 
@@ -217,7 +207,7 @@ def put(
     """Make a complaint part of an incident, or take it out."""
     with opened(config) as application:
         change = decide.put_out if remove else decide.put_in
-        row = change(application.hub, incident_id, complaint_id, reason=reason, asker=_asker())
+        row = change(application.hub, incident_id, complaint_id, reason=reason, asker=me())
     say(f"{row.id}: {row.complaints} complaints")
 
 

@@ -14,7 +14,16 @@ import typer
 from rich.table import Column, Table
 
 from middleware.app import Application, handlers
-from middleware.commands.console import ConfigOption, JsonOption, err, fail, opened, out, say
+from middleware.commands.console import (
+    ConfigOption,
+    JsonOption,
+    err,
+    fail,
+    moment,
+    opened,
+    out,
+    say,
+)
 from middleware.contract.canonical import Kind
 from middleware.flows import pause, receipts, sync, watch
 from middleware.flows.due import next_due, trigger_of
@@ -207,7 +216,7 @@ def backfill(
     """Read a window of the past again; the ordinary runs go on from where they are."""
     with opened(config) as application:
         hub = application.hub
-        window = _moment("--from", since), _moment("--to", until) if until else hub.clock()
+        window = moment("--from", since), moment("--to", until) if until else hub.clock()
         if not window[0] < window[1] <= hub.clock():
             fail("--to is later than --from, and not later than now")
         wanted: dict[str, Any] = {"since": window[0].isoformat(), "until": window[1].isoformat()}
@@ -215,16 +224,6 @@ def backfill(
             wanted["kinds"] = [k.value for k in kind]
         run_id = sync.owe_asked(hub, job, ME, mode="backfill", wanted=wanted)
         _until_it_ends(application, job, run_id, as_json=as_json)
-
-
-def _moment(name: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"{name}: {text!r} is no moment; write 2026-11-20T00:00:00Z")
-    if moment.tzinfo is None:
-        fail(f"{name}: say which time zone, such as {text}Z or {text}+01:00")
-    return moment
 
 
 def _until_it_ends(application: Application, job: str, run_id: str, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from middleware.commands import ledger
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.domain.problems import ConflictError
 from middleware.flows import provisional
@@ -24,6 +25,7 @@ from middleware.resolution.model import ModelError, read_model, write_model
 commands = typer.Typer(help="The hub's customers.", no_args_is_help=True)
 labels = typer.Typer(help="What people said of pairs.", no_args_is_help=True)
 commands.add_typer(labels, name="labels")
+commands.add_typer(ledger.commands)
 
 
 @commands.command("index")

@@ -46,6 +46,18 @@ class LinkAsked:
     although_revoked: bool = False
 
 
+@dataclass(frozen=True)
+class LinkPreview:
+    """What a link would do."""
+
+    person_id: str | None
+    """Whose it would be, after following merges; None for a new person."""
+    link: LinkRow | None
+    """The one that is there already."""
+    complaints: tuple[str, ...]
+    """What would be shown under the person from then on."""
+
+
 def put_link(hub: Hub, asked: LinkAsked, asker: Asker) -> tuple[str, bool]:
     """Link a person to an identity or record; answers the link's id and whether it is new.
 
@@ -56,6 +68,17 @@ def put_link(hub: Hub, asked: LinkAsked, asker: Asker) -> tuple[str, bool]:
     with hub.database.begin() as uow:
         row, new = put_in(hub, uow, asked, asker)
     return row.id, new
+
+
+def preview_link(hub: Hub, asked: LinkAsked, asker: Asker) -> LinkPreview:
+    """What a link would do, found by making it and rolling that back; raises as `put_link`."""
+    with hub.database.trial() as uow:
+        row, new = put_in(hub, uow, asked, asker)
+        written = uow.complaints.of_identity(row.identity_id) if new and row.identity_id else []
+        complaints = tuple(one.id for one in written if one.state != "deleted")
+    with hub.database.read() as uow:
+        person = uow.people.person(row.person_id)
+    return LinkPreview(person.id if person else None, None if new else row, complaints)
 
 
 def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[LinkRow, bool]:
@@ -147,21 +170,34 @@ def revoke_link(
         if found is not None and found.identity_id is not None:
             # As receive does it: first the identity, then whatever hangs on it.
             uow.people.identity_by_id(found.identity_id, lock=True)
-        row = uow.people.link(link_id, lock=True)
-        if row is None:
-            raise NotFoundError(f"there is no link {link_id}")
-        if row.valid_to is not None:
-            root = row.origin or row.id
-            now = uow.ledger.lineages([root]).get(root)
-            told = f"; it was carried over and is link {now.id} now" if now is not None else ""
-            raise ConflictError(
-                f"the link ended at {row.valid_to.isoformat()} already{told}",
-                link=now.id if now is not None else None,
-            )
-        if version is not None and row.version != version:
-            raise ConflictError(f"the link is at version {row.version} now")
+        row = _holding(uow, uow.people.link(link_id, lock=True), link_id, version)
         strength = revoke_in(hub, uow, row, reason=reason, asker=asker)
     return row, strength
+
+
+def preview_revoke(hub: Hub, link_id: str, *, version: int | None) -> tuple[LinkRow, Strength]:
+    """A link, and what was done on its strength so far; raises as ending it would."""
+    with hub.database.read() as uow:
+        row = _holding(uow, uow.people.link(link_id), link_id, version)
+        provisional.refuse_unlinking(row)
+        return row, queries.done_on_strength_of(uow, row)
+
+
+def _holding(uow: UnitOfWork, row: LinkRow | None, link_id: str, version: int | None) -> LinkRow:
+    """The link, if it holds and is at that version."""
+    if row is None:
+        raise NotFoundError(f"there is no link {link_id}")
+    if row.valid_to is not None:
+        root = row.origin or row.id
+        now = uow.ledger.lineages([root]).get(root)
+        told = f"; it was carried over and is link {now.id} now" if now is not None else ""
+        raise ConflictError(
+            f"the link ended at {row.valid_to.isoformat()} already{told}",
+            link=now.id if now is not None else None,
+        )
+    if version is not None and row.version != version:
+        raise ConflictError(f"the link is at version {row.version} now; look at it again")
+    return row
 
 
 def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: Asker) -> Strength:

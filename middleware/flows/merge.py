@@ -340,58 +340,66 @@ def undo(hub: Hub, change_id: str, *, reason: str, asker: Asker) -> Undone:
     where it was undone before, where a later change builds upon it (named: undo that one first),
     or where somebody said since that what would come together is not one customer.
     """
-    now = hub.clock()
     with hub.database.begin() as uow:
-        known = uow.ledger.change(change_id)
-        if known is None:
-            raise NotFoundError(f"there is no merge or split {change_id}")
-        _hold(uow, known.person_id, known.other_id)
-        change = uow.ledger.change(change_id, lock=True)
-        assert change is not None
-        if change.kind == ChangeKind.UNDO:
-            raise ConflictError("an undoing is not undone: merge or split again")
-        if change.kind not in (ChangeKind.MERGE, ChangeKind.SPLIT):
-            raise ConflictError(f"{change_id} is no merge and no split: there is nothing to undo")
-        if change.undone_by is not None:
-            raise ConflictError(
-                f"it was undone already by {change.undone_by}", change=change.undone_by
-            )
-        merged = change.kind == ChangeKind.MERGE
-        here, back = (
-            (change.person_id, change.other_id) if merged else (change.other_id, change.person_id)
-        )
-        going, ended = _still_there(uow, change, here)
-        _not_built_upon(uow, change)
-        things = {thing_of(link) for link in going}
-        own = set(change.moved.get("cannot_links", ()))
-        cannot.refuse(
-            [row for row in uow.ledger.bars(back, things) if row.id not in own],
-            "it can't go back",
-        )
-        undoing = _change(ChangeKind.UNDO, change.person_id, change.other_id, reason, asker, now)
-        undoing.undoes = change.id
-        moves = _moves_back(hub, uow, change, going, here)
-        _carry(hub, uow, undoing, going, moves, to=back)
-        for row in uow.ledger.cannot_links_of(things):
-            if row.id in own:
-                cannot.end(hub, uow, row, reason=reason, asker=asker)
-        if merged:
-            gone = uow.session.get(PersonRow, change.other_id)
-            assert gone is not None
-            gone.redirect_to = None
-        else:
-            _close_if_empty(hub, uow, undoing, change)
-        change.undone_by, change.undone_at = undoing.id, now
-        _finish(hub, uow, undoing, moves, asker)
-        uow.ledger.add_label(
-            change.other_id,
-            change.person_id,
-            Verdict.DIFFERENT if merged else Verdict.SAME,
-            source="undo",
-            subject=undoing.id,
-            by=asker.principal,
-            at=now,
-        )
+        return _undo_in(hub, uow, change_id, reason=reason, asker=asker)
+
+
+def preview_undo(hub: Hub, change_id: str, *, asker: Asker) -> Undone:
+    """What undoing would give back, found by undoing and rolling that back; raises as `undo`."""
+    with hub.database.trial() as uow:
+        return _undo_in(hub, uow, change_id, reason="", asker=asker)
+
+
+def _undo_in(hub: Hub, uow: UnitOfWork, change_id: str, *, reason: str, asker: Asker) -> Undone:
+    now = hub.clock()
+    known = uow.ledger.change(change_id)
+    if known is None:
+        raise NotFoundError(f"there is no merge or split {change_id}")
+    _hold(uow, known.person_id, known.other_id)
+    change = uow.ledger.change(change_id, lock=True)
+    assert change is not None
+    if change.kind == ChangeKind.UNDO:
+        raise ConflictError("an undoing is not undone: merge or split again")
+    if change.kind not in (ChangeKind.MERGE, ChangeKind.SPLIT):
+        raise ConflictError(f"{change_id} is no merge and no split: there is nothing to undo")
+    if change.undone_by is not None:
+        raise ConflictError(f"it was undone already by {change.undone_by}", change=change.undone_by)
+    merged = change.kind == ChangeKind.MERGE
+    here, back = (
+        (change.person_id, change.other_id) if merged else (change.other_id, change.person_id)
+    )
+    going, ended = _still_there(uow, change, here)
+    _not_built_upon(uow, change)
+    things = {thing_of(link) for link in going}
+    own = set(change.moved.get("cannot_links", ()))
+    cannot.refuse(
+        [row for row in uow.ledger.bars(back, things) if row.id not in own],
+        "it can't go back",
+    )
+    undoing = _change(ChangeKind.UNDO, change.person_id, change.other_id, reason, asker, now)
+    undoing.undoes = change.id
+    moves = _moves_back(hub, uow, change, going, here)
+    _carry(hub, uow, undoing, going, moves, to=back)
+    for row in uow.ledger.cannot_links_of(things):
+        if row.id in own:
+            cannot.end(hub, uow, row, reason=reason, asker=asker)
+    if merged:
+        gone = uow.session.get(PersonRow, change.other_id)
+        assert gone is not None
+        gone.redirect_to = None
+    else:
+        _close_if_empty(hub, uow, undoing, change)
+    change.undone_by, change.undone_at = undoing.id, now
+    _finish(hub, uow, undoing, moves, asker)
+    uow.ledger.add_label(
+        change.other_id,
+        change.person_id,
+        Verdict.DIFFERENT if merged else Verdict.SAME,
+        source="undo",
+        subject=undoing.id,
+        by=asker.principal,
+        at=now,
+    )
     return Undone(undoing, ended)
 
 

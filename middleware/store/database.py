@@ -159,6 +159,18 @@ class Database:
             yield uow
             uow.end()
 
+    @contextmanager
+    def trial(self) -> Iterator[UnitOfWork]:
+        """A writing transaction that is always rolled back: what a change would do, held to every
+        check that the change itself is held to. It waits for locks as the change would."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            try:
+                yield UnitOfWork(session)
+                session.flush()
+            finally:
+                session.expunge_all()
+                session.rollback()
+
     def write(self, work: Callable[[UnitOfWork], T]) -> T:
         """`work` within a writing transaction; on SQLite it shares a commit with other threads'.
 

@@ -124,7 +124,7 @@ def test_the_thresholds_of_the_settings_are_a_version(folder: Path) -> None:
     versions = json.loads(amends(folder, "people", "versions", "--json").stdout)
     assert [one["current"] for one in versions] == [False, True]
     (review,) = json.loads(amends(folder, "reviews", "list", "--json").stdout)
-    assert review["version"] == version["version"], "it was decided under the old one"
+    assert review["version_decided"] == version["version"], "it was decided under the old one"
 
 
 @pytest.mark.parametrize(

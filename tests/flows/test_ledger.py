@@ -19,7 +19,7 @@ from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.store import queries
 from middleware.store.ledger import thing_of
-from middleware.store.tables import LinkRow, PersonRow
+from middleware.store.tables import AuditRow, LinkRow, PersonRow
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, complaints, event, inbox, the_complaint
 
@@ -315,6 +315,83 @@ def test_undoing_a_merge_restores_what_was(known: Stage) -> None:
         assert then.id == other
     with pytest.raises(ConflictError, match="undone already"):
         merge.undo(known.hub, change.id, reason="again", asker=AGENT)
+
+
+def everything(stage: Stage) -> object:
+    """What is linked and shown, and all that was ever audited, told and owed."""
+    with stage.hub.database.read() as uow:
+        audit = uow.session.exec(sa.select(sa.func.count()).select_from(AuditRow)).scalar_one()
+        told = len(uow.events.since(0, limit=1000))
+    return picture(stage), audit, told, len(stage.engine.owed)
+
+
+def test_what_an_undo_would_give_back_is_shown_and_not_done(known: Stage) -> None:
+    person, other = two(known)
+    change = merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    arrive(known, event("And now?", id="m-2", conversation="c-2", author=EMAIL))
+    known.run_due()
+    was = everything(known)
+    seen = merge.preview_undo(known.hub, change.id, asker=AGENT)
+    assert everything(known) == was
+    undone = merge.undo(known.hub, change.id, reason="they are two", asker=AGENT)
+    assert seen.change.moved == undone.change.moved
+    assert len(seen.change.moved["complaints"]) == 2, "what came to it since goes along"
+    assert everything(known) != was
+    with pytest.raises(ConflictError, match="undone already"):
+        merge.preview_undo(known.hub, change.id, asker=AGENT)
+    with pytest.raises(NotFoundError):
+        merge.preview_undo(known.hub, "chg_none", asker=AGENT)
+
+
+def test_what_a_link_would_do_is_shown_and_not_done(known: Stage) -> None:
+    arrive(known, event())
+    complaint = the_complaint(known)
+    held = complaint.person_id
+    author = complaint.identity_id or ""
+    with pytest.raises(ConflictError, match="is provisional"):
+        links.preview_revoke(known.hub, links_of(known, held)[author].id, version=None)
+    person = put(known, str(known.contact.ref)).person_id
+    was = everything(known)
+
+    def tried(thing: str, person_id: str | None) -> links.LinkPreview:
+        asked = links.LinkAsked(
+            person_id=person_id,
+            reason="said so",
+            identity_id=thing if ":" not in thing else None,
+            record=Ref.parse(thing) if ":" in thing else None,
+        )
+        return links.preview_link(known.hub, asked, AGENT)
+
+    assert tried(author, person) == links.LinkPreview(person, None, (complaint.id,))
+    assert tried(author, None).person_id == held, "whoever is provisional stays who they are"
+    assert tried(str(known.account.ref), None) == links.LinkPreview(None, None, ())
+    there = tried(str(known.contact.ref), person)
+    assert there.link is not None
+    assert (there.person_id, there.link.person_id, there.complaints) == (person, person, ())
+    with pytest.raises(NotFoundError):
+        tried(author, "per_none")
+    cannot.put(known.hub, author, str(known.contact.ref), reason="no", asker=AGENT)
+    with pytest.raises(ConflictError, match="can't be this person"):
+        tried(author, person)
+    assert picture(known)[:2] == was[0][:2]  # type: ignore[index]
+
+
+def test_what_stands_on_a_link_is_shown_before_it_is_ended(known: Stage) -> None:
+    arrive(known, event(author=EMAIL))
+    complaint = the_complaint(known)
+    link = links_of(known, complaint.person_id)[complaint.identity_id or ""]
+    was = everything(known)
+    _, before = links.preview_revoke(known.hub, link.id, version=link.version)
+    assert before.complaints == (complaint.id,)
+    assert everything(known) == was
+    with pytest.raises(ConflictError, match="at version 1 now; look at it again"):
+        links.preview_revoke(known.hub, link.id, version=2)
+    _, strength = links.revoke_link(known.hub, link.id, version=1, reason="no", asker=AGENT)
+    assert strength == before
+    with pytest.raises(ConflictError, match="ended at"):
+        links.preview_revoke(known.hub, link.id, version=None)
+    with pytest.raises(NotFoundError):
+        links.preview_revoke(known.hub, "lnk_none", version=None)
 
 
 def test_an_undo_that_later_changes_build_upon_names_the_one(known: Stage) -> None:

@@ -23,6 +23,7 @@ from middleware.domain.ledger import ChangeKind, Verdict
 from middleware.domain.problems import NotFoundError
 from middleware.flows import cannot, merge
 from middleware.flows import why as reasons
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
 
@@ -167,7 +168,7 @@ def preview_merge(
 
     Nothing is written.
     """
-    return answer(request, _preview(merge.preview_merge(door.hub, person_id, asked.other_id)))
+    return answer(request, preview_shown(merge.preview_merge(door.hub, person_id, asked.other_id)))
 
 
 @router.post(
@@ -235,7 +236,9 @@ def preview_split(
     person_id: str, asked: schemas.SplitAskedBody, request: Request, door: TheDoor
 ) -> Response:
     """Show what splitting a person would move to the new one. Nothing is written."""
-    return answer(request, _preview(merge.preview_split(door.hub, person_id, _split(asked))))
+    return answer(
+        request, preview_shown(merge.preview_split(door.hub, person_id, asked_split(asked)))
+    )
 
 
 @router.post(
@@ -275,7 +278,7 @@ def split_person(
     change = merge.split(
         door.hub,
         person_id,
-        _split(wanted),
+        asked_split(wanted),
         reason=wanted.reason,
         asker=asker,
         token=wanted.preview_token,
@@ -291,11 +294,7 @@ def split_person(
 )
 def list_changes(person_id: str, request: Request, door: TheDoor) -> Response:
     """List the merges and splits that a person was part of, oldest first, undone ones too."""
-    with door.hub.database.read() as uow:
-        if uow.people.person(person_id) is None:
-            raise NotFoundError(f"No person has the id {person_id}.")
-        rows = uow.ledger.changes_of(person_id)
-    return answer(request, schemas.ChangesShown(data=[change_shown(row) for row in rows]))
+    return answer(request, schemas.ChangesShown(data=shown_changes(door.hub, person_id)))
 
 
 @router.get(
@@ -407,6 +406,14 @@ def cannot_shown(row: queries.CannotLinkRow) -> schemas.CannotLinkShown:
     )
 
 
+def shown_changes(hub: Hub, person_id: str) -> list[schemas.ChangeShown]:
+    """All that was done to a person, oldest first. Raises NotFoundError."""
+    with hub.database.read() as uow:
+        if uow.people.person(person_id) is None:
+            raise NotFoundError(f"No person has the id {person_id}.")
+        return [change_shown(row) for row in uow.ledger.changes_of(person_id)]
+
+
 def change_shown(
     row: queries.PersonChangeRow, left_out: tuple[str, ...] = ()
 ) -> schemas.ChangeShown:
@@ -440,7 +447,7 @@ def _made(
     )
 
 
-def _preview(shown: merge.ChangePreview) -> schemas.ChangePreviewShown:
+def preview_shown(shown: merge.ChangePreview) -> schemas.ChangePreviewShown:
     return schemas.ChangePreviewShown.model_validate(
         {
             "kind": shown.kind.value,
@@ -453,7 +460,7 @@ def _preview(shown: merge.ChangePreview) -> schemas.ChangePreviewShown:
     )
 
 
-def _split(asked: schemas.SplitAskedBody) -> merge.SplitAsked:
+def asked_split(asked: schemas.SplitAskedBody) -> merge.SplitAsked:
     return merge.SplitAsked(
         identities=tuple(asked.identities),
         records=tuple(Ref.parse(text) for text in asked.records),

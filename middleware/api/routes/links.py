@@ -18,6 +18,7 @@ from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis
 from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.flows import link as links
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
 
@@ -68,17 +69,7 @@ def put_link(
     The same link again answers 200 with the one that is there. What is linked to somebody else, or
     was taken apart before, is a conflict: look at the history first.
     """
-    asked = links.LinkAsked(
-        person_id=wanted.person_id,
-        reason=wanted.reason,
-        basis=wanted.basis,
-        display_name=wanted.display_name,
-        identity_id=wanted.identity_id,
-        identity=(wanted.identity.network, wanted.identity.native_id) if wanted.identity else None,
-        record=Ref.parse(wanted.record) if wanted.record else None,
-        although_revoked=wanted.although_revoked,
-    )
-    link_id, new = links.put_link(door.hub, asked, asker)
+    link_id, new = links.put_link(door.hub, asked_link(wanted), asker)
     with door.hub.database.read() as uow:
         row = uow.people.link(link_id)
     assert row is not None, "a link that was put is there"
@@ -172,16 +163,12 @@ def get_link(
     link_id: str, request: Request, door: TheDoor, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Explain a link, and list what was shown, done and written on its strength so far."""
-    with door.hub.database.read() as uow:
-        row = uow.people.link(link_id)
-        if row is None:
-            raise NotFoundError(f"No link has the id {link_id}.")
-        strength = queries.done_on_strength_of(uow, row)
+    shown = shown_link(door.hub, link_id)
     # What stands on it grows without the link changing, so nobody is told that theirs is right.
     return answer(
         request,
-        _explained(row, strength),
-        headers={"ETag": etag(row.version), "Cache-Control": "private, no-cache"},
+        shown,
+        headers={"ETag": etag(shown.link.version), "Cache-Control": "private, no-cache"},
     )
 
 
@@ -223,7 +210,7 @@ def revoke_link(
     ended, strength = links.revoke_link(
         door.hub, link_id, version=row.version, reason=revoked.reason, asker=asker
     )
-    return answer(request, _explained(ended, strength), version=ended.version)
+    return answer(request, explained_shown(ended, strength), version=ended.version)
 
 
 @router.post(
@@ -260,6 +247,29 @@ def restore_link(
     )
 
 
+def asked_link(wanted: schemas.LinkWanted) -> links.LinkAsked:
+    """What is asked for, in the words of the flow."""
+    return links.LinkAsked(
+        person_id=wanted.person_id,
+        reason=wanted.reason,
+        basis=wanted.basis,
+        display_name=wanted.display_name,
+        identity_id=wanted.identity_id,
+        identity=(wanted.identity.network, wanted.identity.native_id) if wanted.identity else None,
+        record=Ref.parse(wanted.record) if wanted.record else None,
+        although_revoked=wanted.although_revoked,
+    )
+
+
+def shown_link(hub: Hub, link_id: str) -> schemas.LinkExplained:
+    """A link, and what was done on its strength so far. Raises NotFoundError."""
+    with hub.database.read() as uow:
+        row = uow.people.link(link_id)
+        if row is None:
+            raise NotFoundError(f"No link has the id {link_id}.")
+        return explained_shown(row, queries.done_on_strength_of(uow, row))
+
+
 def link_shown(row: queries.LinkRow) -> schemas.LinkShown:
     record = queries.record_of(row)
     return schemas.LinkShown(
@@ -285,7 +295,7 @@ def link_shown(row: queries.LinkRow) -> schemas.LinkShown:
     )
 
 
-def _explained(row: queries.LinkRow, strength: queries.Strength) -> schemas.LinkExplained:
+def explained_shown(row: queries.LinkRow, strength: queries.Strength) -> schemas.LinkExplained:
     return schemas.LinkExplained(
         link=link_shown(row),
         done_on_its_strength=schemas.StrengthShown(

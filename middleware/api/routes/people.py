@@ -24,6 +24,7 @@ from middleware.domain.problems import NotFoundError
 from middleware.domain.survivorship import Chosen
 from middleware.domain.understanding import Entity, EntityType
 from middleware.flows import golden, lookup, provisional
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
 from middleware.store.queries import IdentityRow, PersonRow, thing_of
@@ -180,15 +181,22 @@ def get_person(
     `as_of`, the links that held then are shown, with complaints opened and actions asked for until
     then; what the records say is what they say now.
     """
-    hub = door.hub
+    return answer(request, shown_person(door.hub, person_id, as_of), tagged=True)
+
+
+def shown_person(hub: Hub, person_id: str, as_of: datetime | None = None) -> dict[str, Any]:
+    """A person as `PersonShown` describes them, now or at a moment. Raises NotFoundError."""
     with hub.database.read() as uow:
         person = (
             uow.people.person(person_id)
             if as_of is None
             else uow.ledger.person_as_of(person_id, as_of)
         )
-        if person is None or (as_of is not None and person.created_at > as_of):
+        if person is None:
             raise NotFoundError(f"No person has the id {person_id}.")
+        if as_of is not None and person.created_at > as_of:
+            since = person.created_at.isoformat()
+            raise NotFoundError(f"No person had the id {person_id} then; one has it since {since}.")
         links = uow.people.links_of_person(person.id, as_of=as_of)
         customers = lookup.customers(uow, links)
         seen = picture.of(uow, person, links, customers, now=hub.clock())
@@ -204,7 +212,7 @@ def get_person(
         seen.identities,
         seen.handles,
     )
-    shown: dict[str, Any] = {
+    return {
         "id": person.id,
         "redirected_from": person_id if person_id != person.id else None,
         "standing": standing,
@@ -238,7 +246,6 @@ def get_person(
             if row.requested_by != "hub"
         ],
     }
-    return answer(request, shown, tagged=True)
 
 
 def _position(row: tuple[PersonRow, IdentityRow]) -> list[str | int]:

@@ -18,6 +18,7 @@ from middleware.api.routes.complaints import candidate_of
 from middleware.api.schemas import ledger as schemas
 from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.flows import rehearse, reviews
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
 
@@ -99,10 +100,7 @@ def claim_review(
 ) -> Response:
     """Take a question, so that nobody else answers it meanwhile; again to keep it for longer."""
     row = reviews.claim(door.hub, review_id, agent=claimed.agent, asker=asker)
-    shown = schemas.ReviewClaimShown(
-        id=row.subject, holder=row.holder, taken_at=row.taken_at, expires_at=row.expires_at
-    )
-    return answer(request, shown)
+    return answer(request, claim_shown(row))
 
 
 @router.post(
@@ -249,14 +247,26 @@ def _difference(one: rehearse.Difference) -> schemas.DecisionDiffShown:
 
 
 def _shown(request: Request, door: TheDoor, review_id: str) -> Response:
-    with door.hub.database.read() as uow:
+    shown = shown_review(door.hub, review_id)
+    headers = {"ETag": f'"{shown.version}"', "Cache-Control": "private, no-cache"}
+    # Who holds it changes without its version changing, so nobody is told that theirs is right.
+    return answer(request, shown, headers=headers)
+
+
+def shown_review(hub: Hub, review_id: str) -> schemas.ReviewShown:
+    """A question with its candidates, and who holds it. Raises NotFoundError."""
+    with hub.database.read() as uow:
         row = uow.reviews.get(review_id)
-        claims = uow.ledger.claims([review_id], now=door.hub.clock())
+        claims = uow.ledger.claims([review_id], now=hub.clock())
     if row is None:
         raise NotFoundError(f"No review has the id {review_id}.")
-    headers = {"ETag": f'"{row.version}"', "Cache-Control": "private, no-cache"}
-    # Who holds it changes without its version changing, so nobody is told that theirs is right.
-    return answer(request, review_shown(row, claims.get(row.id)), headers=headers)
+    return review_shown(row, claims.get(row.id))
+
+
+def claim_shown(row: queries.ClaimRow) -> schemas.ReviewClaimShown:
+    return schemas.ReviewClaimShown(
+        id=row.subject, holder=row.holder, taken_at=row.taken_at, expires_at=row.expires_at
+    )
 
 
 def review_shown(row: queries.ReviewRow, claim: queries.ClaimRow | None) -> schemas.ReviewShown:
