@@ -44,15 +44,14 @@ ME = Asker(principal="cli")
 @commands.command("list")
 def list_jobs(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """List the jobs: what they wait for, when they are due, and the alarms that are up."""
-    shown: list[dict[str, Any]] = []
     with opened(config) as application:
         hub = application.hub
         now = hub.clock()
         found = watch.find(hub, now)
         with application.database.read() as uow:
-            for row in uow.jobs.all():
-                last = next(iter(uow.jobs.runs_of(row.name, limit=1)), None)
-                shown.append(_told(row, last, now))
+            rows = uow.jobs.all()
+            last = uow.jobs.last_runs([row.name for row in rows])
+            shown = [_told(row, last.get(row.name), now) for row in rows]
             alarms = [
                 {"type": a.type, "subject": a.subject, "why": a.detail.get("why")}
                 for a in uow.jobs.alarms()

@@ -15,7 +15,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -128,10 +128,10 @@ class Gate:
             row = uow.connections.state(connection)
         return _standing(row)
 
-    def standings(self) -> dict[str, Standing]:
-        """The same of every connection that anything ever happened to."""
+    def standings(self, names: Collection[str] | None = None) -> dict[str, Standing]:
+        """The same of these connections, or of all, that anything ever happened to."""
         with self._hub.database.read() as uow:
-            return {name: _standing(row) for name, row in uow.connections.states().items()}
+            return {name: _standing(row) for name, row in uow.connections.states(names).items()}
 
     def resume(self, connection: str, asker: Asker) -> Standing:
         """Let calls out again, because a person says so. Nothing changes for a line that is open.

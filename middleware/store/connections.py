@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +43,13 @@ class Connections:
         query = select(ConnectionRow).where(col(ConnectionRow.deleted_at).is_(None))
         return list(self._session.exec(query.order_by(ConnectionRow.name)))
 
+    def page(self, *, after: str | None, limit: int) -> list[ConnectionRow]:
+        """Live connections by name, after one of them."""
+        query = select(ConnectionRow).where(col(ConnectionRow.deleted_at).is_(None))
+        if after is not None:
+            query = query.where(col(ConnectionRow.name) > after)
+        return list(self._session.exec(query.order_by(ConnectionRow.name).limit(limit)))
+
     def note_health(self, name: str, health: dict[str, Any]) -> None:
         row = self._session.get(ConnectionRow, name)
         if row is not None:
@@ -51,9 +59,12 @@ class Connections:
         """Whether a connection is called at all; None while nothing ever happened to it."""
         return self._session.get(ConnectionStateRow, name)
 
-    def states(self) -> dict[str, ConnectionStateRow]:
-        """The same of all that something ever happened to, by name."""
-        return {row.connection: row for row in self._session.exec(select(ConnectionStateRow))}
+    def states(self, names: Collection[str] | None = None) -> dict[str, ConnectionStateRow]:
+        """The same of these, or of all, that something ever happened to, by name."""
+        query = select(ConnectionStateRow)
+        if names is not None:
+            query = query.where(col(ConnectionStateRow.connection).in_(names))
+        return {row.connection: row for row in self._session.exec(query)}
 
     def locked_state(self, name: str, *, at: datetime) -> ConnectionStateRow:
         """The same, held until we commit, so that replicas change it one after another."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Update
+from sqlalchemy import Update, func
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select, update
 
 from middleware.store.tables import AlarmRow, CursorRow, JobRow, RunRow
@@ -47,6 +48,20 @@ class Jobs:
     def all(self) -> list[JobRow]:
         query = select(JobRow).where(col(JobRow.deleted_at).is_(None)).order_by(JobRow.name)
         return list(self._session.exec(query))
+
+    def page(self, *, after: str | None, limit: int) -> list[JobRow]:
+        """Declared jobs by name, after one of them."""
+        query = select(JobRow).where(col(JobRow.deleted_at).is_(None))
+        if after is not None:
+            query = query.where(col(JobRow.name) > after)
+        return list(self._session.exec(query.order_by(JobRow.name).limit(limit)))
+
+    def last_runs(self, jobs: Sequence[str]) -> dict[str, RunRow]:
+        """The latest run of each of these jobs, by when it was owed."""
+        of_job = aliased(RunRow)
+        latest = select(func.max(of_job.id)).where(of_job.job == JobRow.name).scalar_subquery()
+        query = select(RunRow).join(JobRow, col(RunRow.id) == latest)
+        return {row.job: row for row in self._session.exec(query.where(col(JobRow.name).in_(jobs)))}
 
     def add_run(self, run: RunRow) -> None:
         self._session.add(run)

@@ -80,9 +80,14 @@ class Ledger:
         return self._session.get(CannotLinkRow, cannot_id, with_for_update=lock or None)
 
     def cannot_links_of(
-        self, things: Collection[Thing], *, ended: bool = False, after: str | None = None
+        self,
+        things: Collection[Thing],
+        *,
+        ended: bool = False,
+        after: str | None = None,
+        limit: int | None = None,
     ) -> list[CannotLinkRow]:
-        """The assertions that name one of these things, oldest first."""
+        """The assertions that name one of these things, oldest first; without `limit` all."""
         if not things:
             return []
         named = list(things)
@@ -93,7 +98,7 @@ class Ledger:
             query = query.where(col(CannotLinkRow.valid_to).is_(None))
         if after is not None:
             query = query.where(col(CannotLinkRow.id) > after)
-        return list(self._session.exec(query.order_by(col(CannotLinkRow.id))))
+        return list(self._session.exec(query.order_by(col(CannotLinkRow.id)).limit(limit)))
 
     def apart(self, things: Iterable[Thing]) -> set[Pair]:
         """The pairs held apart that name one of these things; persons as who they are now.

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlmodel import SQLModel
 
 from adapters.memory.remote import Fault
 from middleware.api.schemas import operations as schemas
@@ -14,11 +19,19 @@ from middleware.api.webhooks import EVENTS
 from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import Quarantined
 from middleware.contract.errors import Unauthorised
+from middleware.domain.ids import new_id
 from middleware.domain.turns import Urgency
 from middleware.flows import sync, watch
+from middleware.store.tables import (
+    CannotLinkRow,
+    ConnectionRow,
+    ConnectionStateRow,
+    JobRow,
+    RunRow,
+)
 from tests.api.conftest import Api, both_databases, event
 from tests.api.test_problems import shape
-from tests.flows.conftest import silent
+from tests.flows.conftest import queries, silent
 
 
 @pytest.fixture
@@ -41,6 +54,89 @@ def declared(api: Api) -> Api:
             at=api.stage.time(),
         )
     return api
+
+
+@contextmanager
+def loaded(*tables: type[SQLModel]) -> Iterator[Counter[str]]:
+    """How many rows of these tables the store reads meanwhile."""
+    seen: Counter[str] = Counter()
+
+    def note(row: Any, *_: Any) -> None:
+        seen[type(row).__name__] += 1
+
+    for table in tables:
+        sa.event.listen(table, "load", note)
+    try:
+        yield seen
+    finally:
+        for table in tables:
+            sa.event.remove(table, "load", note)
+
+
+def paged(api: Api, path: str) -> list[list[Any]]:
+    """A list, page by page."""
+    pages = []
+    while path:
+        page = api.get(path)
+        pages.append(page.json()["data"])
+        link = page.headers.get("link", "")
+        path = link[1 : link.index(">")] if link else ""
+    return pages
+
+
+@both_databases
+def test_a_page_reads_no_more_than_it_shows(api: Api) -> None:
+    """However many jobs, runs, connections and cannot-links there are."""
+    hub, now = api.stage.hub, api.stage.time()
+    names = [f"{kind}{mark}{n}" for kind in "ab" for mark in ("", "-", "_") for n in range(6)]
+    job = {"flow": "sync", "arguments": {}, "schedule": {"every": 300.0}}
+    with hub.database.begin() as uow:
+        uow.jobs.declare(dict.fromkeys(names, job), at=now)
+        uow.connections.declare(dict.fromkeys(names, ("memory", {})), at=now)
+        for n in range(20):
+            uow.ledger.add_cannot_link(
+                "idn_1", f"idn_{n + 2}", reason="no", source="s", by="k", at=now
+            )
+        runs = {
+            name: [new_id("run") for _ in range(5)] for place, name in enumerate(names) if place % 3
+        }
+        for name, ids in runs.items():
+            for id_ in ids:
+                row = RunRow(
+                    id=id_,
+                    job=name,
+                    tick=id_,
+                    state="done",
+                    requested_by="t",
+                    counts={},
+                    queued_at=now,
+                )
+                uow.jobs.add_run(row)
+    asked = []
+    for limit in (4, 8):
+        with loaded(JobRow, RunRow) as seen, queries(api.stage) as statements:
+            page = api.get(f"/v1/jobs?limit={limit}").json()["data"]
+        with_run = [one for one in page if one["last_run"] is not None]
+        assert seen == {"JobRow": limit + 1, "RunRow": len(with_run)}
+        asked.append(sum("FROM job" in one or "FROM run" in one for one in statements))
+    assert asked == [2, 2], "no statement of its own for each job"
+    with loaded(ConnectionRow, ConnectionStateRow) as seen:
+        api.get("/v1/connections?limit=4")
+    assert seen["ConnectionRow"] == 5
+    with loaded(CannotLinkRow) as seen:
+        api.get("/v1/cannot-links?thing=idn_1&limit=4")
+    assert seen == {"CannotLinkRow": 5}
+
+    for path in ("/v1/jobs", "/v1/connections"):
+        pages = paged(api, f"{path}?limit=7")
+        shown = [one for page in pages for one in page]
+        assert [len(page) for page in pages] == [7, 7, 7, 7, 7, 1]
+        assert sorted(one["name"] for one in shown) == sorted(names), "each once, in any collation"
+        if path == "/v1/jobs":
+            last = {one["name"]: one["last_run"] and one["last_run"]["id"] for one in shown}
+            assert last == {name: max(runs[name]) if name in runs else None for name in names}
+    held = [one for page in paged(api, "/v1/cannot-links?thing=idn_1&limit=6") for one in page]
+    assert len({one["id"] for one in held}) == len(held) == 20
 
 
 # --- connections -------------------------------------------------------------------------------

@@ -44,9 +44,9 @@ def list_connections(
     """List the connections, by name, with what each can do."""
     here = paging.turn(door.cursors, request, cursor=cursor, limit=limit)
     with door.hub.database.read() as uow:
-        rows = [row for row in uow.connections.all() if row.name > (here.text or "")]
-    rows, following = paging.leaf(door.cursors, here, rows[: here.fetch], lambda row: [row.name])
-    standings = door.hub.gate.standings()
+        rows = uow.connections.page(after=here.text, limit=here.fetch)
+    rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.name])
+    standings = door.hub.gate.standings([row.name for row in rows])
     page = schemas.ConnectionPage(
         data=[_shown(door.hub, row, standings.get(row.name, Standing())) for row in rows],
         next_cursor=following,

@@ -43,12 +43,11 @@ def list_jobs(
     here = paging.turn(door.cursors, request, cursor=cursor, limit=limit)
     now = door.hub.clock()
     with door.hub.database.read() as uow:
-        jobs = [row for row in uow.jobs.all() if row.name > (here.text or "")]
-        rows, following = paging.leaf(
-            door.cursors, here, jobs[: here.fetch], lambda row: [row.name]
-        )
+        jobs = uow.jobs.page(after=here.text, limit=here.fetch)
+        rows, following = paging.leaf(door.cursors, here, jobs, lambda row: [row.name])
+        last = uow.jobs.last_runs([row.name for row in rows])
         alarms = queries.alarms(uow)
-        shown = [_job(row, queries.last_run(uow, row.name), alarms, now) for row in rows]
+        shown = [_job(row, last.get(row.name), alarms, now) for row in rows]
     page = schemas.JobPage(data=shown, next_cursor=following, has_more=following is not None)
     return answer(request, page, headers=paging.link_header(request, following))
 

@@ -101,7 +101,7 @@ def list_cannot_links(
     )
     with door.hub.database.read() as uow:
         things = uow.ledger.family(thing) if thing.startswith("per_") else {thing}
-        rows = uow.ledger.cannot_links_of(things, ended=history, after=here.text)[: here.fetch]
+        rows = uow.ledger.cannot_links_of(things, ended=history, after=here.text, limit=here.fetch)
     rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
     page = schemas.CannotLinkPage(
         data=[cannot_shown(row) for row in rows],
