@@ -1,6 +1,6 @@
 """`amends people`, the ledger: who somebody is, said by links, and how that is changed and undone.
 
-What writes asks as the API does, of the same forms and the same flows. With `--dry-run` it is shown
+What writes asks as the API does, of the same forms and the same flows. With `--preview` it is shown
 what would be done, or why it would be refused, and nothing is written.
 """
 
@@ -65,8 +65,8 @@ ReasonOption = Annotated[str, typer.Option(help="Why, for the record.")]
 WhyOption = Annotated[
     str | None, typer.Option("--reason", help="Why, for the record; not needed to look only.")
 ]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Show what it would do; nothing is written.")
+PreviewOption = Annotated[
+    bool, typer.Option("--preview", help="Show what it would do; nothing is written.")
 ]
 AsOfOption = Annotated[
     str | None, typer.Option("--as-of", help="Such as 2026-11-20T00:00:00Z; default: now.")
@@ -76,7 +76,7 @@ VersionOption = Annotated[
 ]
 TokenOption = Annotated[
     str | None,
-    typer.Option("--preview-token", help="Of --dry-run --json: only if the same would move still."),
+    typer.Option("--preview-token", help="Of --preview --json: only if the same would move still."),
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="The name of the new person.")]
 
@@ -218,7 +218,7 @@ def link_thing(
         bool,
         typer.Option("--although-revoked", help="You know that somebody took the two apart."),
     ] = False,
-    dry_run: DryRunOption = False,
+    preview: PreviewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say that a person is an account on a network, or a record, on your word."""
@@ -226,7 +226,7 @@ def link_thing(
         "person_id": None if person == "new" else person,
         "display_name": name,
         "basis": basis,
-        "reason": _why(reason, dry_run=dry_run),
+        "reason": _why(reason, preview=preview),
         "although_revoked": although_revoked,
     }
     with opened(config) as application, refusals(as_json=as_json):
@@ -237,7 +237,7 @@ def link_thing(
             whose = checked(thing, "/thing")
             body["identity_id" if is_identity(whose) else "record"] = whose
         asked = asked_link(read(LinkWanted, body))
-        if dry_run:
+        if preview:
             _tell_link_preview(links.preview_link(hub, asked, me()), as_json=as_json)
             return
         link_id, new = links.put_link(hub, asked, me())
@@ -257,12 +257,21 @@ def link_thing(
 def _tell_link_preview(seen: links.LinkPreview, *, as_json: bool) -> None:
     there = link_shown(seen.link) if seen.link is not None else None
     if as_json:
-        _print({"person_id": seen.person_id, "link": there, "complaints": seen.complaints})
+        _print(
+            {
+                "person_id": seen.person_id,
+                "link": there,
+                "complaints": seen.complaints,
+                "leads": seen.leads,
+            }
+        )
         return
     if there is not None:
         say(f"it is {there.person_id} already, by {there.id}")
         return
     say(f"it would be {seen.person_id or 'a new person'}")
+    if seen.leads is not None:
+        say(f"{seen.leads}, who is provisional, would lead there")
     _list("complaints shown under them from then on", seen.complaints)
 
 
@@ -273,7 +282,7 @@ def unlink(
     *,
     reason: WhyOption = None,
     version: VersionOption = None,
-    dry_run: DryRunOption = False,
+    preview: PreviewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """End a link that was wrong, and say what was shown, done and written on its strength.
@@ -283,10 +292,10 @@ def unlink(
     """
     with opened(config) as application, refusals(as_json=as_json):
         hub = application.hub
-        why = read(LinkRevoked, {"reason": _why(reason, dry_run=dry_run)}).reason
+        why = read(LinkRevoked, {"reason": _why(reason, preview=preview)}).reason
         row, strength = (
             links.preview_revoke(hub, link_id, version=version)
-            if dry_run
+            if preview
             else links.revoke_link(hub, link_id, version=version, reason=why, asker=me())
         )
     shown: LinkExplained = explained_shown(row, strength)
@@ -411,16 +420,16 @@ def merge_people(
     *,
     reason: WhyOption = None,
     preview_token: TokenOption = None,
-    dry_run: DryRunOption = False,
+    preview: PreviewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Merge a person into another one. Nothing is lost; `undo` moves exactly that back."""
-    why = _why(reason, dry_run=dry_run)
+    why = _why(reason, preview=preview)
     with opened(config) as application, refusals(as_json=as_json):
         hub = application.hub
         body = {"other_id": other_id, "reason": why, "preview_token": preview_token}
         asked = read(schemas.MergeWanted, body)
-        if dry_run:
+        if preview:
             seen = merge.preview_merge(hub, person_id, asked.other_id)
             _tell_preview(preview_shown(seen), as_json=as_json)
             return
@@ -450,11 +459,11 @@ def split_person(
     name: NameOption = None,
     reason: WhyOption = None,
     preview_token: TokenOption = None,
-    dry_run: DryRunOption = False,
+    preview: PreviewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Move accounts and records of a person to a new one, and hold the two apart."""
-    why = _why(reason, dry_run=dry_run)
+    why = _why(reason, preview=preview)
     with opened(config) as application, refusals(as_json=as_json):
         hub = application.hub
         leaving = [checked(thing, "/things") for thing in things]
@@ -467,7 +476,7 @@ def split_person(
             "preview_token": preview_token,
         }
         asked = read(schemas.SplitWanted, body)
-        if dry_run:
+        if preview:
             seen = merge.preview_split(hub, person_id, asked_split(asked))
             _tell_preview(preview_shown(seen), as_json=as_json)
             return
@@ -488,24 +497,24 @@ def undo_change(
     config: ConfigOption = None,
     *,
     reason: WhyOption = None,
-    dry_run: DryRunOption = False,
+    preview: PreviewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Undo a merge or a split: what it moved goes back, and what came to it since goes along."""
     with opened(config) as application, refusals(as_json=as_json):
         hub = application.hub
-        why = read(schemas.ChangeUndone, {"reason": _why(reason, dry_run=dry_run)}).reason
+        why = read(schemas.ChangeUndone, {"reason": _why(reason, preview=preview)}).reason
         made = (
             merge.preview_undo(hub, change_id, asker=me())
-            if dry_run
+            if preview
             else merge.undo(hub, change_id, reason=why, asker=me())
         )
     shown = change_shown(made.change, made.left_out)
-    if dry_run and as_json:
+    if preview and as_json:
         kept = {"kind", "undoes", "person_id", "other_id", *asdict(merge.Moves()), "left_out"}
         out.print_json(shown.model_dump_json(include=kept))
         return
-    _tell_change(shown, as_json=as_json, dry_run=dry_run)
+    _tell_change(shown, as_json=as_json, preview=preview)
 
 
 def _tell_preview(shown: schemas.ChangePreviewShown, *, as_json: bool) -> None:
@@ -523,24 +532,24 @@ def _tell_preview(shown: schemas.ChangePreviewShown, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _tell_change(shown: schemas.ChangeShown, *, as_json: bool, dry_run: bool = False) -> None:
+def _tell_change(shown: schemas.ChangeShown, *, as_json: bool, preview: bool = False) -> None:
     if as_json:
         _print(shown)
         return
     undoes = f" of {shown.undoes}" if shown.undoes else ""
     told = f"{shown.kind}{undoes}, {shown.person_id} and {shown.other_id}"
-    say(f"it would be: {told}" if dry_run else f"{shown.id}: {told}")
+    say(f"it would be: {told}" if preview else f"{shown.id}: {told}")
     for what in ("identities", "records", "complaints", "actions"):
-        _list(f"{what} that {'would move' if dry_run else 'moved'}", getattr(shown, what))
+        _list(f"{what} that {'would move' if preview else 'moved'}", getattr(shown, what))
     _list("left out, unlinked since", shown.left_out)
 
 
 # --- the parts of all ---------------------------------------------------------------------------
 
 
-def _why(reason: str | None, *, dry_run: bool) -> str:
-    if reason is None and not dry_run:
-        fail("say why with --reason, or look first with --dry-run")
+def _why(reason: str | None, *, preview: bool) -> str:
+    if reason is None and not preview:
+        fail("say why with --reason, or look first with --preview")
     return reason if reason is not None else "looked at only"
 
 

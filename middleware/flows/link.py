@@ -56,6 +56,8 @@ class LinkPreview:
     """The one that is there already."""
     complaints: tuple[str, ...]
     """What would be shown under the person from then on."""
+    leads: str | None
+    """The provisional person of the account, whose id would lead there."""
 
 
 def put_link(hub: Hub, asked: LinkAsked, asker: Asker) -> tuple[str, bool]:
@@ -73,12 +75,14 @@ def put_link(hub: Hub, asked: LinkAsked, asker: Asker) -> tuple[str, bool]:
 def preview_link(hub: Hub, asked: LinkAsked, asker: Asker) -> LinkPreview:
     """What a link would do, found by making it and rolling that back; raises as `put_link`."""
     with hub.database.trial() as uow:
+        held = provisional.of(uow, asked.identity_id) if asked.identity_id is not None else None
         row, new = put_in(hub, uow, asked, asker)
         written = uow.complaints.of_identity(row.identity_id) if new and row.identity_id else []
         complaints = tuple(one.id for one in written if one.state != "deleted")
     with hub.database.read() as uow:
         person = uow.people.person(row.person_id)
-    return LinkPreview(person.id if person else None, None if new else row, complaints)
+    leads = held.id if held is not None and held.id != row.person_id else None
+    return LinkPreview(person.id if person else None, None if new else row, complaints, leads)
 
 
 def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[LinkRow, bool]:

@@ -111,13 +111,14 @@ def test_a_link_is_tried_made_ended_and_restored(folder: Path) -> None:
     identity, complaint = wrote(folder)
     link = ("people", "link", kim, identity)
 
+    (provisional,) = (one["id"] for one in told(folder, "people", "provisional"))
     before = counted(folder)
-    assert told(folder, *link, "--dry-run") == {
-        "person_id": kim, "link": None, "complaints": [complaint],
+    assert told(folder, *link, "--preview") == {
+        "person_id": kim, "link": None, "complaints": [complaint], "leads": provisional,
     }  # fmt: skip
-    assert f"it would be {kim}" in amends(folder, *link, "--dry-run").stdout
-    assert complaint in amends(folder, *link, "--dry-run").stdout
-    assert counted(folder) == before, "a dry run writes nothing"
+    assert f"it would be {kim}" in amends(folder, *link, "--preview").stdout
+    assert complaint in amends(folder, *link, "--preview").stdout
+    assert counted(folder) == before, "a preview writes nothing"
     assert len(told(folder, "people", "links", kim)) == 1
 
     assert "say why with --reason" in refused(folder, *link)
@@ -133,12 +134,12 @@ def test_a_link_is_tried_made_ended_and_restored(folder: Path) -> None:
     assert audit > before[0]
     assert events > before[1], "as over the API"
     assert "it was there" in amends(folder, *link, "--reason", "Again.").stdout
-    assert told(folder, *link, "--dry-run")["link"]["id"] == made.id
+    assert told(folder, *link, "--preview")["link"]["id"] == made.id
 
     unlink = ("people", "unlink", made.id)
-    shown = LinkExplained.model_validate(told(folder, *unlink, "--dry-run"))
+    shown = LinkExplained.model_validate(told(folder, *unlink, "--preview"))
     assert (shown.link.valid_to, shown.done_on_its_strength.complaints) == (None, [complaint])
-    assert f"complaints shown with it: {complaint}" in amends(folder, *unlink, "--dry-run").stdout
+    assert f"complaints shown with it: {complaint}" in amends(folder, *unlink, "--preview").stdout
     stale = refused(folder, *unlink, "--reason", "Her sister.", "--version", "7")
     assert "at version 1 now; look at it again" in stale
     ended = LinkExplained.model_validate(
@@ -146,7 +147,7 @@ def test_a_link_is_tried_made_ended_and_restored(folder: Path) -> None:
     )
     assert ended.link.revoked_reason == "Her sister."
     assert ended.done_on_its_strength == shown.done_on_its_strength
-    assert "ended at" in refused(folder, *unlink, "--dry-run")
+    assert "ended at" in refused(folder, *unlink, "--preview")
     history = amends(folder, "people", "links", identity, "--history").stdout
     assert "Her sister." in history
 
@@ -190,9 +191,9 @@ def test_two_are_merged_split_and_put_back(folder: Path) -> None:
 
     merge = ("people", "merge", kim, twin)
     before = counted(folder)
-    seen = ChangePreviewShown.model_validate(told(folder, *merge, "--dry-run"))
+    seen = ChangePreviewShown.model_validate(told(folder, *merge, "--preview"))
     assert (seen.moves.identities, seen.moves.complaints) == ([identity], [complaint])
-    read = amends(folder, *merge, "--dry-run").stdout
+    read = amends(folder, *merge, "--preview").stdout
     assert f"complaints that would move: {complaint}" in read
     assert seen.preview_token in read
     assert counted(folder) == before
@@ -215,10 +216,10 @@ def test_two_are_merged_split_and_put_back(folder: Path) -> None:
     assert "No person has the id" in refused(folder, "people", "show", NOBODY)
 
     split = ("people", "split", kim, "shop:contact:C2")
-    shown = ChangePreviewShown.model_validate(told(folder, *split, "--dry-run"))
+    shown = ChangePreviewShown.model_validate(told(folder, *split, "--preview"))
     assert (shown.kind, shown.moves.records) == ("split", ["shop:contact:C2"])
     assert "everything would leave" in refused(
-        folder, *split, "shop:contact:C1", identity, "--dry-run"
+        folder, *split, "shop:contact:C1", identity, "--preview"
     )
     parted = ChangeShown.model_validate(
         told(folder, *split, "--name", "The twin", "--reason", "Two birthdays.")
@@ -226,14 +227,14 @@ def test_two_are_merged_split_and_put_back(folder: Path) -> None:
     assert told(folder, "people", "show", parted.other_id)["display_name"] == "The twin"
 
     undo = ("people", "undo", made.id)
-    assert f"{parted.id} builds upon it" in refused(folder, *undo, "--dry-run")
+    assert f"{parted.id} builds upon it" in refused(folder, *undo, "--preview")
     first = ("people", "undo", parted.id)
     before = counted(folder)
-    back = told(folder, *first, "--dry-run")
+    back = told(folder, *first, "--preview")
     assert (back["undoes"], back["records"], back["left_out"]) == (
         parted.id, ["shop:contact:C2"], [],
     )  # fmt: skip
-    assert "it would be: undo of" in amends(folder, *first, "--dry-run").stdout
+    assert "it would be: undo of" in amends(folder, *first, "--preview").stdout
     assert counted(folder) == before
     assert told(folder, "people", "changes", kim)[-1]["id"] == parted.id, "nothing is undone yet"
     assert told(folder, *first, "--reason", "One birthday.")["undoes"] == parted.id
@@ -251,12 +252,12 @@ def test_what_was_held_apart_is_not_merged_until_it_is_lifted(folder: Path) -> N
     kim, twin = (new(folder, f"shop:contact:{n}").person_id for n in ("C1", "C2"))
     put = ("people", "cannot-links", "put", "shop:contact:C1", "shop:contact:C2")
     held = CannotLinkShown.model_validate(told(folder, *put, "--reason", "Two of them."))
-    tried = amends(folder, "people", "merge", kim, twin, "--dry-run", "--json")
+    tried = amends(folder, "people", "merge", kim, twin, "--preview", "--json")
     assert tried.exit_code == 1, "it would be refused"
     assert [one["kind"] for one in json.loads(tried.stdout)["conflicts"]] == ["cannot_link"]
     assert (
         "would be refused (cannot_link)"
-        in amends(folder, "people", "merge", kim, twin, "--dry-run").stdout
+        in amends(folder, "people", "merge", kim, twin, "--preview").stdout
     )
     problem = amends(folder, "people", "merge", kim, twin, "--reason", "One.", "--json")
     assert problem.exit_code == 1
@@ -267,7 +268,7 @@ def test_what_was_held_apart_is_not_merged_until_it_is_lifted(folder: Path) -> N
     assert "lifted at" in refused(folder, *lift)
     assert told(folder, "people", "cannot-links", "list", kim) == []
     assert len(told(folder, "people", "cannot-links", "list", "shop:contact:C1", "--history")) == 1
-    assert amends(folder, "people", "merge", kim, twin, "--dry-run").exit_code == 0
+    assert amends(folder, "people", "merge", kim, twin, "--preview").exit_code == 0
 
 
 def test_a_question_is_claimed_released_and_answered_by_its_holder(folder: Path) -> None:

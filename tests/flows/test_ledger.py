@@ -362,9 +362,11 @@ def test_what_a_link_would_do_is_shown_and_not_done(known: Stage) -> None:
         )
         return links.preview_link(known.hub, asked, AGENT)
 
-    assert tried(author, person) == links.LinkPreview(person, None, (complaint.id,))
-    assert tried(author, None).person_id == held, "whoever is provisional stays who they are"
-    assert tried(str(known.account.ref), None) == links.LinkPreview(None, None, ())
+    assert tried(author, person) == links.LinkPreview(person, None, (complaint.id,), held)
+    assert (tried(author, None).person_id, tried(author, None).leads) == (held, None), (
+        "whoever is provisional stays who they are"
+    )
+    assert tried(str(known.account.ref), None) == links.LinkPreview(None, None, (), None)
     there = tried(str(known.contact.ref), person)
     assert there.link is not None
     assert (there.person_id, there.link.person_id, there.complaints) == (person, person, ())
