@@ -23,9 +23,10 @@ from middleware.api.routes.ledger import (
     shown_changes,
 )
 from middleware.api.routes.links import asked_link, explained_shown, link_shown
-from middleware.api.routes.people import shown_person
+from middleware.api.routes.people import shown_person, shown_resolved
 from middleware.api.schemas import ledger as schemas
 from middleware.api.schemas.people import (
+    ClueAsked,
     LinkExplained,
     LinkRestored,
     LinkRevoked,
@@ -45,6 +46,7 @@ from middleware.commands.console import (
     refusals,
     say,
 )
+from middleware.commands.reviews import told_candidate
 from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis
 from middleware.domain.ledger import checked, is_identity, is_person
@@ -139,6 +141,45 @@ def _link(shown: LinkShown) -> Iterator[str]:
         yield f"  {piece.weight:+.1f} bits: {piece.detail} ({piece.kind}, {piece.basis})"
     if shown.revoked_by is not None:
         yield f"  ended by {shown.revoked_by}: {shown.revoked_reason}"
+
+
+@commands.command("resolve")
+def resolve_person(
+    config: ConfigOption = None,
+    *,
+    network: Annotated[str, typer.Option(help="Whose --handle and --native-id are.")] = "unknown",
+    handle: Annotated[str | None, typer.Option(help="What the account is called.")] = None,
+    native_id: Annotated[str | None, typer.Option(help="The network's own id of it.")] = None,
+    name: Annotated[str | None, typer.Option(help="The display name.")] = None,
+    location: Annotated[str | None, typer.Option(help="As the profile has it.")] = None,
+    email: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    phone: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    order: Annotated[list[str] | None, typer.Option(help="The number of an order.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out who somebody may be, by what is known about them. Nothing is linked."""
+    body = {
+        "network": network,
+        "handle": handle,
+        "native_id": native_id,
+        "name": name,
+        "location": location,
+        "emails": email or [],
+        "phones": phone or [],
+        "order_numbers": order or [],
+    }
+    with opened(config) as application, refusals(as_json=as_json):
+        shown = shown_resolved(application.hub, read(ClueAsked, body))
+    if as_json:
+        _print(shown)
+        return
+    found = shown.resolution
+    say(f"{found.outcome}: {found.why}")
+    for place, candidate in enumerate(found.candidates):
+        say(f"  {told_candidate(place, candidate)}")
+    for source in found.sources:
+        if source.why:
+            say(f"{source.connection}: {source.status}, {source.why}", "yellow")
 
 
 @commands.command("links")

@@ -55,7 +55,7 @@ def list_reviews(
             f"{one.urgency:.2f}",
             one.kind,
             one.why,
-            "\n".join(_told(place, c) for place, c in enumerate(one.candidates)),
+            "\n".join(told_candidate(place, c) for place, c in enumerate(one.candidates)),
             one.claimed_by or "",
         )
     out.print(table)
@@ -165,13 +165,14 @@ def _tell(shown: ReviewShown, *, as_json: bool) -> None:
     say(f"{shown.id}: {shown.kind}, {shown.state}{held} (version {shown.version})")
     say(f"  {shown.complaint_id} by {shown.identity_id or 'an account without an id'}: {shown.why}")
     for place, candidate in enumerate(shown.candidates):
-        say(f"  {_told(place, candidate)}")
+        say(f"  {told_candidate(place, candidate)}")
     if shown.answer is not None:
         why = f": {shown.answer.reason}" if shown.answer.reason else ""
         say(f"  {shown.answered_by} said {shown.answer.said}{why}")
 
 
-def _told(place: int, candidate: CandidateShown) -> str:
+def told_candidate(place: int, candidate: CandidateShown) -> str:
+    """Who it may be, and what speaks for it."""
     whom = candidate.person_id or ", ".join(candidate.refs)
     why = "; ".join(f"{e.detail} ({e.weight:+g})" for e in candidate.evidence)
     return f"{place}: {whom}, {candidate.score:g} bits: {why}"

@@ -15,7 +15,7 @@ from middleware.api.schemas.ledger import (
     ReviewClaimShown,
     ReviewShown,
 )
-from middleware.api.schemas.people import LinkExplained, LinkShown, PersonShown
+from middleware.api.schemas.people import LinkExplained, LinkShown, PersonShown, ResolvedShown
 from middleware.app import Application, handlers
 from middleware.contract.canonical import Contact, Handle, Kind, Ref
 from middleware.flows import receive
@@ -158,6 +158,20 @@ def test_a_link_is_tried_made_ended_and_restored(folder: Path) -> None:
     again = told(folder, "people", "restore", made.id, "--reason", "The wrong tab.")
     assert again["origin"] == made.id
     assert told(folder, "people", "cannot-links", "list", kim) == []
+
+
+def test_who_somebody_may_be_is_found_by_what_is_known(folder: Path) -> None:
+    asked = ("people", "resolve", "--email", "kim@example.com")
+    found = ResolvedShown.model_validate(told(folder, *asked)).resolution
+    assert found.candidates[0].refs == ["shop:contact:C1"]
+    read = amends(folder, *asked).stdout
+    assert read.startswith(f"{found.outcome}: {found.why}")
+    assert "0: shop:contact:C1, " in read
+    kim = new(folder, "shop:contact:C1").person_id
+    assert f"0: {kim}, " in amends(folder, *asked).stdout
+    assert told(folder, "people", "resolve", "--network", "x", "--handle", "kimberg")["resolution"]
+    assert "needs one of" in refused(folder, "people", "resolve", "--name", "Kim")
+    assert "needs the network" in refused(folder, "people", "resolve", "--handle", "kimberg")
 
 
 def test_what_can_be_no_link_is_refused_with_the_place(folder: Path) -> None:

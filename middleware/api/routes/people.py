@@ -60,6 +60,11 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
     The store is asked first; where it knows nobody, the remotes are, no longer than `deadline_ms`.
     What did not answer in time is named in `sources`. Nothing is linked.
     """
+    return answer(request, shown_resolved(door.hub, clue))
+
+
+def shown_resolved(hub: Hub, clue: schemas.ClueAsked) -> schemas.ResolvedShown:
+    """Who somebody may be, by what is known about them."""
     author = Author(
         network=clue.network,
         native_id=clue.native_id,
@@ -83,7 +88,7 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
         )
         for number in clue.order_numbers
     ]
-    found = lookup.resolve(door.hub, author, named, deadline=deadline_of(clue.deadline_ms))
+    found = lookup.resolve(hub, author, named, deadline=deadline_of(clue.deadline_ms))
     decision = found.decision
     resolution = complaint_schemas.ResolutionShown(
         outcome=decision.outcome,
@@ -99,7 +104,7 @@ def resolve_person(clue: schemas.ClueAsked, request: Request, door: TheDoor) -> 
         decided_at=None,
         version=decision.version,
     )
-    return answer(request, schemas.ResolvedShown(resolution=resolution))
+    return schemas.ResolvedShown(resolution=resolution)
 
 
 @router.get(
