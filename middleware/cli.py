@@ -28,6 +28,7 @@ from middleware.commands import (
     people,
     policy,
     priority,
+    quarantine,
     resolve,
     reviews,
     understand,
@@ -92,6 +93,7 @@ app.add_typer(people.commands, name="people")
 app.add_typer(policy.commands, name="policy")
 app.add_typer(priority.commands, name="priority")
 app.add_typer(priority.reports, name="report")
+app.add_typer(quarantine.commands, name="quarantine")
 app.add_typer(resolve.commands, name="resolve")
 app.add_typer(reviews.commands, name="reviews")
 app.add_typer(jobs.commands, name="jobs")

@@ -17,6 +17,7 @@ from middleware.api.schemas import operations as schemas
 from middleware.contract.canonical import Kind, Ref
 from middleware.domain.problems import NotFoundError
 from middleware.flows import replay
+from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
 from middleware.store import queries
 
@@ -52,7 +53,7 @@ def list_quarantined_deliveries(
         )
     rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
     page = schemas.QuarantinedDeliveryPage(
-        data=[schemas.QuarantinedDelivery(**_delivery(row, row.size)) for row in rows],
+        data=[delivery_shown(row) for row in rows],
         next_cursor=following,
         has_more=following is not None,
     )
@@ -66,16 +67,7 @@ def list_quarantined_deliveries(
 )
 def get_quarantined_delivery(delivery_id: str, request: Request, door: TheDoor) -> Response:
     """Show one with its body, for whoever mends it. Large bodies are cut at 64 KiB."""
-    with door.hub.database.read() as uow:
-        row = uow.inbox.get(delivery_id)
-    if row is None or row.state != "quarantined":
-        raise NotFoundError(f"No delivery {delivery_id} is in quarantine.")
-    shown = schemas.QuarantinedDeliveryBody(
-        **_delivery(row, len(row.body)),
-        body=row.body[:LONGEST_SHOWN].decode("utf-8", "replace"),
-        truncated=len(row.body) > LONGEST_SHOWN,
-    )
-    return answer(request, shown)
+    return answer(request, quarantined_delivery(door.hub, delivery_id))
 
 
 @router.post(
@@ -127,7 +119,7 @@ def list_quarantined_records(
         door.cursors, here, rows, lambda row: [row.connection, row.kind, row.id]
     )
     page = schemas.QuarantinedRecordPage(
-        data=[_record(row) for row in rows],
+        data=[record_shown(row) for row in rows],
         next_cursor=following,
         has_more=following is not None,
     )
@@ -166,6 +158,32 @@ def replay_record(
     return answer(request, schemas.ReplayedShown(id=str(ref), state="stored", problems=[]))
 
 
+def quarantined_delivery(hub: Hub, delivery_id: str) -> schemas.QuarantinedDeliveryBody:
+    """A delivery in quarantine with its body. Raises NotFoundError."""
+    with hub.database.read() as uow:
+        row = uow.inbox.get(delivery_id)
+    if row is None or row.state != "quarantined":
+        raise NotFoundError(f"No delivery {delivery_id} is in quarantine.")
+    return schemas.QuarantinedDeliveryBody(
+        **_delivery(row, len(row.body)),
+        body=row.body[:LONGEST_SHOWN].decode("utf-8", "replace"),
+        truncated=len(row.body) > LONGEST_SHOWN,
+    )
+
+
+def quarantined_record(hub: Hub, ref: Ref) -> schemas.QuarantinedRecord:
+    """A record in quarantine with what was kept of it. Raises NotFoundError."""
+    with hub.database.read() as uow:
+        row = queries.quarantined_record(uow, ref)
+    if row is None:
+        raise NotFoundError(f"No record {ref} is in quarantine.")
+    return record_shown(row)
+
+
+def delivery_shown(row: queries.Quarantined) -> schemas.QuarantinedDelivery:
+    return schemas.QuarantinedDelivery(**_delivery(row, row.size))
+
+
 def _delivery(row: queries.Quarantined | queries.InboxRow, size: int) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -179,7 +197,7 @@ def _delivery(row: queries.Quarantined | queries.InboxRow, size: int) -> dict[st
     }
 
 
-def _record(row: queries.QuarantineRow) -> schemas.QuarantinedRecord:
+def record_shown(row: queries.QuarantineRow) -> schemas.QuarantinedRecord:
     return schemas.QuarantinedRecord(
         ref=f"{row.connection}:{row.kind}:{row.id}",
         connection=row.connection,
