@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+import sqlalchemy as sa
 
 from adapters.memory.adapter import MemoryAdapter
 from adapters.memory.remote import Fault, Remote
@@ -36,7 +37,7 @@ from middleware.domain.problems import (
 from middleware.flows import carry, correct, plan, reconcile
 from middleware.flows.engine import LeaseLostError
 from middleware.flows.hub import Asker
-from middleware.store.tables import LinkRow
+from middleware.store.tables import CursorRow, LinkRow, RecordRow
 from tests.flows.conftest import Stage, silent
 
 ALL_STEPS = [("replacement_order", "done"), ("case", "done")]
@@ -273,6 +274,37 @@ def test_a_remote_that_is_down_is_waited_for_and_asked_later(free: Stage, asker:
     free.run_all()
     assert free.state(action_id) == "done"
     only(free, Operation.REPLACEMENT_ORDER, free.erp)
+
+
+@pytest.mark.parametrize("skew", [-1, 0, 1])
+def test_an_order_is_read_anew_once_after_a_long_wait(
+    free: Stage, asker: Asker, monkeypatch: pytest.MonkeyPatch, skew: int
+) -> None:
+    """Whatever the remote's clock says; and it is dated by that one, as its pages are."""
+    theirs = free.time.now + timedelta(hours=skew)
+    cursor = CursorRow(
+        connection=free.names["erp"],
+        kind=Kind.ORDER.value,
+        value="c",
+        as_of=theirs,
+        run_id="run_1",
+        saved_at=free.time.now,
+    )
+    with free.hub.database.begin() as uow:
+        uow.session.add(cursor)
+        uow.session.execute(sa.update(RecordRow).values(as_of=theirs))
+    reads = []
+    read_anew = carry._read_anew
+    monkeypatch.setattr(carry, "_read_anew", lambda *args: reads.append(args) or read_anew(*args))
+    action_id, _ = correct.create(free.hub, free.wanted(), asker)
+    free.time.pass_(minutes=10)
+    free.run_all()
+    assert free.state(action_id) == "done"
+    assert len(reads) == 1
+    with free.hub.database.read() as uow:
+        stored = uow.records.get(free.order.ref)
+    assert stored is not None
+    assert stored.as_of - theirs == timedelta(minutes=10)
 
 
 def test_an_action_that_expires_while_its_remote_is_down_sends_nothing_more(
