@@ -46,7 +46,7 @@ def known(
         for (name, kind), ids in groups.items():
             if connection.dialect.name == "postgresql":
                 text = _select(table, columns, 0)
-                rows = driver.execute(text, (name, kind, ids)).fetchall()
+                rows = driver.execute(text, (ids, name, kind)).fetchall()
                 found |= {(name, kind, row[0]): row[1:] for row in rows}
                 continue
             for start in range(0, len(ids), AT_ONCE):
@@ -164,12 +164,23 @@ def _insert(
 
 @lru_cache(maxsize=64)
 def _select(table: type[SQLModel], columns: tuple[str, ...], count: int) -> str:
-    """The statement for so many ids in SQLite, or with 0 for a list of them in PostgreSQL."""
-    mark = "?" if count else "%s"
-    among = f"in ({', '.join('?' * count)})" if count else "= any(%s)"
+    """The statement for so many ids in SQLite, or with 0 for a list of them in PostgreSQL.
+
+    PostgreSQL looks each up by the key, whatever it believes: of a table that it has not analyzed
+    since a first load began, it would read all of the kind for every page, and compare each with
+    each of the list. `offset 0` keeps it from making a join of its own choice.
+    """
+    if not count:
+        one = (
+            f'select "id", {_listed(columns)} from "{table.__tablename__}"'  # noqa: S608
+            ' where "connection" = %s and "kind" = %s and "id" = asked.id offset 0'
+        )
+        return (
+            f"select found.* from unnest(%s::text[]) as asked(id) cross join lateral ({one}) found"  # noqa: S608
+        )
     return (
         f'select "id", {_listed(columns)} from "{table.__tablename__}"'  # noqa: S608
-        f' where "connection" = {mark} and "kind" = {mark} and "id" {among}'
+        f' where "connection" = ? and "kind" = ? and "id" in ({", ".join("?" * count)})'
     )
 
 

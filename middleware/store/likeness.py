@@ -13,8 +13,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
+import psycopg
 import sqlalchemy as sa
+from psycopg import pq
+from psycopg.adapt import Transformer
 from sqlmodel import Session, col, delete
 
 from middleware.domain.likeness import Bearer, Likeness, Looked, Wanted
@@ -293,7 +297,10 @@ _POPULATION = "select max(nid) from likeness"
 def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked:
     """All of it in one statement and one row: the line is crossed once, and little is unpacked."""
     values = (_array(key for key, _ in wanted), _array(cap for _, cap in wanted), _array(words))
-    row = driver.execute(_ALL, values, prepare=True, binary=True).fetchone()
+    if driver.autocommit:
+        row = _past_the_cursor(driver, values)
+    else:
+        row = driver.execute(_ALL.text, values, prepare=True, binary=True).fetchone()
     population, keys, bearing, named, counted, *bearers = row
     return Looked(
         population=population or 0,
@@ -303,12 +310,55 @@ def _ask_postgresql(driver: Any, wanted: Wanted, words: Sequence[int]) -> Looked
     )
 
 
+def _past_the_cursor(driver: Any, values: Sequence[str]) -> tuple[Any, ...]:
+    """The statement's row, asked of libpq itself: a cursor takes as long as all the rest of it.
+
+    Only where no transaction is to be begun, which would be the cursor's to do.
+    """
+    line = driver.pgconn
+    if driver not in _prepared:
+        _checked(line.prepare(_ALL.name, _ALL.numbered), driver)
+        _prepared.add(driver)
+    texts = [value.encode() for value in values]
+    result = line.exec_prepared(_ALL.name, texts, result_format=pq.Format.BINARY)
+    reader = Transformer(driver)
+    reader.set_pgresult(_checked(result, driver))
+    row: tuple[Any, ...] = reader.load_row(0, tuple)
+    return row
+
+
+_prepared: WeakSet[Any] = WeakSet()
+"""The connections that know the statement."""
+
+
+def _checked(result: Any, driver: Any) -> Any:
+    """What libpq answered; raises psycopg's error where that is one."""
+    if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+        raise psycopg.errors.error_from_result(result, encoding=driver.info.encoding)
+    return result
+
+
 def _array(numbers: Iterable[int]) -> str:
     """As the server reads an array: the driver would look at each number's type."""
     return f"{{{','.join(map(str, numbers))}}}"
 
 
-_ALL = f"""
+class _Prepared(NamedTuple):
+    """A statement as a cursor takes it, and as libpq does."""
+
+    name: bytes
+    text: str
+
+    @property
+    def numbered(self) -> bytes:
+        """With `$1` for the first value and so on."""
+        first, *others = self.text.split("%s")
+        return "".join((first, *(f"${n}{part}" for n, part in enumerate(others, 1)))).encode()
+
+
+_ALL = _Prepared(
+    b"amends_look",
+    f"""
 with borne as materialized (
   select asked.key, asked.cap, asked.place, found.nids, cardinality(found.nids) as n
   from unnest(%s::bigint[], %s::int[]) with ordinality as asked(key, cap, place)
@@ -328,4 +378,5 @@ from (select array_agg(key), array_agg(n) from borne where n > 0) as of_keys,
       where key = any(%s::bigint[])) as of_words,
      (select array_agg(connection), array_agg(kind), array_agg(id), array_agg(profile)
       from foremost join likeness using (nid)) as bearers
-"""  # noqa: S608
+""",  # noqa: S608
+)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from middleware.contract.canonical import (
     Contact,
@@ -16,7 +20,9 @@ from middleware.contract.canonical import (
     Shipment,
 )
 from middleware.contract.capabilities import Quarantined
+from middleware.store import bulk
 from middleware.store.database import Database
+from middleware.store.tables import RecordRow
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -145,3 +151,27 @@ def test_a_record_leaves_quarantine_when_it_maps_again(database: Database) -> No
     with database.begin() as uow:
         uow.records.store([(order(1), [])], as_of=T0)
         assert uow.records.quarantined() == []
+
+
+def test_what_is_known_of_a_page_is_looked_up_by_the_key(database: Database) -> None:
+    """Also in a table that PostgreSQL has not analyzed yet, as in the first minute of a load."""
+    if database.sqlite:
+        pytest.skip("SQLite has one index for it")
+    contacts = [contact(str(number)) for number in range(2000)]
+    with database.begin() as uow:
+        uow.records.store([(one, ()) for one in contacts], as_of=T0)
+    ids = [one.ref.id for one in contacts[:500]]
+    text = bulk._select(RecordRow, ("content_hash",), 0)
+    with database.read() as uow:
+        driver: Any = uow.session.connection().connection.driver_connection
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            driver.execute(f"set local plan_cache_mode = {mode}")
+            rows = driver.execute(f"explain {text}", (ids, "erp", "contact")).fetchall()
+            plan = "\n".join(row[0] for row in rows)
+            assert re.search(r"Index Cond: .*asked\.id", plan), plan
+        known = bulk.known(uow.session, RecordRow, ("content_hash",), map(_key, contacts))
+    assert len(known) == len(contacts)
+
+
+def _key(record: Contact) -> tuple[str, str, str]:
+    return record.ref.connection, record.ref.kind.value, record.ref.id
