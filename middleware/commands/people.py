@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from middleware.commands import ledger
+from middleware.commands import ledger, links
 from middleware.commands.console import ConfigOption, JsonOption, fail, opened, out, say
 from middleware.domain.problems import ConflictError
 from middleware.flows import provisional
@@ -26,6 +26,7 @@ commands = typer.Typer(help="The hub's customers.", no_args_is_help=True)
 labels = typer.Typer(help="What people said of pairs.", no_args_is_help=True)
 commands.add_typer(labels, name="labels")
 commands.add_typer(ledger.commands)
+commands.add_typer(links.commands)
 
 
 @commands.command("index")
