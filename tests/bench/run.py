@@ -55,8 +55,9 @@ def missed(figures: dict[str, Any]) -> list[str]:
         if measured["ratio"] > MOST_STEP_RATIO:
             found.append(f"engine on {database}: a step costs {measured['ratio']} inserts")
     for database, measured in figures.get("sync", {}).items():
-        if measured["ratio"] < LEAST_SYNC_RATIO:
-            found.append(f"sync on {database}: {measured['ratio']} of the raw upsert")
+        if measured["ratio_same_rows"] < LEAST_SYNC_RATIO:
+            share = measured["ratio_same_rows"]
+            found.append(f"sync on {database}: {share} of a raw upsert of the same rows")
     if "understanding" in figures:
         found += understanding.missed(figures["understanding"])
     found += flood.missed(figures.get("flood", {}))

@@ -335,7 +335,8 @@ def _raw(url: str) -> Iterator[Any]:
 
 
 def _resident_mib() -> int:
+    """What this process holds; pages of the mapped database are the system's to take back."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith("RssAnon:"):
             return int(line.split()[1]) // 1024
     return 0
