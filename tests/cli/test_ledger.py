@@ -16,15 +16,12 @@ from middleware.api.schemas.ledger import (
     ReviewShown,
 )
 from middleware.api.schemas.people import LinkExplained, LinkShown, PersonShown, ResolvedShown
-from middleware.app import Application, handlers
+from middleware.app import Application
 from middleware.contract.canonical import Contact, Handle, Kind, Ref
-from middleware.flows import receive
-from middleware.inlets import Delivery
-from middleware.resolution.identifiers import identifiers_of
 from middleware.settings import load
 from tests.cli.test_claims import amends
 from tests.cli.test_commands import CONFIG
-from tests.flows.test_receive import event
+from tests.cli.test_people import take_in
 
 INLET = """\
 [connections.desk.inlet]
@@ -41,31 +38,14 @@ NOBODY = "per_0000"
 def folder(tmp_path: Path) -> Path:
     """A hub with Kim and her twin on file, and a complaint of which it asks whether it is Kim."""
     (tmp_path / "amends.toml").write_text(f"{CONFIG}\n{INLET}")
-    with Application(load(tmp_path / "amends.toml")) as application:
-        application.open()
-        hub = application.hub
-        kim = Contact(
-            ref=Ref(connection="shop", kind=Kind.CONTACT, id="C1"),
-            display_name="Kim Berg",
-            emails=("kim@example.com",),
-            handles=(Handle(network="x", handle="kimberg"),),
-        )
-        twin = Contact(
-            ref=Ref(connection="shop", kind=Kind.CONTACT, id="C2"), display_name="K. Berg"
-        )
-        delivery = Delivery(
-            method="POST",
-            path="/",
-            body=json.dumps(event()).encode(),
-            received_at=hub.clock(),
-            headers={"webhook-id": "msg_1"},
-        )
-        row = receive.row_of(delivery, connection="desk", source="generic", trust="signature")
-        with hub.database.begin() as uow:
-            records = [(one, identifiers_of(one)) for one in (kim, twin)]
-            uow.records.store(records, as_of=hub.clock())
-            uow.inbox.store_once(row)
-        handlers(hub)["receive"](row.id)
+    kim = Contact(
+        ref=Ref(connection="shop", kind=Kind.CONTACT, id="C1"),
+        display_name="Kim Berg",
+        emails=("kim@example.com",),
+        handles=(Handle(network="x", handle="kimberg"),),
+    )
+    twin = Contact(ref=Ref(connection="shop", kind=Kind.CONTACT, id="C2"), display_name="K. Berg")
+    take_in(tmp_path, kim, twin)
     return tmp_path
 
 

@@ -28,18 +28,11 @@ link_from = 18
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A hub with one question open: an account whose handle alone is on file."""
-    (tmp_path / "amends.toml").write_text(f"{CONFIG}\n{INLET}")
-    with Application(load(tmp_path / "amends.toml")) as application:
+def take_in(folder: Path, *contacts: Contact) -> None:
+    """Put contacts on file, and handle a complaint that comes in."""
+    with Application(load(folder / "amends.toml")) as application:
         application.open()
         hub = application.hub
-        contact = Contact(
-            ref=Ref(connection="shop", kind=Kind.CONTACT, id="C1"),
-            display_name="Kim Berg",
-            handles=(Handle(network="x", handle="kimberg"),),
-        )
         delivery = Delivery(
             method="POST",
             path="/",
@@ -49,9 +42,22 @@ def folder(tmp_path: Path) -> Path:
         )
         row = receive.row_of(delivery, connection="desk", source="generic", trust="signature")
         with hub.database.begin() as uow:
-            uow.records.store([(contact, identifiers_of(contact))], as_of=hub.clock())
+            records = [(one, identifiers_of(one)) for one in contacts]
+            uow.records.store(records, as_of=hub.clock())
             uow.inbox.store_once(row)
         handlers(hub)["receive"](row.id)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A hub with one question open: an account whose handle alone is on file."""
+    (tmp_path / "amends.toml").write_text(f"{CONFIG}\n{INLET}")
+    kim = Contact(
+        ref=Ref(connection="shop", kind=Kind.CONTACT, id="C1"),
+        display_name="Kim Berg",
+        handles=(Handle(network="x", handle="kimberg"),),
+    )
+    take_in(tmp_path, kim)
     return tmp_path
 
 
