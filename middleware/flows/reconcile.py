@@ -24,6 +24,8 @@ AT_ONCE = 100
 UNKNOWN_ASKED_EVERY = timedelta(minutes=10)
 ANSWERS_KEPT = timedelta(hours=24)
 """How long an idempotency key answers with its first answer."""
+FOLLOWED_FOR = timedelta(days=14)
+"""How long a resolution that does not run has its changed records noted."""
 MOST_REPLAYS = 5
 """How often a delivery that cannot be handled is tried before it is put in quarantine."""
 
@@ -44,6 +46,7 @@ def run(hub: Hub, tick: str) -> None:
         uow.gathering.forget_keys(before=now - 2 * hub.options.gathering.window)
         uow.keys.forget_answers(before=now - ANSWERS_KEPT)
         uow.nodes.forget(older_than=timedelta(days=1))
+        uow.followed.unfollow(unless_since=now - FOLLOWED_FOR)
     hub.engine.tidy(older_than=hub.options.finished_kept)
 
 

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,14 @@ LEAST_TO_LEARN = 1_000
 """Fewer records than these teach nothing."""
 TOLD_EVERY_S = 2.0
 """Progress is written so often."""
+
+MOST_NOTED = 0.1
+"""Of a larger share of changed records every record is looked at: that is as quick."""
+LOOK_THROUGH_EVERY = timedelta(days=1)
+"""So often every record is looked at: a process of an older release, or a hand in the database,
+leaves no note."""
+LOOKED_THROUGH = "looked_through"
+"""Under this the workspace says when every record was last looked at; empty until that is done."""
 
 STEPS = ("read", "weigh", "group", "plan", "link")
 
@@ -198,8 +207,22 @@ class _Run:
     # --- the parts ----------------------------------------------------------------------------
 
     def _read(self, space: Workspace) -> None:
-        """Bring the workspace up to what the store holds now."""
-        read = bring_up(self.hub, space, tell=lambda seen, total: self._step("read", seen, total))
+        """Bring the workspace up to what the store holds now.
+
+        By what was noted since it was last brought up, where it is this workspace that follows;
+        else, and in a full run, and once a day, by looking at every record.
+        """
+
+        def tell(seen: int, total: int) -> None:
+            self._step("read", seen, total)
+
+        now = self.hub.clock()
+        token, noted = _follow(self.hub, space, anew=self.full, now=now)
+        if noted is None:
+            read = bring_up(self.hub, space, tell=tell)
+            space.say(LOOKED_THROUGH, now.isoformat())
+        else:
+            read = take_noted(self.hub, space, token, noted, tell=tell)
         before = self.counts.get("records", {})
         self.counts["records"] = {
             "seen": read["seen"],
@@ -379,11 +402,7 @@ def bring_up(hub: Hub, space: Workspace, *, tell: Callable[[int, int], None]) ->
     missed, whenever it was committed; what changes meanwhile is taken in by the next run. Answers
     how many were seen, changed and deleted.
     """
-    from middleware.resolution.batch.columns import columns_of, unique_ids
-    from middleware.resolution.batch.workspace import Entry
-
-    options = hub.options
-    seen = changed = 0
+    seen = 0
     space.look_through()
     with hub.database.read() as uow:
         counted = uow.records.count()
@@ -399,7 +418,71 @@ def bring_up(hub: Hub, space: Workspace, *, tell: Callable[[int, int], None]) ->
                 break
             space.see(f"{connection}:{kind}", page.ids, page.hashes)
             seen, after = seen + page.count, page.last
-    left, gone = space.compare()
+    changed, deleted = _take_stale(hub, space, total, tell=tell)
+    return {"seen": seen, "changed": changed, "deleted": deleted}
+
+
+def take_noted(
+    hub: Hub, space: Workspace, token: str, noted: int, *, tell: Callable[[int, int], None]
+) -> dict[str, int]:
+    """Take into a workspace that follows what was noted, and forget the notes; see `bring_up`.
+
+    `noted` is how many notes there were: those that come meanwhile are for the next run.
+    """
+    notes = seen = changed = deleted = 0
+    while notes < noted:
+        tell(notes, noted)
+        with hub.database.read() as uow:
+            page = uow.followed.changed(limit=PAGE)
+            if page is None:
+                break
+            contents = resolving.contents_of(uow, page.refs)
+        space.look_at(contents)
+        took = _take_stale(hub, space, noted, tell=tell, among=[str(ref) for ref in page.refs])
+        with hub.database.begin() as uow:
+            if not uow.followed.forget(token, page.notes):
+                raise _CarriedOn
+        notes, seen = notes + len(page.notes), seen + len(page.refs)
+        changed, deleted = changed + took[0], deleted + took[1]
+    return {"seen": seen, "changed": changed, "deleted": deleted}
+
+
+def _follow(hub: Hub, space: Workspace, *, anew: bool, now: datetime) -> tuple[str, int | None]:
+    """Have what changes from now on noted for this workspace, under a new token.
+
+    Answers the token and how many notes there are of what changed since it was last brought up;
+    None where they don't tell all, or looking at everything is as quick.
+    """
+    token, looked = new_id("follow"), space.said(LOOKED_THROUGH)
+    whole = looked and now - datetime.fromisoformat(looked) < LOOK_THROUGH_EVERY
+    # Who dies from here on has looked at nothing.
+    space.say(LOOKED_THROUGH, "")
+    with hub.database.begin() as uow:
+        noted = uow.followed.count()
+        tells = not anew and whole and noted <= MOST_NOTED * space.count
+        was = space.said("follows") if tells else None
+        continued = uow.followed.follow(token, was=was, at=now)
+    space.say("follows", token)
+    if continued:
+        space.say(LOOKED_THROUGH, looked or "")
+    return token, noted if continued else None
+
+
+def _take_stale(
+    hub: Hub,
+    space: Workspace,
+    total: int,
+    *,
+    tell: Callable[[int, int], None],
+    among: Sequence[str] | None = None,
+) -> tuple[int, int]:
+    """Take in of the records that the workspace has just seen those that differ from its own, and
+    let go of those that it has and did not see; how many of each."""
+    from middleware.resolution.batch.columns import columns_of, unique_ids
+    from middleware.resolution.batch.workspace import Entry
+
+    options, changed = hub.options, 0
+    left, gone = space.compare(among)
     for stale in space.stale(at_once=PAGE):
         tell(max(0, total - left), total)
         with hub.database.read() as uow:
@@ -418,7 +501,7 @@ def bring_up(hub: Hub, space: Workspace, *, tell: Callable[[int, int], None]) ->
         left, changed = left - len(stale), changed + len(entries)
     if gone:
         space.put([], gone)
-    return {"seen": seen, "changed": changed, "deleted": len(gone)}
+    return changed, len(gone)
 
 
 def train(hub: Hub, *, tell: Callable[[int, int], None] = lambda _seen, _total: None) -> Model:

@@ -22,6 +22,7 @@ from middleware.store.claims import Claims
 from middleware.store.complaints import Complaints
 from middleware.store.connections import Connections
 from middleware.store.events import Events
+from middleware.store.followed import Followed
 from middleware.store.gathering import Gathering
 from middleware.store.inbox import Inbox
 from middleware.store.incidents import Incidents
@@ -65,6 +66,7 @@ class UnitOfWork:
         self.complaints = Complaints(session)
         self.connections = Connections(session)
         self.events = Events(session)
+        self.followed = Followed(session)
         self.gathering = Gathering(session)
         self.inbox = Inbox(session)
         self.incidents = Incidents(session)

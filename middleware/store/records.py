@@ -33,6 +33,7 @@ from middleware.contract.capabilities import Quarantined
 from middleware.domain.likeness import FoundBy, Identifier, Likeness
 from middleware.store import bulk
 from middleware.store.articles import Articles
+from middleware.store.followed import CUSTOMERS, Followed
 from middleware.store.likeness import LikenessIndex
 from middleware.store.tables import QuarantineRow, RecordIdentifierRow, RecordRow
 from middleware.store.together import Asked, for_each_database, moment_of, plainly
@@ -182,6 +183,7 @@ class Records:
         bulk.write(self._session, RecordIdentifierRow, IDENTIFIER_COLUMNS, borne)
         if likenesses:
             LikenessIndex(self._session).put(likenesses)
+        Followed(self._session).note(row[:3] for row in chain(new, overwritten))
         self._touch(touched, as_of, seen_by)
         self._release(list(latest))
         Articles(self._session).learn(record for record, _ in latest.values())
@@ -206,9 +208,10 @@ class Records:
             gone.values(deleted_at=as_of, as_of=newer).returning(*KEY_COLUMNS)
         )
         found = [(row.connection, row.kind, row.id) for row in deleted]
-        customers = [key for key in found if key[1] in (Kind.CONTACT, Kind.ACCOUNT)]
+        customers = [key for key in found if key[1] in CUSTOMERS]
         if customers:
             LikenessIndex(self._session).put(dict.fromkeys(customers))
+            Followed(self._session).note(customers)
         return len(found)
 
     def mark_seen(self, refs: Iterable[Ref], *, seen_by: str) -> None:

@@ -70,6 +70,13 @@ def contents(
     return found if found.count else None
 
 
+def contents_of(uow: UnitOfWork, refs: Iterable[Ref]) -> dict[str, str]:
+    """The hashes of what those of these records say that are live, by reference."""
+    columns = ("content_hash", "deleted_at")
+    found = bulk.known(uow.session, RecordRow, columns, map(key_of, refs))
+    return {":".join(key): content for key, (content, deleted) in found.items() if deleted is None}
+
+
 def links_of(uow: UnitOfWork, refs: Iterable[Ref]) -> list[RecordLink]:
     """The valid links of these records, oldest first."""
     keys = [key_of(ref) for ref in refs]

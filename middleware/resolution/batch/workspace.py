@@ -150,13 +150,27 @@ class Workspace:
             contents=contents,
         )
 
-    def compare(self) -> tuple[int, list[str]]:
+    def look_at(self, contents: Mapping[str, str]) -> None:
+        """Compare these records alone with what the store holds: hash by reference."""
+        self.look_through()
+        self.do(
+            "INSERT INTO seen SELECT unnest($refs), unnest($contents)",
+            refs=list(contents),
+            contents=list(contents.values()),
+        )
+
+    def compare(self, among: Sequence[str] | None = None) -> tuple[int, list[str]]:
         """How many of the records that were seen are new here or have changed, see `stale`; and
-        the records here that were not seen."""
+        the records here, or those of them `among` these, that were not seen."""
         self.do("""CREATE OR REPLACE TEMP TABLE stale AS
             SELECT row_number() OVER (ORDER BY ref) AS place, ref, content
             FROM seen ANTI JOIN record USING (ref, content)""")
-        gone = self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")
+        if among is None:
+            gone = self.all("SELECT ref FROM record ANTI JOIN seen USING (ref)")
+        else:
+            query = """SELECT ref FROM record ANTI JOIN seen USING (ref)
+                WHERE ref IN (SELECT unnest($among))"""
+            gone = self.all(query, among=list(among))
         return self.one("SELECT count(*) FROM stale"), [row[0] for row in gone]
 
     def stale(self, *, at_once: int) -> Iterator[dict[str, str]]:

@@ -84,6 +84,8 @@ from middleware.store.tables.records import (
     BlockingKeyRow,
     LikenessRow,
     NameCountRow,
+    RecordChangeRow,
+    RecordFollowerRow,
     RecordIdentifierRow,
     RecordRow,
 )
@@ -141,6 +143,8 @@ __all__ = [
     "QuarantineRow",
     "ReachRow",
     "ReceiptRow",
+    "RecordChangeRow",
+    "RecordFollowerRow",
     "RecordIdentifierRow",
     "RecordRow",
     "ResolutionVersionRow",

@@ -39,6 +39,29 @@ class RecordRow(SQLModel, table=True):
     """The full run that last saw it; what the latest one did not see is gone."""
 
 
+class RecordChangeRow(SQLModel, table=True):
+    """A note that a customer's record is new, changed or gone, for who follows; see `followed`."""
+
+    __tablename__ = "record_change"
+
+    number: int | None = Field(default=None, primary_key=True, sa_type=Number)
+    connection: str
+    kind: str
+    id: str
+
+
+class RecordFollowerRow(SQLModel, table=True):
+    """Who is to be told of changed customers' records."""
+
+    __tablename__ = "record_follower"
+
+    name: str = Field(primary_key=True)
+    token: str
+    """What the follower last read under; it has it, too."""
+    since: datetime = moment()
+    """When that was."""
+
+
 class RecordIdentifierRow(SQLModel, table=True):
     """An exact, normalised identifier that a record bears: e-mail, phone, handle, number."""
 
