@@ -164,8 +164,21 @@ def migrated(kind: str, folder: Path) -> str:
     return _put(_server(), name)
 
 
+def copied(url: str, folder: Path) -> str:
+    """The URL of a copy of a database that nobody is connected to."""
+    if url.startswith("sqlite"):
+        path = folder / f"{secrets.token_hex(4)}.db"
+        shutil.copyfile(str(sa.make_url(url).database), path)
+        return f"sqlite:///{path}"
+    name = f"test_{secrets.token_hex(6)}"
+    original = sa.make_url(url).database
+    with psycopg.connect(_put(_server(), "postgres"), autocommit=True) as connection:
+        connection.execute(f'create database "{name}" template "{original}"')
+    return _put(_server(), name)
+
+
 def drop(url: str) -> None:
-    """Remove a database that `empty` or `migrated` made."""
+    """Remove a database that `empty`, `migrated` or `copied` made."""
     if url.startswith("sqlite"):
         return
     name = url.rsplit("/", 1)[1].split("?")[0]

@@ -428,6 +428,8 @@ def look_again(hub: Hub, uow: UnitOfWork, complaints: Collection[str]) -> None:
     way sees that the complaint has a new version, and begins anew; after a minute another one is
     owed all the same, so that none that failed is the last.
     """
+    if not complaints:
+        return
     minute = int(hub.clock().timestamp()) // 60
     for complaint in uow.complaints.hold(complaints):
         complaint.version += 1

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from middleware.contract.canonical import Kind, Ref
@@ -98,19 +97,15 @@ def links_of_persons(uow: UnitOfWork, persons: Iterable[str]) -> list[RecordLink
 
 def held_by_others(uow: UnitOfWork, *, run: str) -> Iterator[tuple[Ref, str]]:
     """Records of persons on whom something else than a run's own links (`run`) hangs."""
-    other: Any = aliased(LinkRow)
-    hangs = sa.exists().where(
-        other.person_id == col(LinkRow.person_id),
-        other.valid_to.is_(None),
-        other.decided_by != run,
+    query = (
+        sa.select(col(LinkRow.person_id))
+        .where(col(LinkRow.valid_to).is_(None), col(LinkRow.decided_by) != run)
+        .distinct()
     )
-    last = ""
-    while True:
-        found = _links(uow, hangs, col(LinkRow.id) > last, limit=AT_ONCE)
+    persons = list(uow.session.connection().execute(query).scalars())
+    for start in range(0, len(persons), AT_ONCE):
+        found = _links(uow, col(LinkRow.person_id).in_(persons[start : start + AT_ONCE]))
         yield from ((link.ref, link.person_id) for link in found)
-        if len(found) < AT_ONCE:
-            return
-        last = found[-1].id
 
 
 def hold(uow: UnitOfWork, refs: Iterable[Ref]) -> set[Ref]:
@@ -198,9 +193,7 @@ def _dialect(uow: UnitOfWork) -> str:
     return uow.session.get_bind().dialect.name
 
 
-def _links(
-    uow: UnitOfWork, *conditions: sa.ColumnElement[bool], limit: int | None = None
-) -> list[RecordLink]:
+def _links(uow: UnitOfWork, condition: sa.ColumnElement[bool]) -> list[RecordLink]:
     query: Any = (
         sa.select(
             col(LinkRow.id).label("link"),
@@ -211,9 +204,8 @@ def _links(
             col(LinkRow.decided_by),
         )
         .join(PersonRow, col(PersonRow.id) == col(LinkRow.person_id))
-        .where(col(LinkRow.valid_to).is_(None), col(LinkRow.record_id).is_not(None), *conditions)
+        .where(col(LinkRow.valid_to).is_(None), col(LinkRow.record_id).is_not(None), condition)
         .order_by(col(LinkRow.id))
-        .limit(limit)
     )
     return [
         RecordLink(row.link, row.person, _ref(row), row.decided_by)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -57,30 +59,20 @@ def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
         # What answers another identity's complaint does not stand on this one's link.
         of_person = sa.and_(of_person, col(ActionRow.complaint_id).is_(None))
     rows: dict[str, ActionRow] = {}
-    for condition in (of_person, col(ActionRow.complaint_id).in_(complaints)):
+    of_complaints = [col(ActionRow.complaint_id).in_(complaints)] if complaints else []
+    for condition in (of_person, *of_complaints):
         made = select(ActionRow).where(condition, col(ActionRow.created_at) >= since)
         if until is not None:
             made = made.where(col(ActionRow.created_at) <= until)
         rows |= {row.id: row for row in uow.session.exec(made)}
-    notes = select(ActionStepRow).where(
-        col(ActionStepRow.action_id).in_(rows),
-        ActionStepRow.operation == "note",
-        ActionStepRow.state == "done",
-    )
-    written = [_text((step.receipt or {}).get("ref")) for step in uow.session.exec(notes)]
+    written = _notes_of(uow, rows) if rows else []
     orders = {row.order_ref for row in rows.values() if row.order_ref}
     for row in shown:
         if row.person_id in persons:
             ranked = (row.order_match or {}).get("ranked", ())
             orders |= {text for one in ranked if (text := _text(one["order"]))}
-    told = select(EventRow).where(
-        col(EventRow.subject).in_(complaints),
-        EventRow.type == "complaint.enriched",
-        col(EventRow.at) >= since,
-    )
-    for event in uow.session.exec(told):
-        if event.data.get("order") and event.data.get("person_id") in persons:
-            orders.add(event.data["order"])
+    if complaints:
+        orders |= _orders_told(uow, complaints, persons, since)
     record = record_of(link)
     if record is not None and shown:
         orders |= {str(s.record.ref) for s in uow.records.orders_of((record,), limit=MOST_ORDERS)}
@@ -90,6 +82,32 @@ def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
         notes=tuple(sorted(ref for ref in written if ref)),
         orders=tuple(sorted(orders)),
     )
+
+
+def _notes_of(uow: UnitOfWork, actions: Collection[str]) -> list[str | None]:
+    """Receipts of the notes that actions have written."""
+    notes = select(ActionStepRow).where(
+        col(ActionStepRow.action_id).in_(actions),
+        ActionStepRow.operation == "note",
+        ActionStepRow.state == "done",
+    )
+    return [_text((step.receipt or {}).get("ref")) for step in uow.session.exec(notes)]
+
+
+def _orders_told(
+    uow: UnitOfWork, complaints: Collection[str], persons: Collection[str], since: datetime
+) -> set[str]:
+    """Orders that events named as what one of these persons meant."""
+    told = select(EventRow).where(
+        col(EventRow.subject).in_(complaints),
+        EventRow.type == "complaint.enriched",
+        col(EventRow.at) >= since,
+    )
+    return {
+        event.data["order"]
+        for event in uow.session.exec(told)
+        if event.data.get("order") and event.data.get("person_id") in persons
+    }
 
 
 def _text(ref: dict[str, Any] | None) -> str | None:
