@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import psycopg
+import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from middleware.contract.canonical import Contact, Kind, Ref
 from middleware.domain.likeness import Looked
 from middleware.resolution.profiles import found_by, key, pair_key, word_key
+from middleware.store import likeness
 from middleware.store.database import Database
 from middleware.store.likeness import MOST_BEARERS, foremost
 
@@ -157,3 +161,40 @@ def test_those_compared_are_the_first_of_all_in_order(bearers: list[set[int]]) -
     expected = sorted({nid for nids in bearers for nid in nids}, key=rank)[:MOST_BEARERS]
     chosen = foremost(by_key)
     assert sorted(chosen) == sorted(expected)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "loses",
+    [
+        "deallocate all",
+        "select pg_terminate_backend(pg_backend_pid())",
+    ],
+)
+def test_a_look_whose_connection_or_statement_was_lost_goes_another_way(
+    database: Database, loses: str
+) -> None:
+    """As when PostgreSQL was started anew, or something between us gave the line to another."""
+    store(database, contact("1", "Kim Berg"))
+    wanted, words = [(pair_key("kim", "berg"), 10)], [word_key("kim")]
+    before = database.look(wanted, words)
+    assert ids(before) == {"1"}
+    held = database._quick.raw_connection()
+    with suppress(psycopg.OperationalError):
+        held.driver_connection.execute(loses)  # type: ignore[union-attr]
+    driver = held.driver_connection
+    held.close()
+    assert database.look(wanted, words) == before
+    # The one that failed is gone, and the next is as quick as ever.
+    assert database.look(wanted, words) == before
+    held = database._quick.raw_connection()
+    assert held.driver_connection is not driver
+    held.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_libpq_refuses_is_raised_as_psycopg_would(database: Database) -> None:
+    held = database._quick.raw_connection()
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        likeness._past_the_cursor(held.driver_connection, ["{x}", "{1}", "{1}"])
+    held.close()
