@@ -6,7 +6,7 @@ is never touched; and whatever changed since the run planned it is left for the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from middleware.contract.canonical import Ref
@@ -19,6 +19,7 @@ from middleware.resolution.batch.persons import Assigned, Change, Do
 from middleware.store import queries, resolving
 from middleware.store.database import UnitOfWork
 from middleware.store.resolving import NewLink, NewPerson
+from middleware.store.tables import LinkRow
 
 RUN = "resolve"
 """Who decided a link that a run made."""
@@ -62,6 +63,7 @@ def apply(
         live = {str(ref) for ref in resolving.hold(uow, refs)}
         now = {str(link.ref): link for link in resolving.links_of(uow, refs)}
         barred = _named_apart(uow, [change.ref for one in assigned for change in one.changes])
+        ending = _ending(uow, assigned)
         fresh: list[_Fresh] = []
         for one in assigned:
             there = all(ref in live for ref in one.refs)
@@ -71,9 +73,25 @@ def apply(
             elif all(c.do is Do.MAKE and c.ref not in barred for c in one.changes):
                 fresh.append(_fresh(hub, one, reasons, names))
             else:
-                _carry_out(hub, uow, run_id, one, reasons, names, done)
+                _carry_out(hub, uow, run_id, one, reasons, names, ending, done)
         _write(hub, uow, run_id, fresh, done)
     return done
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """The links that a chunk ends, as they are now."""
+
+    rows: Mapping[str, LinkRow]
+    quiet: Collection[str]
+    """Those on which nothing stands."""
+
+
+def _ending(uow: UnitOfWork, assigned: Sequence[Assigned]) -> _Ending:
+    """Hold the links that these changes end."""
+    ids = [change.held.link for one in assigned for change in one.changes if change.held]
+    rows = uow.people.held(ids) if ids else {}
+    return _Ending(rows, queries.on_which_nothing_stands(uow, rows.values()))
 
 
 @dataclass(frozen=True)
@@ -132,6 +150,7 @@ def _carry_out(
     one: Assigned,
     reasons: Mapping[str, Reason],
     names: Mapping[str, str],
+    ending: _Ending,
     done: Done,
 ) -> None:
     """Change a group of which links are ended, or of whose records somebody has spoken."""
@@ -148,7 +167,7 @@ def _carry_out(
             done.late.append(change.ref)
             continue
         if change.held is not None:
-            _end(hub, uow, change, run_id)
+            _end(hub, uow, change, run_id, ending)
         if change.do is not Do.END:
             assert person_id is not None, "a record is linked to somebody"
             link = _link(hub, person_id, change, reasons[change.ref])
@@ -183,15 +202,16 @@ def _link(hub: Hub, person_id: str, change: Change, reason: Reason) -> NewLink:
     )
 
 
-def _end(hub: Hub, uow: UnitOfWork, change: Change, run_id: str) -> None:
+def _end(hub: Hub, uow: UnitOfWork, change: Change, run_id: str, ending: _Ending) -> None:
     """End a run's own link. Nobody took anything apart: `revoked_by` stays empty, so that the two
     may be linked again without somebody having to say so."""
     assert change.held is not None, "what is ended was there"
-    row = uow.people.link(change.held.link, lock=True)
+    row = ending.rows.get(change.held.link)
     if row is None or row.valid_to is not None:
         return
     now = hub.clock()
-    strength = queries.done_on_strength_of(uow, row)
+    quiet = row.id in ending.quiet
+    strength = queries.NOTHING if quiet else queries.done_on_strength_of(uow, row)
     row.valid_to, row.revoked_reason = now, f"{run_id}: {change.do}"
     row.version += 1
     # Their orders may not be this person's after all.

@@ -27,6 +27,8 @@ class Events:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._told: list[Asked] = []
+        self._declared: list[EndpointRow] | None = None
+        """Who may want what this transaction tells: asked for once, however much it tells."""
 
     def append(
         self,
@@ -44,9 +46,11 @@ class Events:
         event_id = new_id("msg")
         event = {"id": event_id, "type": type_, "subject": subject, "data": data, "at": at}
         self._told.append(Asked(_APPENDED, event))
+        if self._declared is None:
+            self._declared = self.endpoints()
         wanting = [
             endpoint.name
-            for endpoint in self.endpoints()
+            for endpoint in self._declared
             if endpoint.enabled and wanted(endpoint.types, type_)
         ]
         owed = [
@@ -110,6 +114,7 @@ class Events:
 
         A changed address starts anew: enabled, with no failures held against it.
         """
+        self._declared = None
         known = {row.name: row for row in self._session.exec(select(EndpointRow))}
         for name, (url, types) in declared.items():
             row = known.get(name)

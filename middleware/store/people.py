@@ -196,6 +196,14 @@ class People:
             LinkRow, link_id, with_for_update=lock or None, populate_existing=lock
         )
 
+    def held(self, link_ids: Collection[str]) -> dict[str, LinkRow]:
+        """Links as they are now, by id; nobody else changes them until we commit."""
+        query = select(LinkRow).where(col(LinkRow.id).in_(link_ids)).order_by(col(LinkRow.id))
+        rows = self._session.exec(
+            query.with_for_update(), execution_options={"populate_existing": True}
+        )
+        return {row.id: row for row in rows}
+
     def links_of_person(
         self, person_id: str, *, as_of: datetime | None = None, ended: bool = False
     ) -> list[LinkRow]:

@@ -23,7 +23,12 @@ from middleware.store.database import Database, UnitOfWork
 from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
 from middleware.store.records import Stored
-from middleware.store.strength import Strength, done_on_strength_of
+from middleware.store.strength import (
+    NOTHING,
+    Strength,
+    done_on_strength_of,
+    on_which_nothing_stands,
+)
 from middleware.store.tables import (
     ActionRow,
     ActionStepRow,
@@ -61,6 +66,7 @@ from middleware.store.tables import (
 from middleware.store.together import Asked, for_each_database, together
 
 __all__ = [
+    "NOTHING",
     "ActionRow",
     "ActionStepRow",
     "AlarmRow",
@@ -94,6 +100,7 @@ __all__ = [
     "Strength",
     "UnderstandingTrainingRow",
     "done_on_strength_of",
+    "on_which_nothing_stands",
     "record_of",
     "thing_of",
 ]

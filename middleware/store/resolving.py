@@ -186,7 +186,8 @@ def unlinked(uow: UnitOfWork, person_id: str) -> bool:
     query = sa.select(col(LinkRow.id)).where(
         col(LinkRow.person_id) == person_id, col(LinkRow.valid_to).is_(None)
     )
-    return uow.session.connection().execute(query.limit(1)).first() is None
+    # As this transaction leaves it: what it has ended is written first.
+    return uow.session.execute(query.limit(1)).first() is None
 
 
 def _dialect(uow: UnitOfWork) -> str:

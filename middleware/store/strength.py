@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,6 +83,40 @@ def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
         notes=tuple(sorted(ref for ref in written if ref)),
         orders=tuple(sorted(orders)),
     )
+
+
+NOTHING = Strength((), (), ())
+
+
+def on_which_nothing_stands(uow: UnitOfWork, links: Collection[LinkRow]) -> set[str]:
+    """Those of these links of records whose persons have no complaint and no action.
+
+    `done_on_strength_of` would answer `NOTHING`; of many links this is asked in three statements.
+    """
+    roots = {link.origin or link.id for link in links}
+    if not roots:
+        return set()
+    said = select(LinkRow.id, LinkRow.origin, LinkRow.person_id).where(
+        sa.or_(col(LinkRow.id).in_(roots), col(LinkRow.origin).in_(roots))
+    )
+    persons: dict[str, set[str]] = defaultdict(set)
+    for link_id, origin, person_id in uow.session.exec(said):
+        persons[origin or link_id].add(person_id)
+    everybody = {person for of_root in persons.values() for person in of_root}
+    known = set(
+        uow.session.exec(
+            select(ComplaintRow.person_id).where(col(ComplaintRow.person_id).in_(everybody))
+        )
+    ) | set(
+        uow.session.exec(select(ActionRow.person_id).where(col(ActionRow.person_id).in_(everybody)))
+    )
+    return {
+        link.id
+        for link in links
+        if link.record_id is not None
+        and not link.stood
+        and not persons[link.origin or link.id] & known
+    }
 
 
 def _notes_of(uow: UnitOfWork, actions: Collection[str]) -> list[str | None]:

@@ -235,6 +235,44 @@ def test_what_is_put_together_keeps_the_oldest_person_and_what_is_split_the_larg
 
 
 @sqlite
+def test_what_was_shown_on_the_strength_of_an_ended_link_is_looked_at_again(desk: Stage) -> None:
+    """And said in the audit; of a person with no complaint there is nothing to say."""
+    desk.store(*crowd(200), kim(1), kim(2, system="shop"))
+    run(desk)
+    complaint = desk.complaint()
+    with desk.hub.database.begin() as uow:
+        row = uow.complaints.get(complaint)
+        assert row is not None
+        row.person_id, version = person_of(desk, kim(1)), row.version
+    other = {"given_name": "Olu", "emails": ("o@elsewhere.example",), "phones": (), "address": None}
+    with desk.hub.database.read() as uow:
+        others = uow.records.customers_after(None, limit=500)
+    stray = next(
+        one
+        for one in others
+        if isinstance(one, Contact) and person_of(desk, one) and one.ref != kim(1).ref
+    )
+    desk.time.pass_(minutes=1)
+    desk.store(kim(2, system="shop", family_name="Adeyemi", **other))
+    desk.store(stray.model_copy(update={"family_name": "Quux", **other}))
+    run(desk, "t2")
+    with desk.hub.database.read() as uow:
+        ended = uow.session.exec(select(LinkRow).where(col(LinkRow.valid_to).is_not(None))).all()
+        told = {
+            link.record_id: entry.detail["complaints"]
+            for link in ended
+            for entry in uow.audit.about(link.id)
+            if entry.action in ("link.ended", "link.moved")
+        }
+    assert told["2"] == [complaint]
+    assert told[stray.ref.id] == []
+    with desk.hub.database.read() as uow:
+        again = uow.complaints.get(complaint)
+    assert again is not None
+    assert again.version > version
+
+
+@sqlite
 def test_two_persons_whom_somebody_else_knows_are_not_put_together(desk: Stage) -> None:
     desk.store(*crowd(200), kim(1), kim(2, system="shop"))
     for record in (kim(1), kim(2, system="shop")):

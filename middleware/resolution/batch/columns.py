@@ -32,6 +32,7 @@ What a given name is short for is no such value: common names have it, too."""
 PHONE_DIGITS = 9
 """The last digits of a number: how it is dialled within and from outside a country agree there."""
 LEAST_PHONE_DIGITS = 7
+_NOT_DIGITS = re.compile(r"\D")
 _NOT_WORDS = re.compile(r"[^a-z0-9]+")
 
 
@@ -126,17 +127,21 @@ def _nicks(given: str) -> list[str]:
 
 def _plain(text: str | None) -> str | None:
     """Small ASCII letters and digits, one blank between words."""
-    return _NOT_WORDS.sub(" ", anyascii(text).lower()).strip() or None if text else None
+    return _NOT_WORDS.sub(" ", _ascii(text).lower()).strip() or None if text else None
 
 
 def _phones(text: str, regions: Sequence[str]) -> Iterable[str]:
     numbers = normalise.phones(text, regions=regions) or (text,)
     for number in numbers:
-        digits = re.sub(r"\D", "", anyascii(number))
+        digits = _NOT_DIGITS.sub("", _ascii(number))
         if len(digits) >= LEAST_PHONE_DIGITS:
             yield digits[-PHONE_DIGITS:]
 
 
 def _listed(values: Iterable[str]) -> list[str] | None:
     """Each value once, in ASCII, in order of appearance; None where there is none."""
-    return list(dict.fromkeys(anyascii(value) for value in values)) or None
+    return list(dict.fromkeys(map(_ascii, values))) or None
+
+
+def _ascii(text: str) -> str:
+    return text if text.isascii() else anyascii(text)
