@@ -36,7 +36,7 @@ def list_reviews(
     config: ConfigOption = None,
     *,
     state: Annotated[str, typer.Option(help="open, answered or settled.")] = "open",
-    kind: Annotated[str | None, typer.Option(help="review or audit.")] = None,
+    kind: Annotated[str | None, typer.Option(help="review, audit or contradiction.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     as_json: JsonOption = False,
 ) -> None:

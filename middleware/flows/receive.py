@@ -21,12 +21,12 @@ from middleware.contract.canonical import Kind, Order, Ref, Shipment
 from middleware.domain import words
 from middleware.domain.actions import Wanted
 from middleware.domain.arrivals import Arrival, ArrivalEvent, Author
-from middleware.domain.identity import Basis, Candidate, Decision, Outcome
+from middleware.domain.identity import Basis, Candidate, Decision, Evidence, Outcome
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import Standing
 from middleware.domain.orders import OrderMatch, which_order
 from middleware.domain.turns import Urgency
-from middleware.domain.understanding import EntityType, Understanding
+from middleware.domain.understanding import EntityType, Severity, Understanding
 from middleware.flows import (
     clocks,
     correct,
@@ -45,6 +45,7 @@ from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
 from middleware.resolution import normalise
+from middleware.resolution.exact import contradicting
 from middleware.resolution.identifiers import identifiers_mentioned
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import (
@@ -540,9 +541,15 @@ def _person_of(
     """The person behind a complaint, as linked before or as decided now; and the decision."""
     decision = resolution.decision
     linked = _linked_person(uow, complaint)
-    if linked is not None:
-        return uow.people.person(linked), decision
     severity = understanding.severity.value
+    if linked is not None:
+        person = uow.people.person(linked)
+        link = _link_of(uow, complaint)
+        if person is not None and link is not None:
+            decision = _as_linked(
+                hub, uow, complaint, author, resolution, person, link, severity, now
+            )
+        return person, decision
     if decision.outcome is not Outcome.LINK or decision.candidate is None:
         if decision.outcome is Outcome.REVIEW:
             deliver.tell(
@@ -641,6 +648,58 @@ def _person_of(
             version=decision.version,
         )
     return person, decision
+
+
+def _link_of(uow: UnitOfWork, complaint: ComplaintRow) -> LinkRow | None:
+    """What says whose the complaint's account is; None where its source names no account."""
+    if complaint.identity_id is None:
+        return None
+    return next(iter(uow.people.links_of_identity(complaint.identity_id)), None)
+
+
+def _as_linked(
+    hub: Hub,
+    uow: UnitOfWork,
+    complaint: ComplaintRow,
+    author: Author,
+    resolution: lookup.Resolution,
+    person: PersonRow,
+    link: LinkRow,
+    severity: Severity | None,
+    now: datetime,
+) -> Decision:
+    """The decision about somebody who is linked: it stands, whatever is on file of them now.
+
+    Where what the source vouches for is somebody else's, a person is asked which of the two it is.
+    """
+    decision, records = resolution.decision, set(lookup.customers_of(uow, person.id))
+    theirs = next(
+        (c for c in resolution.candidates if c.person_id == person.id or records & set(c.refs)),
+        None,
+    )
+    other = contradicting(resolution.candidates, theirs, auto=hub.options.auto_link)
+    if theirs is None:
+        evidence = tuple(Evidence.model_validate(one) for one in link.evidence)
+        theirs = reviews.on_file(person.id, sorted(records, key=str), evidence)
+    agrees = decision.outcome is Outcome.LINK and decision.candidate is theirs
+    why = decision.why if agrees else "linked before"
+    if other is not None:
+        why = f"linked before, but {other.strongest.detail} speaks for somebody else"
+    stands = decision.model_copy(
+        update={"outcome": Outcome.LINK, "candidate": theirs, "margin": None, "why": why}
+    )
+    if other is not None and reviews.contradict_in(
+        hub, uow, complaint, author, link, stands, (theirs, other), severity, now=now
+    ):
+        deliver.tell(
+            hub,
+            uow,
+            "identity.review_needed",
+            subject=complaint.id,
+            data={"complaint_id": complaint.id, "why": why},
+            at=now,
+        )
+    return stands
 
 
 def _holder(uow: UnitOfWork, candidate: Candidate) -> str | None:

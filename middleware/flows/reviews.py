@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from middleware.contract.canonical import Ref
 from middleware.domain import review as urgency
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import Basis, Candidate, Decision, Evidence, EvidenceKind
@@ -116,6 +117,43 @@ def audit_in(
     )
 
 
+def contradict_in(
+    hub: Hub,
+    uow: UnitOfWork,
+    complaint: ComplaintRow,
+    author: Author,
+    link: LinkRow,
+    decision: Decision,
+    candidates: Sequence[Candidate],
+    severity: Severity | None,
+    *,
+    now: datetime,
+) -> ReviewRow | None:
+    """Ask which of two it is: whom the author is linked to, who comes first, or who now bears what
+    their source vouches for. The link holds until somebody answers."""
+    return _open(
+        hub,
+        uow,
+        complaint,
+        kind="contradiction",
+        link=link,
+        decision=decision,
+        shown=candidates,
+        followers=author.followers,
+        severity=severity,
+        now=now,
+    )
+
+
+def on_file(person_id: str, refs: Sequence[Ref], evidence: Sequence[Evidence]) -> Candidate:
+    """A person as a candidate, by what once spoke for them."""
+    word = Evidence(kind=EvidenceKind.PRIOR, detail="linked before", weight=0, basis=Basis.AGENT)
+    told = tuple(evidence) or (word,)
+    return Candidate(
+        person_id=person_id, refs=tuple(refs), score=sum(e.weight for e in told), evidence=told
+    )
+
+
 def _open(
     hub: Hub,
     uow: UnitOfWork,
@@ -133,7 +171,7 @@ def _open(
     mark = urgency.fingerprint(shown)
     row = uow.reviews.open_about(subject)
     last = None if row is not None else uow.reviews.last_answered(subject)
-    if last is not None and last.fingerprint == mark and kind == "review":
+    if last is not None and last.fingerprint == mark and kind != "audit":
         return None
     rules = hub.options.auto_link
     terms = urgency.terms(
@@ -162,6 +200,7 @@ def _open(
             opened_at=now,
             updated_at=now,
         )
+    row.kind, row.link_id = kind, link.id if link is not None else None
     row.complaint_id, row.fingerprint, row.updated_at = complaint.id, mark, now
     row.candidates = [c.model_dump(mode="json") for c in shown]
     row.decision = decision.model_dump(mode="json", exclude={"candidate"})
@@ -237,10 +276,11 @@ def answer(
 ) -> ReviewRow:
     """Answer a question: link, cannot-links and labels are written together, or nothing is.
 
-    `this` links the author to the candidate, `none` holds the author apart from every candidate
-    shown (of an audit: ends the link), `unsure` only closes the question. Raises NotFoundError,
-    InvalidError (there is no such candidate), and ConflictError (closed, changed since it was
-    read, somebody else's, or the link is not possible any more).
+    `this` links the author to the candidate (of a contradiction: instead of whom they were linked
+    to, if it is not the same), `none` holds the author apart from every candidate shown (of an
+    audit and a contradiction: ends the link), `unsure` only closes the question. Raises
+    NotFoundError, InvalidError (there is no such candidate), and ConflictError (closed, changed
+    since it was read, somebody else's, or the link is not possible any more).
     """
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -313,9 +353,13 @@ def _this(
     now: datetime,
 ) -> tuple[str, str | None]:
     """Link the author and the candidate's records; answers the person and the author's link."""
-    if row.kind == "audit":
-        link = _audited(uow, row)
-        return link.person_id, link.id
+    if row.link_id is not None:
+        link = _asked_about(uow, row)
+        said_of = uow.ledger.now(chosen.person_id) if chosen.person_id is not None else None
+        if row.kind == "audit" or said_of == uow.ledger.now(link.person_id):
+            return link.person_id, link.id
+        reason = said.reason or "somebody else, said in a review"
+        links.revoke_in(hub, uow, link, reason=reason, asker=asker)
     if row.identity_id is not None:
         uow.people.identity_by_id(row.identity_id, lock=True)
     for ref in sorted(chosen.refs, key=str):
@@ -382,10 +426,10 @@ def _none(
     asker: Asker,
     now: datetime,
 ) -> list[str]:
-    """Hold the author apart from every candidate; of an audit, end the link."""
+    """Hold the author apart from every candidate; of one about a link, end it."""
     reason = said.reason or "none of these, said in a review"
-    if row.kind == "audit":
-        links.revoke_in(hub, uow, _audited(uow, row), reason=reason, asker=asker)
+    if row.link_id is not None:
+        links.revoke_in(hub, uow, _asked_about(uow, row), reason=reason, asker=asker)
     if row.identity_id is None:
         return []
     made = []
@@ -397,9 +441,10 @@ def _none(
     return made
 
 
-def _audited(uow: UnitOfWork, row: ReviewRow) -> LinkRow:
-    """The link that an audit is about, wherever a merge carried it; raises ConflictError."""
-    assert row.link_id is not None, "an audit is about a link"
+def _asked_about(uow: UnitOfWork, row: ReviewRow) -> LinkRow:
+    """The link that an audit or a contradiction is about, wherever a merge carried it; raises
+    ConflictError."""
+    assert row.link_id is not None, "it is about a link"
     link = uow.people.link(row.link_id)
     assert link is not None
     now = uow.ledger.lineages([link.origin or link.id]).get(link.origin or link.id)

@@ -307,6 +307,30 @@ def decide(
     return answer(Outcome.LINK, f"{best.strongest.detail}; {_bits(best.score)}")
 
 
+def contradicting(
+    candidates: Sequence[Candidate], theirs: Candidate | None, *, auto: AutoRules
+) -> Candidate | None:
+    """Who else the author would be linked to, had nobody linked them to somebody before.
+
+    Only what the source vouches for can say that, such as their e-mail address: not what anybody
+    can type, nor a likeness, nor what the one whom they are linked to (`theirs`) bears, too.
+    """
+    borne = _conclusive(theirs) if theirs is not None else set()
+    others = (
+        one
+        for one in candidates
+        if one is not theirs
+        and not one.barred
+        and one.score >= auto.link_from
+        and _conclusive(one) - borne
+    )
+    return max(others, key=lambda one: one.score, default=None)
+
+
+def _conclusive(candidate: Candidate) -> set[EvidenceKind]:
+    return {e.kind for e in candidate.evidence if e.weight > 0 and e.kind in CONCLUSIVE}
+
+
 def _of_likeness(
     best: Candidate,
     probability: float,

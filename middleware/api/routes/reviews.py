@@ -43,7 +43,7 @@ def list_reviews(
     limit: Limit = 50,
     cursor: Cursor = None,
     state: Annotated[Literal["open", "answered", "settled"], Query()] = "open",
-    kind: Annotated[Literal["review", "audit"] | None, Query()] = None,
+    kind: Annotated[Literal["review", "audit", "contradiction"] | None, Query()] = None,
 ) -> Response:
     """List questions about who somebody is: the most informative first, of equal ones the oldest.
 

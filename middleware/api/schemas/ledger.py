@@ -264,7 +264,7 @@ class ReviewShown(Shown):
     """A question for a person: who is this?"""
 
     id: Annotated[str, Field(examples=["rvw_019c9d6f3a5e7c41b1d0a2f4c6e88a93"])]
-    kind: Literal["review", "audit"]
+    kind: Literal["review", "audit", "contradiction"]
     state: Literal["open", "answered", "settled"]
     identity_id: str | None
     complaint_id: str
