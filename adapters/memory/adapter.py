@@ -234,7 +234,8 @@ class MemoryAdapter(
             message = f"this system lists no changes of {kind} records"
             raise NotOffered(message, system=SYSTEM, operation="changed_since")
         places = _CURSOR.fullmatch(cursor or "0")
-        if places is None:
+        # A remote that began anew has a shorter log than the one that the cursor was made for.
+        if places is None or int(places[1]) > len(self._remote.log):
             message = "that is no cursor of this adapter; begin anew without one"
             raise Rejected(message, system=SYSTEM, operation="changed_since", field="cursor")
         start, last = int(places[1]), int(places[2]) if places[2] else None

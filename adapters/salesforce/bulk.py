@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -164,9 +165,13 @@ def _field(described: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
     return next((one for one in fields if one["name"].lower() == name.lower()), {})
 
 
+class OtherColumnsError(Exception):
+    """The job was begun under another mapping: it selects other columns than are read now."""
+
+
 def rows_of(text: str, types: Mapping[str, str]) -> list[dict[str, Any]]:
     """The rows of a part, as the REST API would answer them: a parent's fields within the parent.
-    Raises ValueError.
+    Raises ValueError, and OtherColumnsError.
 
     Columns are told by their place. A part begins with a header.
     """
@@ -175,7 +180,9 @@ def rows_of(text: str, types: Mapping[str, str]) -> list[dict[str, Any]]:
     if header is None:
         return []
     if [name.lower() for name in header] != [name.lower() for name in types]:
-        raise ValueError("the columns are not those that were asked for")
+        if all(re.fullmatch(r"\w+(\.\w+)*", name) for name in header):
+            raise OtherColumnsError
+        raise ValueError("that is no part of a job's results")
     return [_row(line, types) for line in lines]
 
 

@@ -26,7 +26,7 @@ from simple_salesforce.exceptions import (
 from simple_salesforce.login import SalesforceLogin, token_login
 from simple_salesforce.util import exception_handler
 
-from adapters.salesforce.bulk import rows_of
+from adapters.salesforce.bulk import OtherColumnsError, rows_of
 from adapters.salesforce.settings import SalesforceSettings, Secrets
 from middleware.contract.errors import (
     Ambiguous,
@@ -245,13 +245,27 @@ class Client:
     def job_results(
         self, sobject: str, job: str, types: Mapping[str, str], locator: str, *, limit: int
     ) -> tuple[list[dict[str, Any]], str]:
-        """The rows of one part, and the locator of the next; empty after the last."""
+        """The rows of one part, and the locator of the next; empty after the last. Raises Missing
+        where the part is gone, or has other columns than these."""
+        operation = "changed_since"
 
-        def ask(org: Salesforce) -> tuple[list[dict[str, Any]], str]:
+        def ask(org: Salesforce) -> tuple[list[dict[str, Any]], str] | None:
             part = _bulk_of(org, sobject).get_query_results(_id(job), locator, limit)
-            return rows_of(part["records"], types), str(part["locator"])
+            try:
+                return rows_of(part["records"], types), str(part["locator"])
+            except OtherColumnsError:
+                return None
 
-        return self._ask(ask, write=False, operation="changed_since")
+        try:
+            found = self._ask(ask, write=False, operation=operation)
+        except Transient as error:
+            if error.code != "INVALID_QUERY_LOCATOR":
+                raise
+            found = None
+        if found is None:
+            what = "the job's results no longer are what its cursor names"
+            raise Missing(what, system=SYSTEM, operation=operation)
+        return found
 
     def describe(self, sobject: str) -> dict[str, Any] | None:
         """An object's description; None when the org has no such object, or hides it."""

@@ -22,7 +22,7 @@ from adapters.salesforce.changes import STAMP, Cursor
 from adapters.salesforce.org import Org, id_of, instant_of
 from middleware.contract.canonical import Kind, Record, Ref
 from middleware.contract.capabilities import Page, Quarantined
-from middleware.contract.errors import Missing
+from middleware.contract.errors import Forbidden, Permanent, Unauthorised
 from middleware.contract.mapping import Mapping, MappingError
 
 _OPERATION = "changed_since"
@@ -95,22 +95,28 @@ class Loads(Org):
         query = soql.select(
             selected.own.types, mapping.object, Cursor().at(until).where, order=order
         )
-        job = self._client.begin_job(mapping.object, query, operation=_OPERATION)
-        if selected.inner is None:
-            return self._waiting(BulkCursor(until, job))
-        query = soql.select(
-            selected.inner.types,
-            selected.inner.sobject,
-            order=(selected.created, selected.lookup, "Id"),
-        )
-        below = self._client.begin_job(selected.inner.sobject, query, operation=_OPERATION)
+        try:
+            job = self._client.begin_job(mapping.object, query, operation=_OPERATION)
+            if selected.inner is None:
+                return self._waiting(BulkCursor(until, job))
+            query = soql.select(
+                selected.inner.types,
+                selected.inner.sobject,
+                order=(selected.created, selected.lookup, "Id"),
+            )
+            below = self._client.begin_job(selected.inner.sobject, query, operation=_OPERATION)
+        except Permanent:
+            # The org or the user has no Bulk API, its jobs of the day are used up, or it does not
+            # take the query: what stands in the way of ordinary queries too is told by those.
+            return None
         return self._waiting(BulkCursor(until, job, below=Below(below)))
 
     def _loaded(self, kind: Kind, mapping: Mapping, here: BulkCursor, size: int) -> Page:
         """The next part of a load, or a page that says to wait for it.
 
-        Jobs that failed, are gone, or answer in another order than they were asked for are given
-        up: the same window is read by ordinary queries.
+        Jobs that failed, are gone or refused, select other columns than the mapping reads by now,
+        or answer in another order than they were asked for are given up: the same window is read by
+        ordinary queries.
         """
         ordinary = Cursor().at(here.until)
         given_up = self._page(kind, mapping, (), cursor=str(ordinary), more=True, as_of=here.until)
@@ -130,7 +136,11 @@ class Loads(Org):
             below = here.below
             if below is not None and rows:
                 below = self._joined(selected, below, rows, size)
-        except (Missing, _OutOfOrderError):
+        except Unauthorised as error:
+            if not isinstance(error, Forbidden):
+                raise  # nothing else could be read either
+            return given_up
+        except (Permanent, _OutOfOrderError):
             return given_up
         following = here.at(locator, below) if locator else ordinary.ended(self._settings.overlap)
         return self._page(

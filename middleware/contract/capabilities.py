@@ -171,6 +171,12 @@ class Page(Frozen):
     wait: timedelta | None = None
     """Set where the remote is still preparing what was asked for: when to ask for the next page."""
 
+    @property
+    def gone(self) -> tuple[Ref, ...]:
+        """What was deleted and not made again under its key since: nothing that the page shows."""
+        shown = {record.ref for record in self.records}
+        return tuple(ref for ref in self.deleted if ref not in shown)
+
 
 class Tally(Frozen):
     """What a remote says that it holds of one kind."""

@@ -1,9 +1,11 @@
 """Reading again beside the ordinary cursor: everything, with a sweep, or a window of the past.
 
 A full run reads a kind from the beginning, then what changed meanwhile, and marks each record that
-it sees. What is stored, and was not seen, is gone from the source: a sweep marks it as deleted. Two
-things keep a sweep from believing a source that shows too little: it deletes nothing where more
-than a share of the records would go, and it asks for some of the records one by one first.
+it sees. What is stored, and was not seen, is gone from the source: a sweep marks it as deleted.
+Seen is also what another run has read since, so that a sweep may come late and full runs may cross.
+Two things keep a sweep from believing a source that shows too little: it deletes nothing where more
+than a share of the records would go, and it asks for some of the records one by one first, taken
+from all of them at random.
 
 Where a reading stands is kept in its run, with the page; the ordinary cursor stays where it is.
 """
@@ -27,7 +29,7 @@ from middleware.flows import deliver, prioritise, receipts, watch
 from middleware.flows.hub import Hub
 from middleware.resolution.profiles import found_by
 from middleware.store.database import UnitOfWork
-from middleware.store.records import Counts
+from middleware.store.records import Counts, Swept
 from middleware.store.tables import CursorRow, RunRow
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,25 @@ class Rereading:
                 phase = "since" if phase == "all" else "sweep"
             state = self._keep(state, {**state, "phase": phase, "cursor": page.cursor}, page)
 
+    def clock_back(self, to: datetime, *, expired: str) -> None:
+        """Read all there is and sweep nothing: the source's clock went back.
+
+        What it stamped meanwhile lies behind the ordinary cursor, and what it stamped before lies
+        in its future, where no reading looks.
+        """
+        state = {"phase": "all", "cursor": None, "expired": expired, "clock_back": True}
+        with self.hub.database.begin() as uow:
+            row = uow.jobs.run(self.run_id, lock=True)
+            if row is None or row.state != "running":
+                raise CarriedOn
+            uow.records.date_back(self.connection, self.kind, as_of=to)
+            saved = uow.jobs.cursor(self.connection, self.kind.value)
+            if saved is not None:
+                saved.as_of = to
+            state["as_of"] = to.isoformat()
+            row.progress = {**(row.progress or {}), self.kind.value: state}
+        self.everything()
+
     def window(self, since: datetime, until: datetime) -> None:
         """Read the records that changed from `since` until `until`, as they are now."""
         state = self.state()
@@ -119,7 +140,7 @@ class Rereading:
             if counts.changed:
                 name = f"{self.run_id}:{after['phase']}:{page.cursor}"
                 prioritise.owe_accounts(self.hub, uow, page.records, name=name)
-            counts.deleted = uow.records.delete(page.deleted, as_of=as_of, unless_newer=True)
+            counts.deleted = uow.records.delete(page.gone, as_of=as_of, unless_newer=True)
             counts.quarantined = uow.records.quarantine(
                 page.quarantined, connection=self.connection, at=now
             )
@@ -127,7 +148,12 @@ class Rereading:
             row.windows = receipts.widened(
                 row.windows, self.kind, began=None, page=page, counts=counts
             )
-            after = {**after, "as_of": saved.as_of.isoformat() if saved else None}
+            after = {
+                **after,
+                "as_of": saved.as_of.isoformat() if saved else None,
+                # Whatever another run reads as of later is there, though this one has not seen it.
+                "read_until": None if before.get("expired") else page.as_of.isoformat(),
+            }
             row.progress = {**(row.progress or {}), self.kind.value: after}
             if self.marks and after["phase"] == "sweep":
                 self._put_cursor(uow, page, after, saved, now)
@@ -167,47 +193,61 @@ class Rereading:
         with self.hub.database.read() as uow:
             row = uow.jobs.run(self.run_id)
             assert row is not None
-            since = row.started_at or row.queued_at
-            unseen = partial(
-                uow.records.unseen, self.connection, self.kind, seen_by=self.run_id, since=since
+            read_until = state.get("read_until")
+            swept = Swept(
+                id=self.run_id,
+                connection=self.connection,
+                kind=self.kind,
+                since=row.started_at or row.queued_at,
+                read_until=datetime.fromisoformat(read_until) if read_until else None,
             )
-            first = unseen(limit=ASKED_SINGLY)
-            count = uow.records.count_unseen(
-                self.connection, self.kind, seen_by=self.run_id, since=since
-            )
+            some = uow.records.some_unseen(swept, limit=ASKED_SINGLY)
+            count = uow.records.count_unseen(swept)
             live = uow.records.live(self.connection, self.kind)
         refused: dict[str, Any] | None = None
-        if count and count > live * self.most_deleted:
+        there: list[Ref | Record] = []
+        if state.get("clock_back"):
+            why = "the source's clock went back"
+            refused = {"count": count, "of": live, "why": why} if count else None
+        elif count and count > live * self.most_deleted:
             why = f"over {self.most_deleted:g} of the records would go"
             refused = {"count": count, "of": live, "why": why}
-        elif first:
-            there = self._still_there(first)
-            if there and count > len(first):
-                why = f"{len(there)} of {len(first)} that were asked for are still there"
+        elif some:
+            there = self._still_there(some)
+            if there and count > len(some):
+                why = f"{len(there)} of {len(some)} that were asked for are still there"
                 refused = {"count": count, "of": live, "why": why}
         if refused is None:
-            self._delete(state, since)
+            with self.hub.database.begin() as uow:
+                self._mark(uow, there)
+            self._delete(state, swept)
         after = {**state, "phase": "done", "refused": refused}
         with self.hub.database.begin() as uow:
             row = self._mine(uow, state)
+            if refused is None:
+                uow.records.release_unseen(swept)
+            else:
+                # Not before: whoever sweeps again must find them among what seems gone.
+                self._mark(uow, there)
             row.progress = {**(row.progress or {}), self.kind.value: after}
             self._tell(uow, row, refused)
         return after
 
-    def _still_there(self, ids: list[str]) -> list[str]:
-        """Those of the records that the source has all the same; they are stored anew."""
+    def _still_there(self, ids: list[str]) -> list[Ref | Record]:
+        """Those of the records that the source has all the same; the reference of one that can't
+        be mapped."""
         if not isinstance(self.hub.registry.adapter(self.connection), ReadsRecords):
             return []
         remote = self.hub.gate.remote(self.connection, Urgency.BATCH)
-        there: list[str] = []
+        there: list[Ref | Record] = []
         for id_ in ids:
             ref = Ref(connection=self.connection, kind=self.kind, id=id_)
             try:
-                self._mark(remote.read_record(ref))
+                there.append(remote.read_record(ref))
             except Missing:
                 continue
             except MappingError:
-                self._mark_unread(ref)
+                there.append(ref)
             except RemoteError:
                 raise
             except Exception as error:
@@ -217,32 +257,23 @@ class Rereading:
                     system=self.connection,
                     operation="read_record",
                 ) from error
-            there.append(id_)
         return there
 
-    def _mark(self, record: Record) -> None:
-        with self.hub.database.begin() as uow:
-            saved = uow.jobs.cursor(self.connection, self.kind.value)
-            as_of = saved.as_of if saved is not None else self.hub.clock()
-            found = [(record, partial(found_by, record))]
-            uow.records.store(found, as_of=as_of, seen_by=self.run_id)
+    def _mark(self, uow: UnitOfWork, there: list[Ref | Record]) -> None:
+        """Store the records anew as seen."""
+        saved = uow.jobs.cursor(self.connection, self.kind.value)
+        as_of = saved.as_of if saved is not None else self.hub.clock()
+        found = [(one, partial(found_by, one)) for one in there if not isinstance(one, Ref)]
+        uow.records.store(found, as_of=as_of, seen_by=self.run_id)
+        unread = [one for one in there if isinstance(one, Ref)]
+        uow.records.mark_seen(unread, seen_by=self.run_id)
 
-    def _mark_unread(self, ref: Ref) -> None:
-        with self.hub.database.begin() as uow:
-            uow.records.mark_seen([ref], seen_by=self.run_id)
-
-    def _delete(self, state: State, since: datetime) -> None:
+    def _delete(self, state: State, swept: Swept) -> None:
         more = True
         while more:
             with self.hub.database.begin() as uow:
                 row = self._mine(uow, state)
-                ids = uow.records.unseen(
-                    self.connection,
-                    self.kind,
-                    seen_by=self.run_id,
-                    since=since,
-                    limit=SWEPT_AT_ONCE,
-                )
+                ids = uow.records.unseen(swept, limit=SWEPT_AT_ONCE)
                 saved = uow.jobs.cursor(self.connection, self.kind.value)
                 gone = [Ref(connection=self.connection, kind=self.kind, id=id_) for id_ in ids]
                 as_of = saved.as_of if saved is not None else self.hub.clock()

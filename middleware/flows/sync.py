@@ -49,6 +49,9 @@ PAGE = 1000
 TRIES = 5
 """How often a page is asked for before the run gives up; the next run goes on from there."""
 LONGEST_WAIT = timedelta(seconds=30)
+CLOCK_BACK = timedelta(minutes=1)
+"""How far a source's clock may go back from one run to the next: its servers' may differ a little,
+and the overlap makes up for it."""
 COUNTED = tuple(one.name for one in fields(Counts) if one.name != "content")
 
 
@@ -66,6 +69,15 @@ class _Expired(Exception):
     def __init__(self, cursor: str) -> None:
         super().__init__("the cursor has expired")
         self.cursor = cursor
+
+
+class _ClockBack(Exception):
+    """The remote's clock went back behind this cursor."""
+
+    def __init__(self, cursor: str, to: datetime) -> None:
+        super().__init__("the clock went back")
+        self.cursor = cursor
+        self.to = to
 
 
 class _Stopping(Exception):
@@ -216,6 +228,9 @@ def _read_kind(hub: Hub, run_id: str, mode: str, kind: Kind, arguments: dict[str
         except _Expired as expired:
             log.warning("cursor expired", extra={"connection": connection, "kind": kind.value})
             again.everything(expired=expired.cursor)
+        except _ClockBack as back:
+            log.warning("clock went back", extra={"connection": connection, "kind": kind.value})
+            again.clock_back(back.to, expired=back.cursor)
 
 
 def _owe_rest(hub: Hub, run_id: str) -> None:
@@ -257,6 +272,8 @@ def sync_kind(hub: Hub, run_id: str, connection: str, kind: Kind) -> None:
             if error.field != "cursor" or cursor is None:
                 raise
             raise _Expired(cursor) from None
+        if saved and cursor and not page.more and page.as_of < saved.as_of - CLOCK_BACK:
+            raise _ClockBack(cursor, page.as_of)
         _store(hub, run_id, connection, kind, cursor, page)
         cursor, more = page.cursor, page.more
 
@@ -291,6 +308,12 @@ def _page(hub: Hub, connection: str, kind: Kind, cursor: str | None) -> Page:
         else:
             if page.wait is not None:
                 hub.engine.rest(min(page.wait, LONGEST_WAIT))
+            elif page.more and page.cursor == cursor:
+                raise Permanent(
+                    "the remote goes on at the same place for ever",
+                    system=connection,
+                    operation="changed_since",
+                )
             return page
 
 
@@ -323,7 +346,7 @@ def _store(
         counts = uow.records.store(records, as_of=page.as_of)
         if counts.changed:
             prioritise.owe_accounts(hub, uow, page.records, name=f"{run_id}:{page.cursor}")
-        counts.deleted = uow.records.delete(page.deleted, as_of=page.as_of)
+        counts.deleted = uow.records.delete(page.gone, as_of=page.as_of)
         counts.quarantined = uow.records.quarantine(page.quarantined, connection=connection, at=now)
         row.counts = _added(row.counts, kind, counts)
         row.windows = receipts.widened(row.windows, kind, began=began, page=page, counts=counts)

@@ -64,6 +64,21 @@ class Counts:
     """A hash of what the page's records say; the same whoever reads the same page."""
 
 
+@dataclass(frozen=True)
+class Swept:
+    """What one full run has seen of a kind, after which the rest is swept.
+
+    Seen is also what a full run owed after it has seen, what was read as of later than
+    `read_until`, and what lies in quarantine `since` it began.
+    """
+
+    id: str
+    connection: str
+    kind: Kind
+    since: datetime
+    read_until: datetime | None
+
+
 # Made once: every look-up asks these, and building a statement takes longer than answering it.
 _BY_ID = for_each_database(
     lambda among: sa.select(
@@ -126,7 +141,7 @@ class Records:
 
         Records of one call may repeat; the last one wins. `as_of` of a stored record never goes
         back: an older reading leaves a newer one alone. `seen_by` is the full run that has seen
-        them all.
+        them all; of several at once, the mark of the one owed last stays.
         """
         with bulk.uncollected():
             return self._store(records, as_of, seen_by)
@@ -169,7 +184,7 @@ class Records:
                     content_hash,
                     as_of,
                     None,
-                    seen_by if seen_by is not None else was.seen_by if was is not None else None,
+                    max((s for s in (seen_by, was and was.seen_by) if s is not None), default=None),
                 )
             )
             found_by = _made(given)
@@ -191,7 +206,8 @@ class Records:
         return counts
 
     def delete(self, refs: Iterable[Ref], *, as_of: datetime, unless_newer: bool = False) -> int:
-        """Mark records as gone from their remote; they stay readable for what hangs on them.
+        """Mark records as gone from their remote; they stay readable for what hangs on them. What
+        lies of them in quarantine goes.
 
         `unless_newer` leaves those alone that were read as of later.
         """
@@ -207,12 +223,26 @@ class Records:
         deleted = self._session.connection().execute(
             gone.values(deleted_at=as_of, as_of=newer).returning(*KEY_COLUMNS)
         )
+        self._release(keys)
         found = [(row.connection, row.kind, row.id) for row in deleted]
         customers = [key for key in found if key[1] in CUSTOMERS]
         if customers:
             LikenessIndex(self._session).put(dict.fromkeys(customers))
             Followed(self._session).note(customers)
         return len(found)
+
+    def date_back(self, connection: str, kind: Kind, *, as_of: datetime) -> None:
+        """Date no record of a kind later than this, since their source's clock went back: what
+        changes from now on would count as older than what is stored."""
+        self._session.connection().execute(
+            sa.update(RecordRow)
+            .where(
+                col(RecordRow.connection) == connection,
+                col(RecordRow.kind) == kind.value,
+                col(RecordRow.as_of) > as_of,
+            )
+            .values(as_of=as_of)
+        )
 
     def mark_seen(self, refs: Iterable[Ref], *, seen_by: str) -> None:
         """Note that a full run has seen records that it could not read."""
@@ -221,7 +251,7 @@ class Records:
             self._session.connection().execute(
                 sa.update(RecordRow)
                 .where(one_of(KEY_COLUMNS, keys, self._dialect))
-                .values(seen_by=seen_by)
+                .values(seen_by=_latest(seen_by))
             )
 
     def live(self, connection: str, kind: Kind) -> int:
@@ -235,20 +265,31 @@ class Records:
         streamed = self._session.connection().execution_options(yield_per=5000).execute(query)
         yield from streamed.scalars()
 
-    def unseen(
-        self, connection: str, kind: Kind, *, seen_by: str, since: datetime, limit: int
-    ) -> list[str]:
-        """Ids of live records that a full run has not seen, in order.
-
-        Not among them: what lies in quarantine since that run began, which is there.
-        """
-        query = sa.select(col(RecordRow.id)).where(*_unseen(connection, kind, seen_by, since))
+    def unseen(self, run: Swept, *, limit: int) -> list[str]:
+        """Ids of live records that a full run has not seen, in order."""
+        query = sa.select(col(RecordRow.id)).where(*_unseen(run))
         found = self._session.connection().execute(query.order_by(col(RecordRow.id)).limit(limit))
         return list(found.scalars())
 
-    def count_unseen(self, connection: str, kind: Kind, *, seen_by: str, since: datetime) -> int:
-        query = sa.select(sa.func.count()).where(*_unseen(connection, kind, seen_by, since))
+    def some_unseen(self, run: Swept, *, limit: int) -> list[str]:
+        """Ids of any of them: the first ones may be gone for a reason that others do not share."""
+        query = sa.select(col(RecordRow.id)).where(*_unseen(run))
+        found = self._session.connection().execute(query.order_by(sa.func.random()).limit(limit))
+        return list(found.scalars())
+
+    def count_unseen(self, run: Swept) -> int:
+        query = sa.select(sa.func.count()).where(*_unseen(run))
         return int(self._session.connection().execute(query).scalar_one())
+
+    def release_unseen(self, run: Swept) -> None:
+        """Drop what lies in quarantine from before a full run, which has not met it again."""
+        self._session.exec(
+            delete(QuarantineRow).where(
+                col(QuarantineRow.connection) == run.connection,
+                col(QuarantineRow.kind) == run.kind.value,
+                col(QuarantineRow.last_at) < run.since,
+            )
+        )
 
     def kept_aside(self, connection: str, kind: Kind) -> int:
         """How many records of a kind lie in quarantine and are not stored beside it."""
@@ -475,7 +516,7 @@ class Records:
         values: dict[str, Any] = {"as_of": as_of}
         if seen_by is not None:
             stale = sa.true()
-            values = {"as_of": newer, "seen_by": seen_by}
+            values = {"as_of": newer, "seen_by": _latest(seen_by)}
         self._session.connection().execute(
             sa.update(RecordRow)
             .where(one_of(KEY_COLUMNS, keys, self._dialect), stale)
@@ -547,17 +588,22 @@ def _live(connection: str, kind: Kind) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _unseen(
-    connection: str, kind: Kind, seen_by: str, since: datetime
-) -> tuple[ColumnElement[bool], ...]:
+def _latest(seen_by: str) -> ColumnElement[str]:
+    """The mark of a full run, or that of one owed after it; ids of runs sort by when."""
+    later = col(RecordRow.seen_by) > seen_by
+    return sa.case((later, col(RecordRow.seen_by)), else_=seen_by)
+
+
+def _unseen(run: Swept) -> tuple[ColumnElement[bool], ...]:
     in_quarantine = sa.exists().where(
         col(QuarantineRow.connection) == col(RecordRow.connection),
         col(QuarantineRow.kind) == col(RecordRow.kind),
         col(QuarantineRow.id) == col(RecordRow.id),
-        col(QuarantineRow.last_at) >= since,
+        col(QuarantineRow.last_at) >= run.since,
     )
-    unseen = col(RecordRow.seen_by).is_distinct_from(seen_by)
-    return (*_live(connection, kind), unseen, ~in_quarantine)
+    unseen = sa.func.coalesce(col(RecordRow.seen_by), "") < run.id
+    read_since = col(RecordRow.as_of) > run.read_until if run.read_until else sa.false()
+    return (*_live(run.connection, run.kind), unseen, ~read_since, ~in_quarantine)
 
 
 def _made(given: Finding) -> FoundBy:

@@ -110,6 +110,16 @@ def test_a_deleted_record_is_told(peer: MemoryPeer, adapter: MemoryAdapter) -> N
     assert page.records == ()
 
 
+def test_a_cursor_of_a_longer_log_is_not_taken(peer: MemoryPeer, adapter: MemoryAdapter) -> None:
+    """The remote was restored or began anew: it would say nothing until its log is as long."""
+    peer.touch(Kind.CASE)
+    cursor = adapter.changed_since(Kind.CASE, None).cursor
+    del peer.remote.log[-1]
+    with pytest.raises(Rejected) as refused:
+        adapter.changed_since(Kind.CASE, cursor)
+    assert refused.value.field == "cursor"
+
+
 def test_a_credit_is_priced_and_capped(peer: MemoryPeer, adapter: MemoryAdapter) -> None:
     request = peer.samples().requests[Operation.CREDIT]
     preview = adapter.preview(Operation.CREDIT, request)

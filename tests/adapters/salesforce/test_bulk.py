@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from adapters.salesforce.adapter import SalesforceAdapter
-from adapters.salesforce.bulk import Below, BulkCursor, rows_of, selection_of
+from adapters.salesforce.bulk import Below, BulkCursor, OtherColumnsError, rows_of, selection_of
 from middleware.contract.canonical import Kind, Order, Record
 from middleware.contract.errors import Transient
-from middleware.sandbox.crm.soql import instant
+from middleware.sandbox.crm.soql import Refused, instant
 from tests.adapters.salesforce.peer import LAG_S, CrmPeer
 from tests.conformance.peer import Fault
 
@@ -133,13 +134,81 @@ def test_a_job_that_comes_to_nothing_is_replaced_by_queries(
     adapter.close()
 
 
+@pytest.mark.parametrize("kind", [Kind.CONTACT, Kind.ORDER])
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("code", ["API_DISABLED_FOR_ORG", "INSUFFICIENT_ACCESS", "EXCEEDED_QUOTA"])
+def test_an_org_that_takes_no_jobs_is_read_by_queries(
+    peer: CrmPeer, monkeypatch: pytest.MonkeyPatch, kind: Kind, nth: int, code: str
+) -> None:
+    """No job at all, or not the second one."""
+    ordinary = SalesforceAdapter.open(peer.connection(bulk_over=None))
+    expected = by_id(loaded(ordinary, kind))
+    ordinary.close()
+    create, asked = peer.crm.jobs.create, 0
+
+    def refused(*given: Any, **named: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked >= nth:
+            raise Refused(code, "no", status=403 if code.startswith("API") else 400)
+        return create(*given, **named)
+
+    monkeypatch.setattr(peer.crm.jobs, "create", refused)
+    adapter = SalesforceAdapter.open(peer.connection(bulk_over=0))
+    assert by_id(loaded(adapter, kind)) == expected
+    assert asked == (1 if kind is Kind.CONTACT else nth)
+    adapter.close()
+
+
+@pytest.mark.parametrize("code", ["INVALID_QUERY_LOCATOR", "INVALID_LOCATOR", "NOT_FOUND"])
+@pytest.mark.parametrize("kind", [Kind.CONTACT, Kind.ORDER])
+def test_a_place_in_the_results_that_has_expired_is_not_asked_for_again(
+    peer: CrmPeer, monkeypatch: pytest.MonkeyPatch, kind: Kind, code: str
+) -> None:
+    crowd(peer, 10, moments=5)
+    ordinary = SalesforceAdapter.open(peer.connection(bulk_over=None))
+    expected = by_id(loaded(ordinary, kind))
+    ordinary.close()
+    adapter = SalesforceAdapter.open(peer.connection(bulk_over=0))
+    page = adapter.changed_since(kind, None, limit=2)
+    while not page.records:
+        page = adapter.changed_since(kind, page.cursor, limit=2)
+    found = {record.ref.id: record for record in page.records}
+
+    def expired(*_: Any, **__: Any) -> Any:
+        raise Refused(code, "expired", status=404 if code == "NOT_FOUND" else 400)
+
+    monkeypatch.setattr(peer.crm.jobs, "results", expired)
+    while page.more:
+        page = adapter.changed_since(kind, page.cursor, limit=50)
+        found |= {record.ref.id: record for record in page.records}
+    assert found == expected
+    adapter.close()
+
+
+def test_a_load_whose_mapping_changed_under_it_is_read_by_queries(peer: CrmPeer) -> None:
+    """The job selects the columns of the mapping that it was begun under."""
+    adapter = SalesforceAdapter.open(peer.connection(bulk_over=0))
+    page = adapter.changed_since(Kind.CONTACT, None)
+    job = next(iter(peer.crm.jobs.kept.values()))
+    job.query = replace(job.query, columns=job.query.columns[:-2])
+    found: list[Record] = []
+    while page.more:
+        page = adapter.changed_since(Kind.CONTACT, page.cursor)
+        found += page.records
+    ordinary = SalesforceAdapter.open(peer.connection(bulk_over=None))
+    assert by_id(found) == by_id(loaded(ordinary, Kind.CONTACT))
+    ordinary.close()
+    adapter.close()
+
+
 def test_a_part_that_is_not_what_was_asked_for_is_asked_for_again(
     peer: CrmPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer.crm.jobs.polls = 1
     adapter = SalesforceAdapter.open(peer.connection(bulk_over=0))
     page = adapter.changed_since(Kind.CONTACT, None)
-    monkeypatch.setattr(peer.crm.jobs, "results", lambda *_: (b'"Id","Name"\n"x","y"\n', "null", 1))
+    monkeypatch.setattr(peer.crm.jobs, "results", lambda *_: (b"<p>Maintenance", "null", 1))
     with pytest.raises(Transient):
         adapter.changed_since(Kind.CONTACT, page.cursor)
     adapter.close()
@@ -154,9 +223,11 @@ def test_values_are_typed_as_the_rest_api_types_them() -> None:
         {"Id": "b", "Active": False, "Price": None, "N": None, "Text": None},
     ]
     assert rows_of("", types) == []
-    for wrong in ('"Id"\n"a"\n', text.replace('"b",', "")):
+    for wrong in ("<p>Maintenance", text.replace('"b",', "")):
         with pytest.raises(ValueError):
             rows_of(wrong, types)
+    with pytest.raises(OtherColumnsError):
+        rows_of('"Id"\n"a"\n', types)
 
 
 # --- orders with their lines --------------------------------------------------------------------
