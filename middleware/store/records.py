@@ -184,7 +184,7 @@ class Records:
                     content_hash,
                     as_of,
                     None,
-                    max((s for s in (seen_by, was and was.seen_by) if s is not None), default=None),
+                    seen_by if was is None else max(seen_by or "", was.seen_by or "") or None,
                 )
             )
             found_by = _made(given)
