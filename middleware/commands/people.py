@@ -31,13 +31,13 @@ commands.add_typer(links.commands)
 
 @commands.command("index")
 def index(config: ConfigOption = None) -> None:
-    """Put every stored contact and account into the index of likenesses anew.
+    """Write anew what every stored record is found by: identifiers, and how customers look.
 
-    Needed once after an upgrade from a version without one; records stored since are in it.
+    Needed once after an upgrade that reads them in another way; records stored since are in it.
     """
     with opened(config) as application:
         seen = index_again(application.hub)
-    say(f"{seen} contacts and accounts are in the index")
+    say(f"{seen} records are in the index")
 
 
 @commands.command("provisional")

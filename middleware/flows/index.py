@@ -1,13 +1,14 @@
-"""Putting every stored contact and account into the index of likenesses anew.
+"""Writing anew what every stored record is found by: its identifiers, and how a customer looks.
 
-Storing a record keeps the index; this is for records that were stored by a version without one,
-and for a version that compares other things. It may be run at any time, and again.
+Storing a record does it; this is for records that were stored by a version that reads identifiers
+in another way, or compares other things. It may be run at any time, and again.
 """
 
 from __future__ import annotations
 
+from middleware.contract.canonical import Kind
 from middleware.flows.hub import Hub
-from middleware.resolution.profiles import likeness_of
+from middleware.resolution.profiles import found_by
 from middleware.store.records import key_of
 
 PAGE = 500
@@ -19,9 +20,9 @@ def index_again(hub: Hub) -> int:
     last: tuple[str, str, str] | None = None
     while True:
         with hub.database.begin() as uow:
-            page = uow.records.customers_after(last, limit=PAGE)
+            page = uow.records.after(last, Kind, limit=PAGE, lock=True)
             if not page:
                 return seen
-            uow.likeness.put({key_of(record.ref): likeness_of(record) for record in page})
+            uow.records.find_by([(record, found_by(record)) for record in page])
         seen += len(page)
         last = key_of(page[-1].ref)

@@ -29,8 +29,9 @@ _ALIASES = {
     "e-mail": "email",
 }
 _PROFILE = re.compile(
-    r"^(?:https?://)?(?:www\.|m\.|mobile\.)?"
-    r"(?:x|twitter|instagram|facebook|fb|tiktok|t)\.(?:com|me)/@?([^/?#\s]{1,64})",
+    r"^(?:https?://)?(?:www\.|m\.|mobile\.|[a-z]{2}\.)?"
+    r"(?:(?:x|twitter|instagram|facebook|fb|tiktok|t|threads|github)\.(?:com|me|net)/@?"
+    r"|youtube\.com/@|linkedin\.com/in/|bsky\.app/profile/)([^/?#\s]{1,64})",
     re.IGNORECASE,
 )
 _EMAIL = re.compile(r"^[^\s@<>\"(),:;]{1,64}@[^\s@<>\"(),:;]{1,253}\.[^\s@<>\"(),:;.]{2,63}$")

@@ -205,6 +205,23 @@ class Records:
         counts.content = hash_of_text("".join(content))
         return counts
 
+    def find_by(self, records: Sequence[tuple[Record, FoundBy]]) -> None:
+        """Write anew what stored records are found by, each named once."""
+        self._forget_identifiers([key_of(record.ref) for record, _ in records])
+        borne = [
+            (*one, *key_of(record.ref))
+            for record, found_by in records
+            for one in dict.fromkeys(found_by.identifiers)
+        ]
+        bulk.write(self._session, RecordIdentifierRow, IDENTIFIER_COLUMNS, borne)
+        LikenessIndex(self._session).put(
+            {
+                key_of(record.ref): found_by.likeness()
+                for record, found_by in records
+                if found_by.likeness is not None
+            }
+        )
+
     def delete(self, refs: Iterable[Ref], *, as_of: datetime, unless_newer: bool = False) -> int:
         """Mark records as gone from their remote; they stay readable for what hangs on them. What
         lies of them in quarantine goes.
@@ -432,17 +449,16 @@ class Records:
             found += [_stored(row) for row in self._session.exec(query)]
         return found
 
-    def customers_after(
-        self, last: tuple[str, str, str] | None, *, limit: int
-    ) -> list[Contact | Account]:
-        """The live contacts and accounts that follow, in the order of their keys."""
-        found = self.after(last, (Kind.CONTACT, Kind.ACCOUNT), limit=limit)
-        return [record for record in found if isinstance(record, Contact | Account)]
-
     def after(
-        self, last: tuple[str, str, str] | None, kinds: Iterable[Kind], *, limit: int
+        self,
+        last: tuple[str, str, str] | None,
+        kinds: Iterable[Kind],
+        *,
+        limit: int,
+        lock: bool = False,
     ) -> list[Record]:
-        """The live records of these kinds that follow, in the order of their keys."""
+        """The live records of these kinds that follow, in the order of their keys; with `lock`
+        nobody else changes them until we commit."""
         query = select(RecordRow).where(
             col(RecordRow.kind).in_([kind.value for kind in kinds]),
             col(RecordRow.deleted_at).is_(None),
@@ -461,7 +477,8 @@ class Records:
                     ),
                 )
             )
-        rows = self._session.exec(query.order_by(*KEY_COLUMNS).limit(limit))
+        query = query.order_by(*KEY_COLUMNS).limit(limit)
+        rows = self._session.exec(query.with_for_update() if lock else query)
         return [_stored(row).record for row in rows]
 
     def count(self) -> dict[tuple[str, str], int]:

@@ -12,12 +12,14 @@ from sqlmodel import delete
 from middleware.contract.canonical import Account, Address, Contact, Handle, Kind
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import EvidenceKind, Outcome
+from middleware.domain.likeness import FoundBy
 from middleware.flows import lookup, receive
 from middleware.flows.hub import Options
 from middleware.flows.index import index_again
 from middleware.flows.rehearse import rehearse
 from middleware.inlets import Delivery
 from middleware.resolution.exact import AutoRules
+from middleware.resolution.identifiers import identifiers_of
 from middleware.resolution.model import shipped
 from middleware.resolution.profiles import word_key
 from middleware.store.tables import BlockingKeyRow, LikenessRow, NameCountRow
@@ -214,15 +216,36 @@ def test_records_of_a_version_without_an_index_are_put_into_it(crowded: Stage) -
     with crowded.hub.database.begin() as uow:
         for table in (LikenessRow, BlockingKeyRow, NameCountRow):
             uow.session.exec(delete(table))
+        total = sum(uow.records.count().values())
     author = Author(network="x", native_id="5", display_name="Ada Quillfeather", handle="quillada")
     assert lookup.resolve(crowded.hub, author).candidates == ()
     for _ in range(2):
-        assert index_again(crowded.hub) == 703
+        assert index_again(crowded.hub) == total
         found = lookup.resolve(crowded.hub, author)
         assert found.candidates[0].refs[0].id == "A7"
     with crowded.hub.database.read() as uow:
         looked = uow.likeness.look([], [word_key("quillfeather")])
     assert looked.names == {word_key("quillfeather"): 1}
+
+
+def test_what_an_older_release_read_in_another_way_is_read_anew(known: Stage) -> None:
+    """Of every kind: an order's number, a contact's handle that was kept as an address."""
+    contact = known.contact.model_copy(
+        update={"handles": (Handle(network="linkedin", handle="https://linkedin.com/in/kimberg"),)}
+    )
+    found = FoundBy((("handle:linkedin", "https://linkedin.com/in/kimberg"),))
+    known.time.pass_(minutes=1)
+    with known.hub.database.begin() as uow:
+        uow.records.store([(contact, found), (known.order, FoundBy(()))], as_of=known.time.now)
+    wanted = [("handle:linkedin", "kimberg"), *identifiers_of(known.order)]
+    with known.hub.database.read() as uow:
+        before = uow.records.bearing(wanted)
+    assert before.keys().isdisjoint({contact.ref, known.order.ref})
+    index_again(known.hub)
+    with known.hub.database.read() as uow:
+        assert {contact.ref, known.order.ref} <= set(uow.records.bearing(wanted))
+        old = [("handle:linkedin", "https://linkedin.com/in/kimberg")]
+        assert uow.records.bearing(old) == {}
 
 
 def test_the_shipped_model_is_what_a_hub_judges_by() -> None:

@@ -246,7 +246,7 @@ def test_what_was_shown_on_the_strength_of_an_ended_link_is_looked_at_again(desk
         row.person_id, version = person_of(desk, kim(1)), row.version
     other = {"given_name": "Olu", "emails": ("o@elsewhere.example",), "phones": (), "address": None}
     with desk.hub.database.read() as uow:
-        others = uow.records.customers_after(None, limit=500)
+        others = uow.records.after(None, [Kind.CONTACT], limit=500)
     stray = next(
         one
         for one in others
