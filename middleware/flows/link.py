@@ -176,6 +176,9 @@ def revoke_link(
             uow.people.identity_by_id(found.identity_id, lock=True)
         row = _holding(uow, uow.people.link(link_id, lock=True), link_id, version)
         strength = revoke_in(hub, uow, row, reason=reason, asker=asker)
+        if row.identity_id is not None:
+            # An audit or a contradiction asks about what is no more; whoever looks again asks anew.
+            uow.reviews.settle(row.identity_id, at=hub.clock())
     return row, strength
 
 

@@ -366,7 +366,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
         complaint = uow.complaints.get(complaint_id)
         assert complaint is not None
         incoming = _incoming(uow, complaint_id)
-        linked = _linked_person(uow, complaint)
+        linked, _ = _linked(uow, complaint)
         said = understood.corrected_before(uow, complaint_id)
         trainings.keep_up(hub, uow)
         articles = uow.articles.named_in(_text_of(incoming))
@@ -486,14 +486,16 @@ def _written_at(arrival: ArrivalRow) -> datetime:
     return arrival.posted_at or arrival.received_at
 
 
-def _linked_person(uow: UnitOfWork, complaint: ComplaintRow) -> str | None:
-    """The person that this identity is linked to already, and not provisionally; where its source
-    names no identity, whom a person said it was."""
+def _linked(uow: UnitOfWork, complaint: ComplaintRow) -> tuple[str | None, LinkRow | None]:
+    """The person that this identity is linked to already, and not provisionally, and the link that
+    says so; where its source names no identity, whom a person said it was, and no link."""
     if complaint.identity_id is None:
         last = uow.reviews.last_answered(complaint.id)
-        return (last.answer or {}).get("person") if last is not None else None
-    links = uow.people.links_of_identity(complaint.identity_id)
-    return links[0].person_id if links and links[0].basis != Basis.PROVISIONAL else None
+        return (last.answer or {}).get("person") if last is not None else None, None
+    link = next(iter(uow.people.links_of_identity(complaint.identity_id)), None)
+    if link is None or link.basis == Basis.PROVISIONAL:
+        return None, None
+    return link.person_id, link
 
 
 def _understand(
@@ -540,11 +542,10 @@ def _person_of(
 ) -> tuple[PersonRow | None, Decision]:
     """The person behind a complaint, as linked before or as decided now; and the decision."""
     decision = resolution.decision
-    linked = _linked_person(uow, complaint)
+    linked, link = _linked(uow, complaint)
     severity = understanding.severity.value
     if linked is not None:
         person = uow.people.person(linked)
-        link = _link_of(uow, complaint)
         if person is not None and link is not None:
             decision = _as_linked(
                 hub, uow, complaint, author, resolution, person, link, severity, now
@@ -648,13 +649,6 @@ def _person_of(
             version=decision.version,
         )
     return person, decision
-
-
-def _link_of(uow: UnitOfWork, complaint: ComplaintRow) -> LinkRow | None:
-    """What says whose the complaint's account is; None where its source names no account."""
-    if complaint.identity_id is None:
-        return None
-    return next(iter(uow.people.links_of_identity(complaint.identity_id)), None)
 
 
 def _as_linked(

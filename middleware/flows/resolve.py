@@ -187,13 +187,14 @@ class _Run:
         self.examples: list[dict[str, Any]] = []
 
     def carry_out(self) -> None:
-        from middleware.resolution.batch.columns import VERSION
         from middleware.resolution.batch.workspace import Workspace
 
         chosen = self.hub.options.resolve
-        stamp = f"{VERSION}/{sorted(self.hub.options.phone_regions)}/{sorted(chosen.unique_ids)}"
         space = Workspace(
-            chosen.workspace / "resolve.duckdb", self.model, stamp=stamp, memory=chosen.memory
+            chosen.workspace / "resolve.duckdb",
+            self.model,
+            stamp=stamp_of(self.hub),
+            memory=chosen.memory,
         )
         try:
             self._read(space)
@@ -527,6 +528,14 @@ def train(hub: Hub, *, tell: Callable[[int, int], None] = lambda _seen, _total: 
         return executor.learn(space)
     finally:
         space.close()
+
+
+def stamp_of(hub: Hub) -> str:
+    """What, besides the model, a workspace was made under: with another it is made anew."""
+    from middleware.resolution.batch.columns import VERSION
+
+    unique = hub.options.resolve.unique_ids
+    return f"{VERSION}/{sorted(hub.options.phone_regions)}/{sorted(unique)}"
 
 
 def model_of(hub: Hub) -> Model:

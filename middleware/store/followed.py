@@ -41,18 +41,20 @@ class Followed:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def note(self, keys: Iterable[bulk.Key]) -> None:
-        """Note that these records are new, changed or gone, if they are customers' and followed.
+    def note(self, rows: Iterable[bulk.Row]) -> None:
+        """Note that these records, whose rows begin with their key, are new, changed or gone, if
+        they are customers' and followed.
 
         Whoever begins to follow waits for the transactions that found nobody following, so that it
         either reads what they wrote or has their notes.
         """
-        customers = [key for key in keys if key[1] in CUSTOMERS]
+        customers = [row for row in rows if row[1] in CUSTOMERS]
         if not customers:
             return
         self._lock(shared=True)
         if self._session.connection().execute(_FOLLOWER).first() is not None:
-            bulk.write(self._session, RecordChangeRow, _CHANGE, customers)
+            keys = [row[:3] for row in customers]
+            bulk.write(self._session, RecordChangeRow, _CHANGE, keys)
 
     def follow(self, token: str, *, was: str | None, at: datetime) -> bool:
         """Follow under a token, in place of whoever did.

@@ -198,7 +198,7 @@ class Records:
         bulk.write(self._session, RecordIdentifierRow, IDENTIFIER_COLUMNS, borne)
         if likenesses:
             LikenessIndex(self._session).put(likenesses)
-        Followed(self._session).note(row[:3] for row in chain(new, overwritten))
+        Followed(self._session).note(chain(new, overwritten))
         self._touch(touched, as_of, seen_by)
         self._release(list(latest))
         Articles(self._session).learn(record for record, _ in latest.values())

@@ -183,14 +183,19 @@ def test_a_text_contradicts_nothing(linked: Stage) -> None:
     assert open_questions(linked) == 0
 
 
-def test_an_answer_about_a_link_that_is_gone_is_refused(linked: Stage) -> None:
+def test_a_question_about_a_link_that_somebody_ends_is_settled(linked: Stage) -> None:
+    """It would stay open for ever, as nothing but `unsure` could be answered."""
     (first,) = complaints(linked)
     writes(linked, emails=["ada@example.com"])
+    asked = question(linked)
     with linked.hub.database.read() as uow:
         (link,) = uow.people.links_of_identity(first.identity_id or "")
     links.revoke_link(linked.hub, link.id, version=link.version, reason="not her", asker=ASKER)
-    with pytest.raises(ConflictError):
-        answered(linked, Said.THIS, 1)
+    assert open_questions(linked) == 0
+    with pytest.raises(ConflictError, match="settled"):
+        reviews.answer(
+            linked.hub, asked.id, Answered(Said.THIS, 1), version=asked.version, asker=ASKER
+        )
 
 
 def test_whom_somebody_said_that_it_is_not_is_not_asked_about(linked: Stage) -> None:

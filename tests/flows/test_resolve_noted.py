@@ -28,7 +28,7 @@ def changed(stage: Stage, *numbers: int) -> None:
 def held(stage: Stage) -> dict[str, str]:
     """What the workspace has of each record: hash by reference."""
     file = stage.hub.options.resolve.workspace / "resolve.duckdb"
-    space = Workspace(file, resolve.model_of(stage.hub), stamp=_stamp(stage))
+    space = Workspace(file, resolve.model_of(stage.hub), stamp=resolve.stamp_of(stage.hub))
     try:
         return dict(space.all("SELECT ref, content FROM record"))
     finally:
@@ -42,20 +42,6 @@ def stored(stage: Stage) -> dict[str, str]:
         return dict(space.all("SELECT ref, content FROM record"))
     finally:
         space.close()
-
-
-def _stamp(stage: Stage) -> str:
-    found: list[str] = []
-
-    class Spied(Workspace):
-        def __init__(self, *_: object, stamp: str, **__: object) -> None:
-            found.append(stamp)
-            raise RuntimeError
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("middleware.resolution.batch.workspace.Workspace", Spied)
-        resolve._Run(stage.hub, "none", {}, full=False, allowed=None).carry_out()
-    return found[0]
 
 
 def test_an_incremental_run_reads_what_has_changed(desk: Stage) -> None:
