@@ -118,6 +118,7 @@ def resolve_person(
     email: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     phone: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     order: Annotated[list[str] | None, typer.Option(help="The number of an order.")] = None,
+    postcode: Annotated[list[str] | None, typer.Option(help="A postal code of theirs.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find out who somebody may be, by what is known about them. Nothing is linked."""
@@ -130,6 +131,7 @@ def resolve_person(
         "emails": email or [],
         "phones": phone or [],
         "order_numbers": order or [],
+        "postcodes": postcode or [],
     }
     with opened(config) as application, refusals(as_json=as_json):
         shown = shown_resolved(application.hub, read(ClueAsked, body))

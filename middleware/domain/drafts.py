@@ -203,6 +203,7 @@ PERSONAL = frozenset(
     {
         EntityType.EMAIL,
         EntityType.PHONE,
+        EntityType.POSTCODE,
         EntityType.ORDER_NUMBER,
         EntityType.TRACKING_NUMBER,
     }

@@ -35,6 +35,8 @@ class EvidenceKind(StrEnum):
     PHONE_MENTIONED = "phone_mentioned"
     EMAIL_ALIAS = "email_alias"
     ORDER_NUMBER = "order_number"
+    POSTCODE_MENTIONED = "postcode_mentioned"
+    """The text names a postal code of theirs: it leads to nobody, and tells namesakes apart."""
     HANDLE = "handle"
     NAME = "name"
     NAME_PART = "name_part"

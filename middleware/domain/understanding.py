@@ -94,6 +94,7 @@ class EntityType(StrEnum):
     PRODUCT = "product"
     EMAIL = "email"
     PHONE = "phone"
+    POSTCODE = "postcode"
     AMOUNT = "amount"
     DATE = "date"
 

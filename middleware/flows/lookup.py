@@ -54,6 +54,9 @@ Call = Callable[[], Iterable[Record]]
 MOST_FOUND = 50
 """Records that one look-up considers."""
 
+MOST_ORDERS = 100
+"""Orders, the newest of all who are considered, whose postal codes are theirs, too."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -94,7 +97,7 @@ def resolve(
 
     By exact identifiers first; then by likeness, among all contacts and accounts of the store.
     """
-    asked = asking(author)
+    asked = asking(author, mentioned)
     sources: tuple[Source, ...] = ()
     known, candidates = _considered(hub, author, mentioned, asked)
     if not known:
@@ -151,6 +154,8 @@ def candidates_of(
     """Who it may be among those known, as far as nobody said that it is not them."""
     alike = alike or Alike()
     everybody = [*known, *alike.known]
+    if any(entity.type is EntityType.POSTCODE for entity in mentioned):
+        everybody = _delivered(uow, everybody)
     author_is, other_owner = _seen(uow, author)
     things = {author_is, *(one.person_id for one in everybody)}
     things |= {str(one.ref) for one in everybody if one.ref is not None}
@@ -166,6 +171,23 @@ def candidates_of(
         model=hub.options.likeness,
         handle_had_other_owner=other_owner,
     )
+
+
+def _delivered(uow: UnitOfWork, known: Sequence[Known]) -> list[Known]:
+    """The same with the postal codes that orders of theirs went to: a CRM often has none."""
+    codes: dict[Ref, list[str]] = {}
+    for stored in uow.records.orders_of((one.ref for one in known if one.ref), limit=MOST_ORDERS):
+        order = stored.record
+        if isinstance(order, Order) and order.ship_to and order.ship_to.postal_code:
+            for owner in (order.contact, order.account):
+                if owner is not None:
+                    codes.setdefault(owner, []).append(order.ship_to.postal_code)
+    return [
+        one.model_copy(update={"postcodes": (*one.postcodes, *codes[one.ref])})
+        if one.ref in codes
+        else one
+        for one in known
+    ]
 
 
 def _seen(uow: UnitOfWork, author: Author) -> tuple[str | None, bool]:
@@ -320,6 +342,7 @@ def known_as(record: Contact | Account, person_id: str | None, orders: Sequence[
         external_ids=external,
         name=name,
         account=contact.account if contact else None,
+        postcodes=(code,) if record.address and (code := record.address.postal_code) else (),
         order_numbers=tuple(orders),
     )
 

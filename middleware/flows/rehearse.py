@@ -154,7 +154,7 @@ def _author(uow: UnitOfWork, row: ComplaintRow) -> tuple[Author, Sequence[Entity
 def _anew(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> Decision:
     """What the hub would decide about an author by what the store holds."""
     known = lookup.known_to(hub, uow, author, mentioned)
-    asked = asking(author)
+    asked = asking(author, mentioned)
     looked = uow.likeness.look(asked.wanted, asked.words)
     alike = lookup.resembling(hub, uow, asked, looked, known)
     return decide(

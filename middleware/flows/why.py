@@ -192,7 +192,7 @@ def _of_author(
     hub: Hub, author: Author, mentioned: Sequence[Entity], known: Sequence[Known], right: Side
 ) -> tuple[tuple[Evidence, ...], float | None, Decision]:
     """The evidence for one candidate among all that the hub would consider, and the decision."""
-    asked = asking(author)
+    asked = asking(author, mentioned)
     looked = hub.database.look(asked.wanted, asked.words)
     with hub.database.read() as uow:
         found = lookup.known_to(hub, uow, author, mentioned)

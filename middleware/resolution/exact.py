@@ -50,6 +50,8 @@ class Known(Frozen):
     name: str | None = None
     account: Ref | None = None
     """The account that this contact belongs to, where the record says so."""
+    postcodes: tuple[str, ...] = ()
+    """Of their address, and of what was delivered to them, as far as that was looked up."""
     order_numbers: tuple[str, ...] = ()
     """Those of the mentioned order numbers that are orders of this record or person."""
 
@@ -60,6 +62,11 @@ class Weight(Frozen):
     bits: float
     basis: Basis
 
+
+POSTCODE_BITS = 6.0
+LONG_POSTCODE_BITS = 10.0
+"""A code of letters and digits, as in Britain, Canada or the Netherlands, is a street's; one of
+digits alone is a town's, and many customers of a local business have it."""
 
 WEIGHTS: Mapping[EvidenceKind, Weight] = {
     EvidenceKind.AGENT: Weight(bits=30, basis=Basis.AGENT),
@@ -72,6 +79,8 @@ WEIGHTS: Mapping[EvidenceKind, Weight] = {
     EvidenceKind.ORDER_NUMBER: Weight(bits=12, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.PHONE_MENTIONED: Weight(bits=11, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.HANDLE: Weight(bits=10, basis=Basis.CRM_RECORD),
+    # It leads to nobody, and is not net as the others are: it counts beside what does.
+    EvidenceKind.POSTCODE_MENTIONED: Weight(bits=POSTCODE_BITS, basis=Basis.CUSTOMER_PROVIDED),
     # An equal name that nobody counted how many have; the index says more, by the model.
     EvidenceKind.NAME: Weight(bits=4, basis=Basis.INFERRED),
     EvidenceKind.SHARED: Weight(bits=-6, basis=Basis.INFERRED),
@@ -106,7 +115,12 @@ UNSHAREABLE = frozenset((EvidenceKind.AGENT, EvidenceKind.NATIVE_ID, EvidenceKin
 
 OF_THE_AUTHOR = frozenset((EvidenceKind.HANDLE, EvidenceKind.EMAIL_ALIAS))
 OF_THE_TEXT = frozenset(
-    (EvidenceKind.EMAIL_MENTIONED, EvidenceKind.PHONE_MENTIONED, EvidenceKind.ORDER_NUMBER)
+    (
+        EvidenceKind.EMAIL_MENTIONED,
+        EvidenceKind.PHONE_MENTIONED,
+        EvidenceKind.ORDER_NUMBER,
+        EvidenceKind.POSTCODE_MENTIONED,
+    )
 )
 """Anybody can type these, also about somebody else; they count beside one of the author's own."""
 
@@ -164,6 +178,7 @@ def weights() -> dict[str, float]:
         {kind.value: weight.bits for kind, weight in WEIGHTS.items()}
         | {f"handle of {letters} letters": bits for letters, bits in HANDLE_BITS_BY_LENGTH}
         | {"vouched phone": VOUCHED_PHONE_BITS, "order digits": ORDER_DIGITS_BITS}
+        | {"long postcode": LONG_POSTCODE_BITS}
     )
 
 
@@ -211,7 +226,7 @@ def score(
             if only:
                 inferred[len(found)] = pattern(best.agreements)
         if evidence:
-            found.append((group, evidence))
+            found.append((group, [*evidence, *_postcode(asker, group)]))
     _mark_shared(found)
     _mark_orders_of_others(found, asker)
     for group, evidence in found if not_them else ():
@@ -411,6 +426,7 @@ class _Asker:
         self.external_ids = _ids(author.external_ids)
         self.mentioned_emails = _keys(_of(mentioned, EntityType.EMAIL), normalise.email)
         self.mentioned_phones = _phone_keys(_of(mentioned, EntityType.PHONE), regions)
+        self.postcodes = _keys(_of(mentioned, EntityType.POSTCODE), normalise.postcode)
         self.orders = {number_key(n): n for n in _of(mentioned, EntityType.ORDER_NUMBER)}
         if self.network == "email" and self.native_id:
             self.emails |= _keys((self.native_id,), normalise.email)
@@ -479,6 +495,10 @@ class _Group:
     @cached_property
     def names(self) -> set[str]:
         return _keys((m.name for m in self.members if m.name), normalise.name)
+
+    @cached_property
+    def postcodes(self) -> set[str]:
+        return _keys(chain.from_iterable(m.postcodes for m in self.members), normalise.postcode)
 
     @cached_property
     def orders(self) -> set[str]:
@@ -628,6 +648,16 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
     yield from _orders(asker, group)
     if group.names and asker.name in group.names:
         yield _worth(EvidenceKind.NAME, "the same name")
+
+
+def _postcode(asker: _Asker, group: _Group) -> Iterator[Evidence]:
+    codes = sorted(asker.postcodes and asker.postcodes & group.postcodes, key=len)
+    if codes:
+        code = codes[-1]
+        long = len(code) >= 5 and not code.isdigit()
+        detail = f"the text names their postcode {normalise.masked_postcode(code)}"
+        bits = LONG_POSTCODE_BITS if long else None
+        yield _worth(EvidenceKind.POSTCODE_MENTIONED, detail, bits)
 
 
 def _named(asker: _Asker, group: _Group) -> bool:

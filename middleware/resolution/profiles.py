@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -21,6 +21,7 @@ from pydantic_core import from_json, to_json
 from middleware.contract.canonical import Account, Address, Contact, Record
 from middleware.domain.arrivals import Author
 from middleware.domain.likeness import FoundBy, Likeness
+from middleware.domain.understanding import Entity, EntityType
 from middleware.resolution import names, normalise
 from middleware.resolution.identifiers import identifiers_of
 from middleware.resolution.places import Place, place
@@ -46,6 +47,9 @@ CAPS = {
 """Bearers from which a key of the family is no use for finding anybody."""
 
 MOST_WANTED = 40
+
+MOST_POSTCODES = 4
+"""Of those that a text names; whoever names more lists them."""
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -278,8 +282,9 @@ class Asking:
     """The family of each key."""
 
 
-def asking(author: Author) -> Asking:
-    """What an author looks like, and the keys that lead to who looks alike."""
+def asking(author: Author, mentioned: Sequence[Entity] = ()) -> Asking:
+    """What an author looks like, and the keys that lead to who looks alike; a postal code that the
+    text names leads to those of the name who live there."""
     network = normalise.network(author.network)
     handle = normalise.handle(author.handle) if author.handle else None
     name = names.tokens(author.display_name) if author.display_name else ()
@@ -290,8 +295,10 @@ def asking(author: Author) -> Asking:
     links = tuple((n, names.spelled(h)) for n, h in pointed if n not in ("web", network))
     sites = tuple(dict.fromkeys(s for n, h in pointed if n == "web" and (s := normalise.site(h))))
     where = place(author.location) if author.location else None
+    named = (normalise.postcode(e.value) for e in mentioned if e.type is EntityType.POSTCODE)
+    codes = tuple(dict.fromkeys(code for code in named if code is not None))[:MOST_POSTCODES]
     families: dict[int, str] = {}
-    for family, found in _wanted(author, handle, name, where, links, sites):
+    for family, found in _wanted(author, handle, name, where, links, sites, codes):
         families.setdefault(found, family)
     wanted = sorted(families.items(), key=lambda item: _ORDER[item[1]])[:MOST_WANTED]
     return Asking(
@@ -318,6 +325,7 @@ def _wanted(
     where: Place | None,
     links: tuple[tuple[str, str], ...],
     sites: tuple[str, ...],
+    postcodes: tuple[str, ...],
 ) -> Iterator[tuple[str, int]]:
     for _, theirs in links:
         yield "handle", key("handle", theirs)
@@ -329,6 +337,9 @@ def _wanted(
         yield from _by_handle(plain, name)
     if name:
         yield from _by_name(name, where)
+        for code in postcodes:
+            for word in dict.fromkeys((name[-1], name[0])):
+                yield "postcode", key("postcode", word, code)
     if author.display_name and (company := names.company(author.display_name)):
         yield "company", key("company", company)
 

@@ -41,6 +41,7 @@ _RANK = (
     EntityType.SKU,
     EntityType.AMOUNT,
     EntityType.DATE,
+    EntityType.POSTCODE,
     EntityType.PHONE,
     EntityType.PRODUCT,
 )
@@ -65,6 +66,7 @@ def entities(
         *order_numbers(text, order_patterns),
         *amounts(text),
         *dates(text),
+        *postcodes(text),
         *phones(text, regions),
         *(articles(text, products) if products is not None else ()),
     ]
@@ -389,6 +391,87 @@ def phones(text: str, regions: Sequence[str] = ()) -> Iterator[Entity]:
                 why="valid with its country code" if international else f"valid in {region}",
             )
             break
+
+
+# Postal codes
+
+_POSTCODE_CUE = re.compile(
+    r"""(?<![^\W_])(?:post[ -]?(?:al[ -]?)?codes? | zip(?:[ -]?codes?)? | plz | postleitzahl(?:en)?
+      | code[ ]postal | c[oó]digo[ ]postal | codice[ ]postale | postnummer | postnr | c\.?p\.?
+      | 郵便番号 | 邮编 | 邮政编码
+    )(?![^\W_])
+    (?:[\s:;=,.()"'*\#-]{1,4}(?:is|was|ist|lautet|es|est|the|my|of|no|nr|number)(?![^\W_])){0,2}
+    [\s:;=,.()"'*\#]{0,4}
+    (?P<code>(?:[A-Z]{1,3}-)?(?=[A-Z]{0,2}\d)
+      (?:[A-Z0-9]{3,9}(?:[ -](?=[A-Z]?\d)[A-Z0-9]{2,4}|[ ](?-i:[A-Z]{2}))?|[A-Z]\d[ ]\d[A-Z]{2})
+    )(?![^\W_])""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_STATES = (
+    "AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|IA|ID|IL|IN|KS|KY|LA|MA|MD|ME|MI|MN|MO|MS|MT|NC|ND|NE|NH|NJ"
+    "|NM|NV|NY|OH|OK|OR|PA|PR|RI|SC|SD|TN|TX|UT|VA|VT|WA|WI|WV|WY"
+)
+_POSTCODE_FORMS = (
+    (
+        0.85,
+        "the form of a British postcode",
+        re.compile(
+            r"(?<![\w-])(?:[A-PR-UWYZ][A-HK-Y]?\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2}"
+            r"|[a-pr-uwyz][a-hk-y]?\d[a-z\d]? \d[abd-hjlnp-uw-z]{2})(?![\w-])"
+        ),
+    ),
+    (
+        0.85,
+        "the form of a Canadian postal code",
+        re.compile(r"(?<![\w-])[ABCEGHJ-NPRSTVXY]\d[A-Z] ?\d[A-Z]\d(?![\w-])"),
+    ),
+    (
+        0.85,
+        "stands after a state",
+        re.compile(rf"(?<![\w-])(?:{_STATES})[ ,]{{1,2}}(?P<code>\d{{5}}(?:-\d{{4}})?)(?![\w-])"),
+    ),
+    (
+        0.6,
+        "the form of a Dutch postcode",
+        re.compile(
+            r"(?<![\w.,#€$£-])[1-9]\d{3} ?(?!S[ADS]|[GMTK]B|M?HZ|K[MGW]|MW|[AP]M|EU|UK|US|AD|BC)"
+            r"[A-Z]{2}(?![\w-])"
+        ),
+    ),
+    (
+        0.4,
+        "stands before a name, as of a town",
+        re.compile(
+            r"(?<![\w.,#€$£/-])(?P<code>(?:[A-Z]{1,3}-)?(?!(?:19|20)\d\d\s)\d{4,5})\s"
+            r"(?=[A-ZÄÖÜÀ-Þ][a-zß-ÿ]{2,}(?![^\W_]))"
+        ),
+    ),
+)
+
+
+def postcodes(text: str) -> Iterator[Entity]:
+    """Postal codes after a word for them, in a form that only they have, or before a town.
+
+    Five digits alone are none: nobody could tell them from an order's.
+    """
+    for match in _POSTCODE_CUE.finditer(text):
+        yield _postcode(match, 0.9, f"stands after {quoted(match.group().split()[0])}")
+    for sure, why, form in _POSTCODE_FORMS:
+        for match in form.finditer(text):
+            if _COUNTED.match(text, match.end("code" if "code" in form.groupindex else 0)) is None:
+                yield _postcode(match, sure, why)
+
+
+def _postcode(match: re.Match[str], sure: float, why: str) -> Entity:
+    group: str | int = "code" if "code" in match.re.groupindex else 0
+    return Entity(
+        type=EntityType.POSTCODE,
+        value=_upper(match[group]),
+        start=match.start(group),
+        end=match.end(group),
+        confidence=sure,
+        why=why,
+    )
 
 
 # Articles

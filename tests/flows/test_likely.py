@@ -55,7 +55,7 @@ def ada(stage: Stage, id_: str = "A7", **more: Any) -> Contact:
     )
 
 
-def said(stage: Stage, **author: Any) -> str:
+def said(stage: Stage, text: str = "My lamp arrived broken!", **author: Any) -> str:
     """A complaint by somebody; answers its id."""
     body = {
         "type": "message.created",
@@ -63,7 +63,7 @@ def said(stage: Stage, **author: Any) -> str:
         "data": {
             "id": "m1",
             "conversation": "c1",
-            "text": "My lamp arrived broken!",
+            "text": text,
             "author": {"network": "x", "native_id": "555", **author},
             "posted_at": "2026-11-21T11:59:00Z",
         },
@@ -110,6 +110,62 @@ def test_a_name_and_a_handle_give_a_candidate_with_reasons(crowded: Stage) -> No
     assert best["score"] == pytest.approx(sum(e["weight"] for e in best["evidence"]))
     assert crowded.settled(found["person_id"]) is None
     assert "identity.review_needed" in crowded.events()
+
+
+def namesakes(stage: Stage, *codes: str | None) -> list[Contact]:
+    """So many of one name, each with a postal code or none; the first is the oldest on file."""
+    found = [
+        Contact(
+            ref=stage.ref("crm", Kind.CONTACT, f"N{n:02}"),
+            display_name="Ada Quillfeather",
+            address=Address(postal_code=code, country="AT") if code else None,
+        )
+        for n, code in enumerate(codes)
+    ]
+    for one in found:
+        stage.store(one)
+        stage.time.pass_(minutes=1)
+    return found
+
+
+def test_a_postcode_in_the_text_tells_namesakes_apart(crowded: Stage) -> None:
+    """Of more namesakes than are compared, the one who lives there is found and comes first."""
+    namesakes(crowded, "A-1010", *["8010"] * 15)
+    complaint_id = said(crowded, "My lamp is broken. Send it to 1010 Wien", **PROFILE)
+    best, second = resolution(crowded, complaint_id)["candidates"][:2]
+    assert best["refs"][0]["id"] == "N00"
+    assert best["score"] > second["score"]
+    (named,) = [e for e in best["evidence"] if e["kind"] == "postcode_mentioned"]
+    assert (named["weight"], named["basis"]) == (6.0, "customer_provided")
+    assert "1010" not in named["detail"]
+    assert "prior" in {e["kind"] for e in best["evidence"]}
+
+
+def test_a_postcode_that_an_order_went_to_is_theirs(crowded: Stage) -> None:
+    contacts = namesakes(crowded, None, None, None)
+    sent = crowded.order.model_copy(
+        update={
+            "ref": crowded.ref("crm", Kind.ORDER, "O9"),
+            "number": "SO-10009",
+            "account": None,
+            "contact": contacts[1].ref,
+            "ship_to": Address(postal_code="1010", city="Wien", country="AT"),
+        }
+    )
+    crowded.store(sent)
+    complaint_id = said(crowded, "My lamp is broken. My postcode is 1010", **PROFILE)
+    best = resolution(crowded, complaint_id)["candidates"][0]
+    assert best["refs"][0]["id"] == "N01"
+    assert "postcode_mentioned" in {e["kind"] for e in best["evidence"]}
+
+
+def test_a_postcode_of_nobody_says_nothing(crowded: Stage) -> None:
+    namesakes(crowded, "1010", "8010")
+    complaint_id = said(crowded, "My lamp is broken. My postcode is 5020", **PROFILE)
+    candidates = resolution(crowded, complaint_id)["candidates"]
+    assert {"N00", "N01"} <= {ref["id"] for one in candidates for ref in one["refs"]}
+    kinds = {e["kind"] for one in candidates for e in one["evidence"]}
+    assert "postcode_mentioned" not in kinds
 
 
 def test_where_the_operator_allows_it_likeness_links(crowded: Stage) -> None:

@@ -140,6 +140,34 @@ CASES: dict[str, tuple[Author, list[Known], list[Entity], Outcome, set[EvidenceK
         Outcome.LINK,
         {K.HANDLE, K.ORDER_NUMBER},
     ),
+    "a handle and a postcode of theirs": (
+        Author(network="x", handle="mschmidt"),
+        [MARIA.model_copy(update={"postcodes": ("D-10115",)})],
+        [named(EntityType.POSTCODE, "10115")],
+        Outcome.LINK,
+        {K.HANDLE, K.POSTCODE_MENTIONED},
+    ),
+    "a handle and another postcode": (
+        Author(network="x", handle="mschmidt"),
+        [MARIA.model_copy(update={"postcodes": ("10115",)})],
+        [named(EntityType.POSTCODE, "10117")],
+        Outcome.REVIEW,
+        {K.HANDLE},
+    ),
+    "an order number and a postcode, which anybody can type": (
+        Author(network="x", native_id="5", handle="kim"),
+        [MARIA.model_copy(update={"order_numbers": ("SO-10002",), "postcodes": ("SW1A 1AA",)})],
+        [named(EntityType.ORDER_NUMBER, "SO-10002"), named(EntityType.POSTCODE, "sw1a1aa")],
+        Outcome.REVIEW,
+        {K.ORDER_NUMBER, K.POSTCODE_MENTIONED},
+    ),
+    "a postcode alone is nobody's": (
+        Author(network="x", native_id="5", handle="kim"),
+        [MARIA.model_copy(update={"postcodes": ("SW1A 1AA",)})],
+        [named(EntityType.POSTCODE, "SW1A 1AA")],
+        Outcome.NONE,
+        set(),
+    ),
     "an order number is not enough": (
         Author(network="x", native_id="5", handle="kim"),
         [MARIA.model_copy(update={"order_numbers": ("SO-10002",)})],
@@ -239,6 +267,19 @@ def test_short_handles_say_less(handle: str, bits: float) -> None:
     known = Known(ref=contact("1"), handles=(Handle(network="x", handle=handle),))
     (candidate,) = score(Author(network="x", handle=handle), (), [known])
     assert candidate.score == bits
+
+
+@pytest.mark.parametrize(
+    ("code", "bits"), [("10115", 6.0), ("SW1A 1AA", 10.0), ("1012 AB", 10.0), ("E1 6AN", 10.0)]
+)
+def test_the_code_of_a_town_says_less_than_that_of_a_street(code: str, bits: float) -> None:
+    known = MARIA.model_copy(update={"postcodes": (code,)})
+    (candidate,) = score(
+        Author(network="x", handle="mschmidt"), (named(EntityType.POSTCODE, code),), [known]
+    )
+    (said,) = [e for e in candidate.evidence if e.kind is K.POSTCODE_MENTIONED]
+    assert (said.weight, candidate.score) == (bits, 10 + bits)
+    assert code not in said.detail
 
 
 # One person in several systems, and several persons at one address.

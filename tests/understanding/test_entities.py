@@ -166,6 +166,20 @@ OTHERS: dict[str, tuple[EntityType, list[str]]] = {
         ["2026-11-20", "2026-11-21"],
     ),
     "31.02.2026 and 2026-13-01": (EntityType.DATE, []),
+    "Ada Lo, SW1A 1AA, not EC1A1BB": (EntityType.POSTCODE, ["SW1A 1AA"]),
+    "my post code is ec1a 1bb thanks": (EntityType.POSTCODE, ["EC1A 1BB"]),
+    "postcode: EC1A1BB": (EntityType.POSTCODE, ["EC1A1BB"]),
+    "K1A 0B1 or K1A0B1": (EntityType.POSTCODE, ["K1A 0B1", "K1A0B1"]),
+    "1012 AB Amsterdam, 1000 GB, 1200 PM": (EntityType.POSTCODE, ["1012 AB"]),
+    "Austin, TX 78701-1234": (EntityType.POSTCODE, ["78701-1234"]),
+    "ZIP 94105": (EntityType.POSTCODE, ["94105"]),
+    "PLZ: 1010 an Wien": (EntityType.POSTCODE, ["1010"]),
+    "ship to 10115 Berlin, or D-80331 München": (EntityType.POSTCODE, ["10115", "D-80331"]),
+    "Code postal 75001, c.p. 28013": (EntityType.POSTCODE, ["75001", "28013"]),
+    "order 48213 to Berlin, Bestellung 12345 Ist nicht da": (EntityType.POSTCODE, []),
+    "plz help, 48213 is late, plz 5 days": (EntityType.POSTCODE, []),
+    "Kunde seit 2024 Und 3000 Euro, 12345 Stück": (EntityType.POSTCODE, []),
+    "invoice #70431 Is wrong, €4000 Refund": (EntityType.POSTCODE, []),
 }
 
 

@@ -79,14 +79,18 @@ def shown_resolved(hub: Hub, clue: schemas.ClueAsked) -> schemas.ResolvedShown:
     )
     named = [
         Entity(
-            type=EntityType.ORDER_NUMBER,
-            value=number.upper(),
+            type=type_,
+            value=value.upper(),
             start=0,
             end=0,
             confidence=1.0,
             why="given by the caller",
         )
-        for number in clue.order_numbers
+        for type_, values in (
+            (EntityType.ORDER_NUMBER, clue.order_numbers),
+            (EntityType.POSTCODE, clue.postcodes),
+        )
+        for value in values
     ]
     found = lookup.resolve(hub, author, named, deadline=deadline_of(clue.deadline_ms))
     decision = found.decision

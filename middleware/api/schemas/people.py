@@ -40,6 +40,8 @@ class ClueAsked(Asked):
     phones: Annotated[list[Short], Field(max_length=10, default_factory=list)]
     external_ids: Annotated[dict[Short, Short], Field(max_length=10, default_factory=dict)]
     order_numbers: Annotated[list[Short], Field(max_length=10, default_factory=list)]
+    postcodes: Annotated[list[Short], Field(max_length=4, default_factory=list)]
+    """Postal codes of theirs, as they gave them: one finds nobody, and tells namesakes apart."""
     deadline_ms: Annotated[int, Field(ge=0, le=30_000)] | None = None
     """How long remotes may take to answer; what is late is named."""
 
