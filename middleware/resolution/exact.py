@@ -32,7 +32,7 @@ from middleware.domain.identity import (
 )
 from middleware.domain.orders import digits_key, number_key
 from middleware.domain.understanding import Entity, EntityType
-from middleware.resolution import normalise
+from middleware.resolution import normalise, postal
 from middleware.resolution.compare import pattern
 from middleware.resolution.likely import Likely, Resembling, reasons, supporting
 from middleware.resolution.model import Model, posteriors, shipped
@@ -426,7 +426,7 @@ class _Asker:
         self.external_ids = _ids(author.external_ids)
         self.mentioned_emails = _keys(_of(mentioned, EntityType.EMAIL), normalise.email)
         self.mentioned_phones = _phone_keys(_of(mentioned, EntityType.PHONE), regions)
-        self.postcodes = _keys(_of(mentioned, EntityType.POSTCODE), normalise.postcode)
+        self.postcodes = _keys(_of(mentioned, EntityType.POSTCODE), postal.postcode)
         self.orders = {number_key(n): n for n in _of(mentioned, EntityType.ORDER_NUMBER)}
         if self.network == "email" and self.native_id:
             self.emails |= _keys((self.native_id,), normalise.email)
@@ -498,7 +498,7 @@ class _Group:
 
     @cached_property
     def postcodes(self) -> set[str]:
-        return _keys(chain.from_iterable(m.postcodes for m in self.members), normalise.postcode)
+        return _keys(chain.from_iterable(m.postcodes for m in self.members), postal.postcode)
 
     @cached_property
     def orders(self) -> set[str]:
@@ -655,7 +655,7 @@ def _postcode(asker: _Asker, group: _Group) -> Iterator[Evidence]:
     if codes:
         code = codes[-1]
         long = len(code) >= 5 and not code.isdigit()
-        detail = f"the text names their postcode {normalise.masked_postcode(code)}"
+        detail = f"the text names their postcode {postal.masked_postcode(code)}"
         bits = LONG_POSTCODE_BITS if long else None
         yield _worth(EvidenceKind.POSTCODE_MENTIONED, detail, bits)
 

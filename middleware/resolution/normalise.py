@@ -281,30 +281,3 @@ def site(host: str) -> str | None:
 
 _REGISTRIES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 """By the list of public suffixes that the library brings along; nothing is fetched."""
-
-
-_OF_COUNTRY = re.compile(
-    r"\A(?:A|AT|B|BE|BG|CH|CY|CZ|D|DE|DK|E|EE|ES|F|FI|FIN|FR|GR|H|HR|HU|I|IT|L|LT|LU|LV|N|NL|NO|P|PL"
-    r"|PT|RO|S|SE|SI|SK)-(?=\d)"
-)
-"""What is written before a postal code of Europe, as on a letter from abroad."""
-_ZIP_PLUS_4 = re.compile(r"(\d{5})-?\d{4}")
-
-
-def postcode(text: str) -> str | None:
-    """A postal code in capitals without blanks or dashes: `sw1a 1aa` is `SW1A1AA`.
-
-    Without the country before it (`D-10115` is `10115`), and without the four digits of a ZIP+4,
-    which say which block of the street and are left out as often as not.
-    """
-    written = re.sub(r"\s+", "", unicodedata.normalize("NFKC", text)).upper()
-    written = _OF_COUNTRY.sub("", written)
-    if long := _ZIP_PLUS_4.fullmatch(written):
-        return long[1]
-    cleaned = written.replace("-", "")
-    return cleaned if 3 <= len(cleaned) <= 10 and any(c.isdigit() for c in cleaned) else None
-
-
-def masked_postcode(code: str) -> str:
-    """A postal code for people who need to recognise it, not to learn it: `10…`."""
-    return f"{code[:2]}…"

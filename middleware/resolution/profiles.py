@@ -22,7 +22,7 @@ from middleware.contract.canonical import Account, Address, Contact, Record
 from middleware.domain.arrivals import Author
 from middleware.domain.likeness import FoundBy, Likeness
 from middleware.domain.understanding import Entity, EntityType
-from middleware.resolution import names, normalise
+from middleware.resolution import names, normalise, postal
 from middleware.resolution.identifiers import identifiers_of
 from middleware.resolution.places import Place, place
 
@@ -238,7 +238,7 @@ def _name_texts(name: tuple[str, ...], where: Place | None, address: Address | N
             f"bones|{first}|{names.skeleton(last)}",
             f"bones|{last}|{names.skeleton(first)}",
         )
-    postcode = normalise.postcode(address.postal_code) if address and address.postal_code else None
+    postcode = postal.postcode(address.postal_code) if address and address.postal_code else None
     if postcode:
         texts.append(f"postcode|{last}|{postcode}")
     for town in sorted(where.words) if where else ():
@@ -295,7 +295,7 @@ def asking(author: Author, mentioned: Sequence[Entity] = ()) -> Asking:
     links = tuple((n, names.spelled(h)) for n, h in pointed if n not in ("web", network))
     sites = tuple(dict.fromkeys(s for n, h in pointed if n == "web" and (s := normalise.site(h))))
     where = place(author.location) if author.location else None
-    named = (normalise.postcode(e.value) for e in mentioned if e.type is EntityType.POSTCODE)
+    named = (postal.postcode(e.value) for e in mentioned if e.type is EntityType.POSTCODE)
     codes = tuple(dict.fromkeys(code for code in named if code is not None))[:MOST_POSTCODES]
     families: dict[int, str] = {}
     for family, found in _wanted(author, handle, name, where, links, sites, codes):

@@ -90,5 +90,3 @@ def test_links_in_a_bio() -> None:
     assert normalise.links(pages) == ()
     assert normalise.site("blog.kim.co.uk") == "kim.co.uk"
     assert normalise.site("localhost") is None
-    assert normalise.postcode("sw1a 1aa") == "SW1A1AA"
-    assert normalise.postcode("n/a") is None

@@ -52,28 +52,6 @@ def test_aliases_are_a_key_of_their_own(text: str, key: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("sw1a 1aa", "SW1A1AA"),
-        ("10115", "10115"),
-        ("D-10115", "10115"),
-        ("fin - 00100", "00100"),
-        ("1012 AB", "1012AB"),
-        ("94105-1234", "94105"),
-        ("941051234", "94105"),
-        ("01310-100", "01310100"),
-        ("１００-０００１", "1000001"),
-        ("AB", None),
-        ("Berlin", None),
-        ("12345678901", None),
-        ("", None),
-    ],
-)
-def test_postcodes(text: str, key: str | None) -> None:
-    assert normalise.postcode(text) == key
-
-
-@pytest.mark.parametrize(
     ("text", "regions", "keys"),
     [
         ("+1 (202) 555-0142", (), ("+12025550142",)),

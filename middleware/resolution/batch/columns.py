@@ -14,10 +14,10 @@ from anyascii import anyascii
 from nicknames import NickNamer
 
 from middleware.contract.canonical import Account, Contact
-from middleware.resolution import normalise
+from middleware.resolution import normalise, postal
 from middleware.resolution.identifiers import CUSTOMER_NUMBER
 
-VERSION = "2"
+VERSION = "3"
 """Changes when the same record gets other columns: what was made by another one is made anew."""
 
 TEXTS = ("given", "family", "name", "email", "phone", "street", "city", "postcode")
@@ -75,10 +75,10 @@ def columns_of(record: Contact | Account, *, regions: Sequence[str] = ()) -> dic
             for system, value in (*numbers, own)
             if (key := normalise.external_id(value))
         ),
-        "street": _plain(address.street) if address else None,
+        "street": postal.street(address.street) if address and address.street else None,
         "city": _plain(address.city) if address else None,
-        "postcode": (_plain(address.postal_code) or "").replace(" ", "") or None
-        if address
+        "postcode": postal.postcode(address.postal_code)
+        if address and address.postal_code
         else None,
     }
 
