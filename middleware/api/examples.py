@@ -122,6 +122,7 @@ _EVIDENCE: list[Json] = [
         "basis": "crm_record",
         "compared": None,
         "rarity": None,
+        "at": SYNCED,
     },
     {
         "kind": "order_number",
@@ -130,6 +131,7 @@ _EVIDENCE: list[Json] = [
         "basis": "customer_provided",
         "compared": None,
         "rarity": None,
+        "at": WRITTEN,
     },
 ]
 
@@ -305,6 +307,7 @@ LINK: Json = {
             "basis": "customer_confirmed",
             "compared": None,
             "rarity": None,
+            "at": HANDLED,
         }
     ],
     "decided_by": KEY_ID,

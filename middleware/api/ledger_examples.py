@@ -15,6 +15,7 @@ from middleware.api.examples import (
     LINK,
     PERSON_ID,
     RESOLUTION,
+    SYNCED,
 )
 
 OTHER_PERSON_ID = "per_019c9d6f3a5e7c41b1d0a2f4c6e88a42"
@@ -140,6 +141,7 @@ WHY: Json = {
             "basis": "customer_provided",
             "compared": None,
             "rarity": None,
+            "at": SYNCED,
         },
         {
             "kind": "cannot_link",
@@ -148,6 +150,7 @@ WHY: Json = {
             "basis": "agent",
             "compared": None,
             "rarity": None,
+            "at": None,
         },
     ],
     "score": -44.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -74,6 +75,9 @@ class Evidence(Frozen):
     """What was held against what, where `kind` does not say it."""
     rarity: float | None = None
     """How many records were to be expected to agree so by accident."""
+    at: datetime | None = None
+    """When it was so: when what is on file was last read from its source, when the text was
+    written, when the word was given. None where it isn't of a moment, as how rare a match is."""
 
 
 class Candidate(Frozen):

@@ -383,6 +383,7 @@ def _row(
         detail=asked.reason,
         weight=WEIGHTS[EvidenceKind.AGENT].bits,
         basis=asked.basis,
+        at=now,
     )
     record = asked.record
     return LinkRow(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
@@ -92,19 +92,21 @@ def resolve(
     *,
     deadline: timedelta | None = None,
     urgency: Urgency = Urgency.AGENT,
+    written_at: datetime | None = None,
 ) -> Resolution:
     """Who may this be? Asks the store, and where it knows nobody, the remotes.
 
     By exact identifiers first; then by likeness, among all contacts and accounts of the store.
+    `written_at` is when the text was written that `mentioned` are of.
     """
     asked = asking(author, mentioned)
     sources: tuple[Source, ...] = ()
-    known, candidates = _considered(hub, author, mentioned, asked)
+    known, candidates = _considered(hub, author, mentioned, asked, written_at)
     if not known:
         found = find_people(hub, author, mentioned, deadline=deadline, urgency=urgency)
         sources = tuple(found.sources)
         if found.records:
-            _, candidates = _considered(hub, author, mentioned, asked)
+            _, candidates = _considered(hub, author, mentioned, asked, written_at)
     decision = decide(
         candidates,
         auto=hub.options.auto_link,
@@ -115,14 +117,20 @@ def resolve(
 
 
 def _considered(
-    hub: Hub, author: Author, mentioned: Sequence[Entity], asked: Asking
+    hub: Hub,
+    author: Author,
+    mentioned: Sequence[Entity],
+    asked: Asking,
+    written_at: datetime | None,
 ) -> tuple[list[Known], list[Candidate]]:
     """Who bears an identifier, and all who it may be, as far as the store knows."""
     looked = hub.database.look(asked.wanted, asked.words) if asked.wanted else Looked(0)
     with hub.database.read() as uow:
         known = known_to(hub, uow, author, mentioned)
         alike = resembling(hub, uow, asked, looked, known)
-        return known, candidates_of(hub, uow, author, mentioned, known, alike)
+        return known, candidates_of(
+            hub, uow, author, mentioned, known, alike, written_at=written_at
+        )
 
 
 def _telling(bearing: Mapping[Ref, Collection[Identifier]]) -> list[Ref]:
@@ -150,6 +158,8 @@ def candidates_of(
     mentioned: Sequence[Entity],
     known: Sequence[Known],
     alike: Alike | None = None,
+    *,
+    written_at: datetime | None = None,
 ) -> list[Candidate]:
     """Who it may be among those known, as far as nobody said that it is not them."""
     alike = alike or Alike()
@@ -170,6 +180,7 @@ def candidates_of(
         likely=alike.likely,
         model=hub.options.likeness,
         handle_had_other_owner=other_owner,
+        written_at=written_at,
     )
 
 
@@ -207,18 +218,18 @@ def resembling(
     if not found.nearest:
         return Alike(found)
     there = {one.ref for one in known}
-    records = related(uow, (one.ref for one in found.nearest))
-    named = {record.ref: record.name for record in records if isinstance(record, Account)}
+    records = _related(uow, (one.ref for one in found.nearest))
+    named = {record.ref: record.name for record, _ in records if isinstance(record, Account)}
     accounts = {
         record.ref: name
-        for record in records
+        for record, _ in records
         if isinstance(record, Contact) and record.account and (name := named.get(record.account))
     }
-    fresh = [record for record in records if record.ref not in there]
-    persons = person_of(uow, [record.ref for record in fresh])
+    fresh = [stored for record, stored in records if record.ref not in there]
+    persons = person_of(uow, [stored.record.ref for stored in fresh])
     return Alike(
         with_companies(found, asked, accounts, hub.options.likeness),
-        tuple(known_as(record, persons.get(record.ref), ()) for record in fresh),
+        tuple(known_as(stored, persons.get(stored.record.ref), ()) for stored in fresh),
     )
 
 
@@ -241,9 +252,12 @@ def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Enti
                 orders.setdefault(owner, []).append(record.number or record.ref.id)
                 owners.append(owner)
     people = [r for r in refs if r.kind in (Kind.CONTACT, Kind.ACCOUNT)] + owners
-    records = related(uow, people)
-    persons = person_of(uow, [r.ref for r in records])
-    return [known_as(r, persons.get(r.ref), orders.get(r.ref, ())) for r in records]
+    records = [stored for _, stored in _related(uow, people)]
+    persons = person_of(uow, [stored.record.ref for stored in records])
+    return [
+        known_as(stored, persons.get(ref := stored.record.ref), orders.get(ref, ()))
+        for stored in records
+    ]
 
 
 def related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[Contact | Account]:
@@ -326,8 +340,11 @@ def once(hub: Hub, orders: Sequence[T], *, named: Callable[[T], tuple[str, str |
     return [orders[place] for place in sorted(place for _rank, place in best.values())]
 
 
-def known_as(record: Contact | Account, person_id: str | None, orders: Sequence[str]) -> Known:
-    """A record as it is compared, with the person it is linked to and orders of theirs."""
+def known_as(stored: Stored, person_id: str | None, orders: Sequence[str]) -> Known:
+    """A contact or account as it is compared, with the person it is linked to and orders of
+    theirs."""
+    record = stored.record
+    assert isinstance(record, Contact | Account), "nobody else is known"
     external = dict(record.external_ids)
     if isinstance(record, Account) and record.number:
         external.setdefault(CUSTOMER_NUMBER, record.number)
@@ -336,6 +353,7 @@ def known_as(record: Contact | Account, person_id: str | None, orders: Sequence[
     return Known(
         person_id=person_id,
         ref=record.ref,
+        as_of=stored.as_of,
         emails=record.emails,
         phones=record.phones,
         handles=contact.handles if contact else (),

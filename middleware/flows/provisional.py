@@ -242,6 +242,7 @@ def _by_word(person_id: str, identity_id: str, word: Word) -> LinkRow:
         detail=word.why,
         weight=WEIGHTS[EvidenceKind.AGENT].bits,
         basis=Basis.AGENT,
+        at=word.at,
     )
     return LinkRow(
         id=new_id("lnk"),

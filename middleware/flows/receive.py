@@ -377,7 +377,13 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
     given = tuple(n for a in incoming for n in (a.author or {}).get("order_numbers", ()))
     _fetch_missing(hub, understanding, given)
     author = Author.model_validate(_author_of(incoming[-1]))
-    resolution = lookup.resolve(hub, author, understanding.entities, urgency=Urgency.WORK)
+    resolution = lookup.resolve(
+        hub,
+        author,
+        understanding.entities,
+        urgency=Urgency.WORK,
+        written_at=_written_at(incoming[-1]),
+    )
     theirs = _purchases(hub, linked, resolution.decision, understanding)
     if theirs.names:
         understanding = _understand(hub, complaint, incoming, articles | theirs.names, said)

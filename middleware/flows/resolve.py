@@ -175,6 +175,7 @@ class _Run:
         self.full = full and not counts.get("weigh")
         self.allowed = allowed
         self.model = model_of(hub)
+        self.read_at = hub.clock()
         if not self.model.trained:
             raise NotOfferedError(f"the model {self.model.name!r} is not trained")
         self.least = self.model.weight_of(chosen.review_from)
@@ -364,7 +365,7 @@ class _Run:
         for ref, (other, weight) in best.items():
             left, right = rows[numbers[ref]], rows[numbers[other]]
             evidence = [
-                _evidence(part.comparison, part.bits, other)
+                _evidence(part.comparison, part.bits, other, self.read_at)
                 for part in scorer.parts(left, right)
                 if part.level is not None and part.bits
             ]
@@ -608,13 +609,14 @@ def _prior(bits: float) -> Evidence:
     )
 
 
-def _evidence(comparison: str, bits: float, other: str) -> Evidence:
+def _evidence(comparison: str, bits: float, other: str, at: datetime) -> Evidence:
     verb = "agrees with" if bits > 0 else "differs from"
     return Evidence(
         kind=EVIDENCE.get(comparison, EvidenceKind.ADDRESS),
         detail=f"{comparison} {verb} that of {other}",
         weight=max(-64.0, min(64.0, bits)),
         basis=Basis.CRM_RECORD,
+        at=at,
     )
 
 

@@ -395,6 +395,7 @@ def _this(
         detail=said.reason or "said so in a review",
         weight=WEIGHTS[EvidenceKind.AGENT].bits,
         basis=Basis.AGENT,
+        at=now,
     )
     made = uow.people.add_link(
         LinkRow(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
 from middleware.contract.canonical import Account, Contact
 from middleware.domain import ledger
@@ -77,17 +79,15 @@ def why(hub: Hub, one: str, other: str) -> Why:
         together = left.person_id is not None and left.person_id == right.person_id
         apart = () if together else tuple(_apart(uow, left, right))
         known = _known(uow, right)
-        author, mentioned = (
-            _author(uow, left.thing) if ledger.is_identity(left.thing) else (None, ())
-        )
-        own = _known(uow, left) if author is None else []
+        wrote = _wrote(uow, left.thing) if ledger.is_identity(left.thing) else None
+        own = _known(uow, left) if wrote is None else []
         names = {left.thing, right.thing}
         labels = tuple(row for row in uow.ledger.labels_of(names) if {row.one, row.other} == names)
     evidence: tuple[Evidence, ...] = ()
     score: float | None = None
     decision: Decision | None = None
-    if author is not None:
-        evidence, score, decision = _of_author(hub, author, mentioned, known, right)
+    if wrote is not None:
+        evidence, score, decision = _of_author(hub, wrote, known, right)
     elif own and known:
         pairs = [compare(a, b, regions=hub.options.phone_regions) for a in own for b in known]
         evidence = max(pairs, key=lambda pair: sum(e.weight for e in pair))
@@ -159,13 +159,21 @@ def _known(uow: UnitOfWork, side: Side) -> list[Known]:
         return []
     persons = lookup.person_of(uow, refs)
     return [
-        lookup.known_as(stored.record, persons.get(stored.record.ref), ())
+        lookup.known_as(stored, persons.get(stored.record.ref), ())
         for stored in uow.records.get_all(refs)
         if isinstance(stored.record, Contact | Account)
     ]
 
 
-def _author(uow: UnitOfWork, identity_id: Thing) -> tuple[Author, Sequence[Entity]]:
+class _Wrote(NamedTuple):
+    """Somebody as they last wrote, what they mentioned, and when."""
+
+    author: Author
+    mentioned: Sequence[Entity] = ()
+    at: datetime | None = None
+
+
+def _wrote(uow: UnitOfWork, identity_id: Thing) -> _Wrote:
     """What is known of an account: what it last wrote with, else its handle."""
     row = uow.people.identity_by_id(identity_id)
     assert row is not None
@@ -175,23 +183,24 @@ def _author(uow: UnitOfWork, identity_id: Thing) -> tuple[Author, Sequence[Entit
             if not arrival.outgoing and given.get("native_id") is not None:
                 understood = complaint.understanding
                 entities = Understanding.model_validate(understood).entities if understood else ()
-                return Author.model_validate(given), entities
+                at = arrival.posted_at or arrival.received_at
+                return _Wrote(Author.model_validate(given), entities, at)
     handle = uow.people.current_handle(identity_id)
-    return (
+    return _Wrote(
         Author(
             network=row.network,
             native_id=row.native_id,
             handle=handle.handle if handle else None,
             display_name=handle.display_name if handle else None,
-        ),
-        (),
+        )
     )
 
 
 def _of_author(
-    hub: Hub, author: Author, mentioned: Sequence[Entity], known: Sequence[Known], right: Side
+    hub: Hub, wrote: _Wrote, known: Sequence[Known], right: Side
 ) -> tuple[tuple[Evidence, ...], float | None, Decision]:
     """The evidence for one candidate among all that the hub would consider, and the decision."""
+    author, mentioned, written_at = wrote
     asked = asking(author, mentioned)
     looked = hub.database.look(asked.wanted, asked.words)
     with hub.database.read() as uow:
@@ -204,7 +213,9 @@ def _of_author(
             | {thing_of(link) for link in uow.people.links_of_person(right.person_id or "")}
         )
         alike = lookup.resembling(hub, uow, asked, looked, found)
-        candidates = lookup.candidates_of(hub, uow, author, mentioned, found, alike)
+        candidates = lookup.candidates_of(
+            hub, uow, author, mentioned, found, alike, written_at=written_at
+        )
     decision = decide(
         candidates,
         auto=hub.options.auto_link,

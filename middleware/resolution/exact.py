@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property, lru_cache
 from itertools import chain, product
 from typing import Annotated
@@ -50,6 +51,8 @@ class Known(Frozen):
     name: str | None = None
     account: Ref | None = None
     """The account that this contact belongs to, where the record says so."""
+    as_of: datetime | None = None
+    """When the record was last read from its source."""
     postcodes: tuple[str, ...] = ()
     """Of their address, and of what was delivered to them, as far as that was looked up."""
     order_numbers: tuple[str, ...] = ()
@@ -124,6 +127,17 @@ OF_THE_TEXT = frozenset(
 )
 """Anybody can type these, also about somebody else; they count beside one of the author's own."""
 
+TIMELESS = frozenset(
+    (
+        EvidenceKind.AGENT,
+        EvidenceKind.CANNOT_LINK,
+        EvidenceKind.ORDER_OF_SOMEBODY_ELSE,
+        EvidenceKind.PRIOR,
+        EvidenceKind.SHARED,
+    )
+)
+"""What no reading of the candidate's records says."""
+
 NAMING = frozenset((EvidenceKind.NAME, EvidenceKind.PROFILE_LINK))
 """Likeness links on one of these, whatever the handle looks like."""
 
@@ -197,12 +211,14 @@ def score(
     likely: Likely | None = None,
     model: Model | None = None,
     handle_had_other_owner: bool = False,
+    written_at: datetime | None = None,
 ) -> list[Candidate]:
     """Who it may be, likeliest first, each with the evidence that adds up to the score.
 
     `known` is what a look-up by any of the author's or the text's identifiers found, and the
     records that `likely` is about, which `model` (by default the shipped one) scored.
-    `handle_had_other_owner` says that another account bore the author's handle before.
+    `handle_had_other_owner` says that another account bore the author's handle before; `written_at`
+    is when the author wrote what they mentioned.
     `said_by_agent` names persons (`person_id`) or records (`str(ref)`) that an agent confirmed;
     `apart` pairs of these that somebody said are not one: they are never one candidate, and a
     candidate that is apart from the author (`author_is`: the identity's id) says so.
@@ -239,7 +255,9 @@ def score(
             person_id=group.person_id,
             refs=group.refs,
             score=scores[place],
-            evidence=tuple(sorted(evidence, key=lambda e: (-e.weight, e.kind))),
+            evidence=tuple(
+                sorted(_dated(evidence, group, written_at), key=lambda e: (-e.weight, e.kind))
+            ),
             probability=(
                 model.calibrated(probable[place], inferred[place]) if place in inferred else None
             ),
@@ -247,6 +265,19 @@ def score(
         for place, (group, evidence) in enumerate(found)
     ]
     return sorted(candidates, key=lambda c: (-c.score, c.person_id or "", [*map(str, c.refs)]))
+
+
+def _dated(
+    evidence: Iterable[Evidence], group: _Group, written_at: datetime | None
+) -> Iterator[Evidence]:
+    """The evidence with its moments. Of several records the one read first says since when it may
+    have changed."""
+    read_at = min((m.as_of for m in group.members if m.as_of is not None), default=None)
+    for item in evidence:
+        at = None if item.kind in TIMELESS else read_at
+        if item.kind in OF_THE_TEXT:
+            at = written_at
+        yield item if at is None else item.model_copy(update={"at": at})
 
 
 def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[Evidence, ...]:
@@ -267,6 +298,8 @@ def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[
         found.append(_worth(EvidenceKind.PHONE, told))
     if one.names & other.names:
         found.append(_worth(EvidenceKind.NAME, "the same name"))
+    at = min((side.as_of for side in (left, right) if side.as_of is not None), default=None)
+    found = [item.model_copy(update={"at": at}) for item in found]
     return tuple(sorted(found, key=lambda e: (-e.weight, e.kind)))
 
 

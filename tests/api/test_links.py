@@ -59,6 +59,7 @@ def test_an_agent_says_who_somebody_is(api: Api) -> None:
     assert answer.headers["etag"] == '"1"'
     assert (link.person_id, link.basis) == (kim, "customer_confirmed")
     assert link.evidence[0].detail == REASON
+    assert link.evidence[0].at == link.valid_from
     assert api.get(f"/v1/complaints/{complaint}").json()["person_id"] == kim
 
     again = put(api, person_id=kim, identity_id=before["identity_id"])

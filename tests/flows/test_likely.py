@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -157,6 +157,19 @@ def test_a_postcode_that_an_order_went_to_is_theirs(crowded: Stage) -> None:
     best = resolution(crowded, complaint_id)["candidates"][0]
     assert best["refs"][0]["id"] == "N01"
     assert "postcode_mentioned" in {e["kind"] for e in best["evidence"]}
+
+
+def test_each_reason_says_of_when_it_is(crowded: Stage) -> None:
+    """What is on file is of when it was last read, what the text says of when it was written."""
+    read_at = crowded.time.now
+    namesakes(crowded, "1010")
+    crowded.time.pass_(minutes=60)
+    complaint_id = said(crowded, "My lamp is broken. My postcode is 1010", **PROFILE)
+    best = resolution(crowded, complaint_id)["candidates"][0]
+    moments = {e["kind"]: e["at"] and datetime.fromisoformat(e["at"]) for e in best["evidence"]}
+    assert moments["name"] == read_at
+    assert moments["postcode_mentioned"] == datetime(2026, 11, 21, 11, 59, tzinfo=UTC)
+    assert moments["prior"] is None
 
 
 def test_a_postcode_of_nobody_says_nothing(crowded: Stage) -> None:

@@ -110,6 +110,7 @@ def test_records_of_one_customer_get_one_person(desk: Stage) -> None:
     assert made.decided_by == relink.RUN
     assert made.confidence > 0.99
     assert {"name", "email", "phone", "address", "prior"} == {e["kind"] for e in made.evidence}
+    assert all((e["kind"] == "prior") == (e["at"] is None) for e in made.evidence)
     with desk.hub.database.read() as uow:
         entries = [one for one in uow.audit.about(row.id) if one.action == "links.made"]
         links = set(uow.session.exec(select(LinkRow.id)))

@@ -344,7 +344,7 @@ def candidate_of(kept: dict[str, Any]) -> schemas.CandidateShown:
         score=kept["score"],
         probability=kept.get("probability"),
         evidence=[
-            schemas.EvidenceShown(**{"compared": None, "rarity": None, **evidence})
+            schemas.EvidenceShown(**{"compared": None, "rarity": None, "at": None, **evidence})
             for evidence in kept["evidence"]
         ],
     )

@@ -280,7 +280,7 @@ def link_shown(row: queries.LinkRow) -> schemas.LinkShown:
         basis=Basis(row.basis),
         confidence=row.confidence,
         evidence=[
-            schemas.LinkEvidenceShown(**{"compared": None, "rarity": None, **evidence})
+            schemas.LinkEvidenceShown(**{"compared": None, "rarity": None, "at": None, **evidence})
             for evidence in row.evidence
         ],
         decided_by=row.decided_by,

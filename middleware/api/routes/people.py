@@ -92,7 +92,9 @@ def shown_resolved(hub: Hub, clue: schemas.ClueAsked) -> schemas.ResolvedShown:
         )
         for value in values
     ]
-    found = lookup.resolve(hub, author, named, deadline=deadline_of(clue.deadline_ms))
+    found = lookup.resolve(
+        hub, author, named, deadline=deadline_of(clue.deadline_ms), written_at=hub.clock()
+    )
     decision = found.decision
     resolution = complaint_schemas.ResolutionShown(
         outcome=decision.outcome,

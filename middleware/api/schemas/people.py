@@ -140,6 +140,10 @@ class LinkEvidenceShown(Shown):
     """What was held against what, where `kind` does not say it."""
     rarity: float | None
     """How many records were to be expected to agree so by accident."""
+    at: Moment | None
+    """When it was so: when what is on file was last read from its source, when the text was
+    written, when the word was given. Null where it isn't of a moment, and in what was stored before
+    the hub kept it."""
 
 
 class LinkShown(Shown):
