@@ -25,7 +25,7 @@ from middleware.contract.errors import Missing, Permanent, RemoteError
 from middleware.contract.mapping import MappingError
 from middleware.domain.problems import NotOfferedError
 from middleware.domain.turns import Urgency
-from middleware.flows import deliver, prioritise, receipts, watch
+from middleware.flows import deliver, merged, prioritise, receipts, watch
 from middleware.flows.hub import Hub
 from middleware.resolution.profiles import found_by
 from middleware.store.database import UnitOfWork
@@ -137,10 +137,12 @@ class Rereading:
             counts = uow.records.store(
                 records, as_of=as_of, seen_by=self.run_id if self.marks else None
             )
+            name = f"{self.run_id}:{after['phase']}:{page.cursor}"
             if counts.changed:
-                name = f"{self.run_id}:{after['phase']}:{page.cursor}"
                 prioritise.owe_accounts(self.hub, uow, page.records, name=name)
-            counts.deleted = uow.records.delete(page.gone, as_of=as_of, unless_newer=True)
+            counts.deleted = merged.delete(
+                self.hub, uow, page, as_of=as_of, name=name, unless_newer=True
+            )
             counts.quarantined = uow.records.quarantine(
                 page.quarantined, connection=self.connection, at=now
             )
