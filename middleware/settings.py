@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import phonenumbers
 from apscheduler.triggers.cron import CronTrigger
 from pydantic import (
     AfterValidator,
@@ -360,6 +361,14 @@ class CallHourSettings(Section):
         return CallHours.model_validate(self.model_dump())
 
 
+def _region(text: str) -> str:
+    """A country that telephones are numbered in; a wrong code would leave numbers unread."""
+    code = text.strip().upper()
+    if code not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f"{text!r} is no country's code, such as DE, or GB for the United Kingdom")
+    return code
+
+
 class LinkSettings(Section):
     """What may be linked without a person looking."""
 
@@ -499,7 +508,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     read_deadline: Duration = timedelta(seconds=3)
     lease: Duration = timedelta(seconds=15)
-    phone_regions: list[str] = []
+    phone_regions: list[Annotated[str, AfterValidator(_region)]] = []
     """Where the customers live (ISO 3166-1 alpha-2): how numbers without a country are read."""
     requests_per_minute: Annotated[int, Field(gt=0)] = 1200
     """How many requests one API key may make."""

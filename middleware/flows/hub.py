@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from middleware.contract.canonical import Record
 from middleware.domain.claims import ClaimOptions
 from middleware.domain.gathering import GatheringRules
 from middleware.domain.incidents import IncidentRules
+from middleware.domain.likeness import FoundBy
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.review import AUDIT_SHARE
 from middleware.domain.rulebook import RuleBook
@@ -26,6 +28,7 @@ from middleware.registry import Registry
 from middleware.resolution.exact import AutoRules
 from middleware.resolution.identifiers import CUSTOMER_NUMBER
 from middleware.resolution.model import Model, shipped
+from middleware.resolution.profiles import found_by
 from middleware.store.database import Database
 from middleware.understanding import Understands
 
@@ -201,6 +204,10 @@ class Hub:
     def __post_init__(self) -> None:
         object.__setattr__(self, "gate", Gate(self))
         object.__setattr__(self, "seal", Seal(self._signing_key))
+
+    def found_by(self, record: Record) -> FoundBy:
+        """What a record is stored with, as the operator has it read."""
+        return found_by(record, regions=self.options.phone_regions)
 
     def _signing_key(self) -> bytes:
         if self.options.secret_key is not None:

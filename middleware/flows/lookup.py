@@ -36,11 +36,12 @@ from middleware.resolution import normalise
 from middleware.resolution.exact import Known, decide, score
 from middleware.resolution.identifiers import (
     CUSTOMER_NUMBER,
+    country_of,
     identifiers_mentioned,
     identifiers_of_author,
 )
 from middleware.resolution.likely import Likely, likely, with_companies
-from middleware.resolution.profiles import Asking, asking, found_by
+from middleware.resolution.profiles import Asking, asking
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
@@ -338,6 +339,7 @@ def known_as(record: Contact | Account, person_id: str | None, orders: Sequence[
         ref=record.ref,
         emails=record.emails,
         phones=record.phones,
+        country=country_of(record),
         handles=contact.handles if contact else (),
         external_ids=external,
         name=name,
@@ -488,5 +490,5 @@ def _asked(
         with hub.database.begin() as uow:
             for (connection, kind), records in sorted(read.items()):
                 as_of = uow.jobs.theirs(connection, kind, asked_at)
-                uow.records.store([(r, found_by(r)) for r in records], as_of=as_of)
+                uow.records.store([(r, hub.found_by(r)) for r in records], as_of=as_of)
     return found

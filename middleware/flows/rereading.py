@@ -27,7 +27,6 @@ from middleware.domain.problems import NotOfferedError
 from middleware.domain.turns import Urgency
 from middleware.flows import deliver, merged, prioritise, receipts, watch
 from middleware.flows.hub import Hub
-from middleware.resolution.profiles import found_by
 from middleware.store.database import UnitOfWork
 from middleware.store.records import Counts, Swept
 from middleware.store.tables import CursorRow, RunRow
@@ -128,7 +127,7 @@ class Rereading:
     def _keep(self, before: State, after: State, page: Page) -> State:
         """Store a page with the place that follows it."""
         now = self.hub.clock()
-        records = [(record, partial(found_by, record)) for record in page.records]
+        records = [(record, partial(self.hub.found_by, record)) for record in page.records]
         with self.hub.database.begin() as uow:
             row = self._mine(uow, before)
             saved = uow.jobs.cursor(self.connection, self.kind.value)
@@ -265,7 +264,9 @@ class Rereading:
         """Store the records anew as seen."""
         saved = uow.jobs.cursor(self.connection, self.kind.value)
         as_of = saved.as_of if saved is not None else self.hub.clock()
-        found = [(one, partial(found_by, one)) for one in there if not isinstance(one, Ref)]
+        found = [
+            (one, partial(self.hub.found_by, one)) for one in there if not isinstance(one, Ref)
+        ]
         uow.records.store(found, as_of=as_of, seen_by=self.run_id)
         unread = [one for one in there if isinstance(one, Ref)]
         uow.records.mark_seen(unread, seen_by=self.run_id)

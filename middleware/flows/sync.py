@@ -38,7 +38,6 @@ from middleware.flows import deliver, merged, prioritise, receipts, rounds, tall
 from middleware.flows.due import tick_of
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.rereading import MOST_DELETED, CarriedOn, Rereading
-from middleware.resolution.profiles import found_by
 from middleware.store.records import Counts
 from middleware.store.tables import CursorRow, JobRow, RunRow
 
@@ -321,7 +320,7 @@ def _store(
     hub: Hub, run_id: str, connection: str, kind: Kind, cursor: str | None, page: Page
 ) -> None:
     now = hub.clock()
-    records = [(record, partial(found_by, record)) for record in page.records]
+    records = [(record, partial(hub.found_by, record)) for record in page.records]
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
         began = uow.jobs.cursor(connection, kind.value)
