@@ -369,6 +369,21 @@ def _region(text: str) -> str:
     return code
 
 
+class BlockedSettings(Section):
+    """Values that are nobody's: they are never evidence, whoever bears them."""
+
+    emails: list[str] = []
+    """Addresses, and `@example.com` for all of a domain."""
+    phones: list[str] = []
+    """With a country code, or as `phone_regions` have them: a switchboard's."""
+    names: list[str] = []
+    """Whole names, given names or family names: `Unknown Customer`, `n/a`."""
+    handles: list[str] = []
+    """Handles, or networks' own ids, on any network: the company's own."""
+    ids: list[str] = []
+    """Numbers and ids in any other system: `0`, `99999`."""
+
+
 class LinkSettings(Section):
     """What may be linked without a person looking."""
 
@@ -396,6 +411,7 @@ class LinkSettings(Section):
     """Which source wins for a field: erp, crm, verified, newest or a connection, best first."""
     model: Path | None = None
     """A model of likeness fitted to your own labels, relative to the folder of the settings."""
+    blocked: BlockedSettings = BlockedSettings()
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> LinkSettings:

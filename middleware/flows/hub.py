@@ -25,6 +25,7 @@ from middleware.flows.gate import Gate, Limits
 from middleware.flows.rush import Rush
 from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
+from middleware.resolution.blocked import Blocked
 from middleware.resolution.exact import AutoRules
 from middleware.resolution.identifiers import CUSTOMER_NUMBER
 from middleware.resolution.model import Model, shipped
@@ -128,6 +129,8 @@ class Options:
     """A file of the company's own sentences, which trainings learn from beside corrections."""
     likeness: Model = field(default_factory=shipped)
     """What a likeness is worth."""
+    blocked: Blocked = field(default_factory=Blocked)
+    """Values that are nobody's, and never evidence."""
     phone_regions: tuple[str, ...] = ()
     """Where the customers live: how phone numbers without a country are read."""
     cases_to: str | None = None
@@ -207,7 +210,8 @@ class Hub:
 
     def found_by(self, record: Record) -> FoundBy:
         """What a record is stored with, as the operator has it read."""
-        return found_by(record, regions=self.options.phone_regions)
+        options = self.options
+        return found_by(options.blocked.record(record), regions=options.phone_regions)
 
     def _signing_key(self) -> bytes:
         if self.options.secret_key is not None:

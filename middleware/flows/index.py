@@ -1,8 +1,8 @@
 """Writing anew what every stored record is found by: its identifiers, and how a customer looks.
 
 Storing a record does it; this is for records that were stored by a version that reads identifiers
-in another way, or compares other things, or by other settings: `phone_regions`. It may be run at
-any time, and again.
+in another way, or compares other things, or by other settings: `phone_regions`,
+`links.blocked`. It may be run at any time, and again.
 """
 
 from __future__ import annotations

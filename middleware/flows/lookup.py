@@ -98,7 +98,7 @@ def resolve(
 
     By exact identifiers first; then by likeness, among all contacts and accounts of the store.
     """
-    asked = asking(author, mentioned)
+    asked = asked_by(hub, author, mentioned)
     sources: tuple[Source, ...] = ()
     known, candidates = _considered(hub, author, mentioned, asked)
     if not known:
@@ -113,6 +113,12 @@ def resolve(
         model=hub.options.likeness,
     )
     return Resolution(decision=decision, candidates=tuple(candidates), sources=sources)
+
+
+def asked_by(hub: Hub, author: Author, mentioned: Sequence[Entity]) -> Asking:
+    """What an author looks like, without what is nobody's."""
+    blocked = hub.options.blocked
+    return asking(blocked.author(author), blocked.mentioned(mentioned))
 
 
 def _considered(
@@ -208,7 +214,8 @@ def resembling(
     if not found.nearest:
         return Alike(found)
     there = {one.ref for one in known}
-    records = related(uow, (one.ref for one in found.nearest))
+    clean = hub.options.blocked.record
+    records = [clean(record) for record in related(uow, (one.ref for one in found.nearest))]
     named = {record.ref: record.name for record in records if isinstance(record, Account)}
     accounts = {
         record.ref: name
@@ -225,10 +232,10 @@ def resembling(
 
 def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
     """Everybody on file who bears one of the author's or the text's identifiers."""
-    regions = hub.options.phone_regions
+    regions, blocked = hub.options.phone_regions, hub.options.blocked
     wanted = (
-        *identifiers_of_author(author, regions=regions),
-        *identifiers_mentioned(mentioned, regions=regions),
+        *identifiers_of_author(blocked.author(author), regions=regions),
+        *identifiers_mentioned(blocked.mentioned(mentioned), regions=regions),
     )
     refs = _telling(uow.records.bearing(wanted))
     orders: dict[Ref, list[str]] = {}
@@ -244,7 +251,8 @@ def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Enti
     people = [r for r in refs if r.kind in (Kind.CONTACT, Kind.ACCOUNT)] + owners
     records = related(uow, people)
     persons = person_of(uow, [r.ref for r in records])
-    return [known_as(r, persons.get(r.ref), orders.get(r.ref, ())) for r in records]
+    clean = hub.options.blocked.record
+    return [known_as(clean(r), persons.get(r.ref), orders.get(r.ref, ())) for r in records]
 
 
 def related(uow: UnitOfWork, refs: Iterable[Ref]) -> list[Contact | Account]:
@@ -365,7 +373,9 @@ def find_people(
     urgency: Urgency = Urgency.AGENT,
 ) -> Found:
     """Ask every connection that finds contacts or accounts, and store what they answer."""
-    clue = clue_of(author, mentioned, regions=hub.options.phone_regions)
+    blocked = hub.options.blocked
+    regions = hub.options.phone_regions
+    clue = clue_of(blocked.author(author), blocked.mentioned(mentioned), regions=regions)
     if not (clue.emails or clue.phones or clue.handles or clue.external_ids):
         return Found()
     within = _limit(hub, deadline)

@@ -153,6 +153,8 @@ class AutoRules(Frozen):
     """The share of those who write who are nowhere on file: a link by likeness reckons with it."""
     likeness: str = Field(default_factory=lambda: shipped().version)
     """The version of the model of likeness that they go with."""
+    blocked: str = ""
+    """The digest of the values that are nobody's."""
 
     def on(self, network: str) -> AutoRules:
         """The rules for somebody on this network."""

@@ -148,6 +148,11 @@ def test_a_country_that_has_no_telephones_is_refused(tmp_path: Path) -> None:
         ('duplicate_free = ["nowhere"]', "there is no connection 'nowhere'"),
         ('survivorship = { email = ["nowhere"] }', "there is no connection 'nowhere'"),
         ("audit_share = 2", "less than or equal to 1"),
+        (
+            'blocked = { phones = ["030 23125"] }',
+            "links.blocked: '030 23125' is not a phone number",
+        ),
+        ('blocked = { name = ["n/a"] }', "links.blocked.name"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, links: str, told: str) -> None:
