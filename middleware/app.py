@@ -27,6 +27,7 @@ from middleware.flows import (
     eligibility,
     gather,
     incidents,
+    merged,
     policies,
     prioritise,
     provisional,
@@ -204,6 +205,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     return {
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.look, hub),
+        merged.FLOW: partial(merged.run, hub),
         understood.DEGRADED: partial(understood.look_at_degraded, hub),
         "gather": partial(gather.run, hub),
         "correct": partial(carry.run, hub),

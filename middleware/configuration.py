@@ -27,6 +27,7 @@ from middleware.flows.hub import (
     ResolveOptions,
 )
 from middleware.registry import Configured
+from middleware.resolution.blocked import Blocked
 from middleware.resolution.exact import AutoRules
 from middleware.resolution.model import Model, ModelError, read_model, shipped
 from middleware.settings import (
@@ -129,7 +130,9 @@ def options_of(settings: Settings) -> Options:
             margin=settings.links.margin,
             review_from=settings.links.review_from,
             likeness=likeness_of(settings).version,
+            blocked=blocked_of(settings).digest,
         ),
+        blocked=blocked_of(settings),
         likeness=likeness_of(settings),
         labels=(
             settings.folder / settings.understanding.labels
@@ -196,6 +199,14 @@ def understanding_of(settings: Settings) -> Understands:
             batch=chosen.batch, queue=chosen.queue, timeout_s=chosen.timeout.total_seconds()
         ),
     )
+
+
+def blocked_of(settings: Settings) -> Blocked:
+    """The values that are nobody's."""
+    try:
+        return Blocked.of(**settings.links.blocked.model_dump(), regions=settings.phone_regions)
+    except ValueError as error:
+        raise SettingsError(f"links.blocked: {error}") from None
 
 
 def likeness_of(settings: Settings) -> Model:

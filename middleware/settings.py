@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import phonenumbers
 from apscheduler.triggers.cron import CronTrigger
 from pydantic import (
     AfterValidator,
@@ -360,6 +361,29 @@ class CallHourSettings(Section):
         return CallHours.model_validate(self.model_dump())
 
 
+def _region(text: str) -> str:
+    """A country that telephones are numbered in; a wrong code would leave numbers unread."""
+    code = text.strip().upper()
+    if code not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f"{text!r} is no country's code, such as DE, or GB for the United Kingdom")
+    return code
+
+
+class BlockedSettings(Section):
+    """Values that are nobody's: they are never evidence, whoever bears them."""
+
+    emails: list[str] = []
+    """Addresses, and `@example.com` for all of a domain."""
+    phones: list[str] = []
+    """With a country code, or as `phone_regions` have them: a switchboard's."""
+    names: list[str] = []
+    """Whole names, given names or family names: `Unknown Customer`, `n/a`."""
+    handles: list[str] = []
+    """Handles, or networks' own ids, on any network: the company's own."""
+    ids: list[str] = []
+    """Numbers and ids in any other system: `0`, `99999`."""
+
+
 class LinkSettings(Section):
     """What may be linked without a person looking."""
 
@@ -387,6 +411,7 @@ class LinkSettings(Section):
     """Which source wins for a field: erp, crm, verified, newest or a connection, best first."""
     model: Path | None = None
     """A model of likeness fitted to your own labels, relative to the folder of the settings."""
+    blocked: BlockedSettings = BlockedSettings()
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> LinkSettings:
@@ -499,7 +524,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     read_deadline: Duration = timedelta(seconds=3)
     lease: Duration = timedelta(seconds=15)
-    phone_regions: list[str] = []
+    phone_regions: list[Annotated[str, AfterValidator(_region)]] = []
     """Where the customers live (ISO 3166-1 alpha-2): how numbers without a country are read."""
     requests_per_minute: Annotated[int, Field(gt=0)] = 1200
     """How many requests one API key may make."""

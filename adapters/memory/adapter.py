@@ -63,6 +63,7 @@ from middleware.contract.capabilities import (
     KeyTraits,
     ListsChanges,
     ListsChangesBetween,
+    Merged,
     ObjectInfo,
     OpensCases,
     Page,
@@ -245,12 +246,15 @@ class MemoryAdapter(
             chosen = changes[:limit]
             # As they are now: in a window of the past, one may have been deleted after it.
             there = set(self._remote.ids(kind))
+            gone = tuple(ref for _, ref, _ in chosen if ref.id not in there)
+            merged = self._remote.merged
             following = str(chosen[-1][0] if chosen else start)
             return Page(
                 records=tuple(
                     self._remote.get(ref, Record) for _, ref, _ in chosen if ref.id in there
                 ),
-                deleted=tuple(ref for _, ref, _ in chosen if ref.id not in there),
+                deleted=gone,
+                merged=tuple(Merged(gone=r, into=merged[r]) for r in gone if r in merged),
                 cursor=following if last is None else f"{following}-{last}",
                 more=len(changes) > limit,
                 as_of=datetime.now(UTC),

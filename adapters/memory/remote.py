@@ -179,6 +179,8 @@ class Remote:
         """Every change in its order: which record, and whether it was deleted."""
         self.times: list[datetime] = []
         """When each of them happened."""
+        self.merged: dict[Ref, Ref] = {}
+        """Which record one that was deleted in a merge is now."""
         self._records: dict[Ref, Record] = {}
         self._written: dict[tuple[Operation, str], list[tuple[Ref, Row]]] = {}
         self._numbers = 1000
@@ -199,6 +201,12 @@ class Remote:
                 now = datetime.now(UTC)
                 self._records[record.ref] = record.model_copy(update={"updated_at": now})
                 self._log(record.ref, now, deleted=False)
+
+    def merge(self, gone: Ref, into: Ref) -> None:
+        """Make two records one, as somebody does who finds a customer twice: one is deleted."""
+        with self._lock:
+            self.delete(gone)
+            self.merged[gone] = into
 
     def delete(self, ref: Ref) -> None:
         with self._lock:

@@ -17,6 +17,10 @@ from adapters.salesforce.soql import Clause
 
 STAMP = "SystemModstamp"
 ORDER = (STAMP, "Id")
+MASTER = "MasterRecordId"
+"""Of a row that a merge deleted: the one that was kept. Of any other it is null."""
+MERGED = frozenset({"account", "contact", "lead"})
+"""The objects that have it, in lower case."""
 
 
 @dataclass(frozen=True)

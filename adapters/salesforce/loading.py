@@ -18,10 +18,10 @@ from typing import Any
 
 from adapters.salesforce import layout, soql
 from adapters.salesforce.bulk import CREATED, Below, BulkCursor, Selection, selection_of
-from adapters.salesforce.changes import STAMP, Cursor
+from adapters.salesforce.changes import MASTER, STAMP, Cursor
 from adapters.salesforce.org import Org, id_of, instant_of
 from middleware.contract.canonical import Kind, Record, Ref
-from middleware.contract.capabilities import Page, Quarantined
+from middleware.contract.capabilities import Merged, Page, Quarantined
 from middleware.contract.errors import Forbidden, Permanent, Unauthorised
 from middleware.contract.mapping import Mapping, MappingError
 
@@ -52,10 +52,14 @@ class Loads(Org):
         records: list[Record] = []
         quarantined: list[Quarantined] = []
         deleted: list[Ref] = []
+        merged: list[Merged] = []
         for row in rows:
             key = id_of(row)
             if row.get("IsDeleted") is True:
                 deleted.append(self._ref(kind, key))
+                if row.get(MASTER):
+                    into = self._ref(kind, row[MASTER])
+                    merged.append(Merged(gone=deleted[-1], into=into))
                 continue
             try:
                 records.append(self._mapped(kind, mapping, row))
@@ -74,6 +78,7 @@ class Loads(Org):
         return Page(
             records=tuple(records),
             deleted=tuple(deleted),
+            merged=tuple(merged),
             quarantined=tuple(quarantined),
             cursor=cursor,
             more=more,

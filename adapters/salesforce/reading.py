@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from adapters.salesforce import layout, soql, spelling
 from adapters.salesforce.bulk import BulkCursor
-from adapters.salesforce.changes import ORDER, STAMP, Cursor
+from adapters.salesforce.changes import MASTER, MERGED, ORDER, STAMP, Cursor
 from adapters.salesforce.client import SYSTEM, is_id
 from adapters.salesforce.loading import Loads
 from adapters.salesforce.org import id_of, instant_of
@@ -145,7 +145,11 @@ class Reads(
         return tuple(order for order in records if isinstance(order, Order))
 
     def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
-        """Rows by SystemModstamp, deleted ones too while they are in the recycle bin (15 days)."""
+        """Rows by SystemModstamp, deleted ones too while they are in the recycle bin (15 days).
+
+        Of what a merge deleted, `MasterRecordId` is the record that was kept: Salesforce's object
+        reference says so of Account and Contact, and its merge() that queryAll shows them.
+        """
         if kind not in self.change_kinds:
             raise NotOffered(f"Salesforce lists no changes of a {kind}", system=SYSTEM)
         mapping = self._connection.mappings.pull(kind)
@@ -169,10 +173,11 @@ class Reads(
             latest = self._client.now(fresh=True) - self._settings.lag
             here = begun.at(latest.replace(microsecond=0))
         assert here.until is not None
+        merged = (MASTER,) if mapping.object.lower() in MERGED else ()
         rows = self._rows(
             mapping,
             here.where,
-            extra=(STAMP, "IsDeleted"),
+            extra=(STAMP, "IsDeleted", *merged),
             order=ORDER,
             limit=size,
             deleted=True,

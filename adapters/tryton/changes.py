@@ -18,10 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapters.tryton.client import SYSTEM, Client, Row
-from adapters.tryton.records import Records, ids_in
+from adapters.tryton.records import MODELS, Records, ids_in
 from adapters.tryton.settings import TrytonSettings
 from middleware.contract.canonical import Frozen, Instant, Kind, Record, Ref
-from middleware.contract.capabilities import Page, Quarantined
+from middleware.contract.capabilities import Merged, Page, Quarantined
 from middleware.contract.errors import Rejected
 from middleware.contract.mapping import MappingError
 
@@ -166,10 +166,12 @@ class Changes:
             ids, cursor = self._next(cursor, until, max(1, min(limit, MOST_ROWS)))
         ended = cursor.stream == len(STREAMS[kind])
         records, deleted, quarantined = self._read(kind, ids, fresh=cursor.since is None)
+        merged = self._merged(kind, deleted)
         after = Cursor(kind=kind, since=until - self._settings.overlap) if ended else cursor
         return Page(
             records=tuple(records),
             deleted=tuple(deleted),
+            merged=tuple(merged),
             quarantined=tuple(quarantined),
             cursor=after.text(),
             more=not ended,
@@ -257,6 +259,27 @@ class Changes:
         gone = [] if fresh else [id_ for id_ in ids if id_ not in there]
         deleted = [Ref(connection=self._connection, kind=kind, id=str(id_)) for id_ in gone]
         return records, deleted, quarantined
+
+    def _merged(self, kind: Kind, deleted: list[Ref]) -> list[Merged]:
+        """Of the parties that are gone those that the wizard `party.replace` replaced by another:
+        it deactivates one and leaves `replaced_by` on it (trytond 8.2, modules/party/party.py)."""
+        if not deleted or MODELS[kind] != "party.party":
+            return []
+        rows = self._client.search_read(
+            "party.party",
+            [["id", "in", [int(ref.id) for ref in deleted]], ["replaced_by", "!=", None]],
+            ("replaced_by",),
+            operation="changed_since",
+            limit=len(deleted),
+            context={"active_test": False},
+        )
+        return [
+            Merged(
+                gone=Ref(connection=self._connection, kind=kind, id=str(row["id"])),
+                into=Ref(connection=self._connection, kind=kind, id=str(row["replaced_by"])),
+            )
+            for row in rows
+        ]
 
 
 def _owners(stream: Stream, row: Row) -> list[int]:

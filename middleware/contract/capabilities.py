@@ -158,11 +158,21 @@ class Quarantined(Frozen):
     payload: dict[str, Any] = Field(default_factory=dict)
 
 
+class Merged(Frozen):
+    """A deleted record that somebody merged into another one in the remote."""
+
+    gone: Ref
+    into: Ref
+
+
 class Page(Frozen):
     """One page of changes. `cursor` is where the next page, or the next run, starts."""
 
     records: tuple[Record, ...]
     deleted: tuple[Ref, ...] = ()
+    merged: tuple[Merged, ...] = ()
+    """Of the deleted those of which the remote says that they are another record of it now: who
+    was linked to one follows."""
     quarantined: tuple[Quarantined, ...] = ()
     cursor: str
     more: bool

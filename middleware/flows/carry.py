@@ -34,7 +34,6 @@ from middleware.flows import life, plan
 from middleware.flows.engine import LeaseLostError
 from middleware.flows.gate import TurnedAway
 from middleware.flows.hub import Hub
-from middleware.resolution.profiles import found_by
 from middleware.store.actions import StaleStepError
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ActionRow, ActionStepRow
@@ -245,7 +244,7 @@ def _read_anew(hub: Hub, action_id: str, number: int, ref: Ref) -> bool:
         return False
     with hub.database.begin() as uow:
         as_of = uow.jobs.theirs(ref.connection, ref.kind, now)
-        uow.records.store([(order, found_by(order))], as_of=as_of)
+        uow.records.store([(order, hub.found_by(order))], as_of=as_of)
     return True
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from middleware.contract.canonical import Record
 from middleware.domain.claims import ClaimOptions
 from middleware.domain.gathering import GatheringRules
 from middleware.domain.incidents import IncidentRules
+from middleware.domain.likeness import FoundBy
 from middleware.domain.policy import Policy, built_in
 from middleware.domain.review import AUDIT_SHARE
 from middleware.domain.rulebook import RuleBook
@@ -23,9 +25,11 @@ from middleware.flows.gate import Gate, Limits
 from middleware.flows.rush import Rush
 from middleware.flows.seal import Seal, kept_key
 from middleware.registry import Registry
+from middleware.resolution.blocked import Blocked
 from middleware.resolution.exact import AutoRules
 from middleware.resolution.identifiers import CUSTOMER_NUMBER
 from middleware.resolution.model import Model, shipped
+from middleware.resolution.profiles import found_by
 from middleware.store.database import Database
 from middleware.understanding import Understands
 
@@ -125,6 +129,8 @@ class Options:
     """A file of the company's own sentences, which trainings learn from beside corrections."""
     likeness: Model = field(default_factory=shipped)
     """What a likeness is worth."""
+    blocked: Blocked = field(default_factory=Blocked)
+    """Values that are nobody's, and never evidence."""
     phone_regions: tuple[str, ...] = ()
     """Where the customers live: how phone numbers without a country are read."""
     cases_to: str | None = None
@@ -201,6 +207,11 @@ class Hub:
     def __post_init__(self) -> None:
         object.__setattr__(self, "gate", Gate(self))
         object.__setattr__(self, "seal", Seal(self._signing_key))
+
+    def found_by(self, record: Record) -> FoundBy:
+        """What a record is stored with, as the operator has it read."""
+        options = self.options
+        return found_by(options.blocked.record(record), regions=options.phone_regions)
 
     def _signing_key(self) -> bytes:
         if self.options.secret_key is not None:

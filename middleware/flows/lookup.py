@@ -36,11 +36,12 @@ from middleware.resolution import normalise
 from middleware.resolution.exact import Known, decide, score
 from middleware.resolution.identifiers import (
     CUSTOMER_NUMBER,
+    country_of,
     identifiers_mentioned,
     identifiers_of_author,
 )
 from middleware.resolution.likely import Likely, likely, with_companies
-from middleware.resolution.profiles import Asking, asking, found_by
+from middleware.resolution.profiles import Asking, asking
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
@@ -99,7 +100,7 @@ def resolve(
     By exact identifiers first; then by likeness, among all contacts and accounts of the store.
     `written_at` is when the text was written that `mentioned` are of.
     """
-    asked = asking(author, mentioned)
+    asked = asked_by(hub, author, mentioned)
     sources: tuple[Source, ...] = ()
     known, candidates = _considered(hub, author, mentioned, asked, written_at)
     if not known:
@@ -114,6 +115,12 @@ def resolve(
         model=hub.options.likeness,
     )
     return Resolution(decision=decision, candidates=tuple(candidates), sources=sources)
+
+
+def asked_by(hub: Hub, author: Author, mentioned: Sequence[Entity]) -> Asking:
+    """What an author looks like, without what is nobody's."""
+    blocked = hub.options.blocked
+    return asking(blocked.author(author), blocked.mentioned(mentioned))
 
 
 def _considered(
@@ -219,7 +226,8 @@ def resembling(
         return Alike(found)
     there = {one.ref for one in known}
     records = _related(uow, (one.ref for one in found.nearest))
-    named = {record.ref: record.name for record, _ in records if isinstance(record, Account)}
+    clean = hub.options.blocked.record
+    named = {record.ref: clean(record).name for record, _ in records if isinstance(record, Account)}
     accounts = {
         record.ref: name
         for record, _ in records
@@ -229,16 +237,16 @@ def resembling(
     persons = person_of(uow, [stored.record.ref for stored in fresh])
     return Alike(
         with_companies(found, asked, accounts, hub.options.likeness),
-        tuple(known_as(stored, persons.get(stored.record.ref), ()) for stored in fresh),
+        tuple(known_as(hub, stored, persons.get(stored.record.ref), ()) for stored in fresh),
     )
 
 
 def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
     """Everybody on file who bears one of the author's or the text's identifiers."""
-    regions = hub.options.phone_regions
+    regions, blocked = hub.options.phone_regions, hub.options.blocked
     wanted = (
-        *identifiers_of_author(author, regions=regions),
-        *identifiers_mentioned(mentioned, regions=regions),
+        *identifiers_of_author(blocked.author(author), regions=regions),
+        *identifiers_mentioned(blocked.mentioned(mentioned), regions=regions),
     )
     refs = _telling(uow.records.bearing(wanted))
     orders: dict[Ref, list[str]] = {}
@@ -255,7 +263,7 @@ def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Enti
     records = [stored for _, stored in _related(uow, people)]
     persons = person_of(uow, [stored.record.ref for stored in records])
     return [
-        known_as(stored, persons.get(ref := stored.record.ref), orders.get(ref, ()))
+        known_as(hub, stored, persons.get(ref := stored.record.ref), orders.get(ref, ()))
         for stored in records
     ]
 
@@ -340,11 +348,11 @@ def once(hub: Hub, orders: Sequence[T], *, named: Callable[[T], tuple[str, str |
     return [orders[place] for place in sorted(place for _rank, place in best.values())]
 
 
-def known_as(stored: Stored, person_id: str | None, orders: Sequence[str]) -> Known:
-    """A contact or account as it is compared, with the person it is linked to and orders of
-    theirs."""
-    record = stored.record
-    assert isinstance(record, Contact | Account), "nobody else is known"
+def known_as(hub: Hub, stored: Stored, person_id: str | None, orders: Sequence[str]) -> Known:
+    """A contact or account as it is compared, without what is nobody's, with the person it is
+    linked to and orders of theirs."""
+    assert isinstance(stored.record, Contact | Account), "nobody else is known"
+    record = hub.options.blocked.record(stored.record)
     external = dict(record.external_ids)
     if isinstance(record, Account) and record.number:
         external.setdefault(CUSTOMER_NUMBER, record.number)
@@ -356,6 +364,7 @@ def known_as(stored: Stored, person_id: str | None, orders: Sequence[str]) -> Kn
         as_of=stored.as_of,
         emails=record.emails,
         phones=record.phones,
+        country=country_of(record),
         handles=contact.handles if contact else (),
         external_ids=external,
         name=name,
@@ -381,7 +390,9 @@ def find_people(
     urgency: Urgency = Urgency.AGENT,
 ) -> Found:
     """Ask every connection that finds contacts or accounts, and store what they answer."""
-    clue = clue_of(author, mentioned, regions=hub.options.phone_regions)
+    blocked = hub.options.blocked
+    regions = hub.options.phone_regions
+    clue = clue_of(blocked.author(author), blocked.mentioned(mentioned), regions=regions)
     if not (clue.emails or clue.phones or clue.handles or clue.external_ids):
         return Found()
     within = _limit(hub, deadline)
@@ -506,5 +517,5 @@ def _asked(
         with hub.database.begin() as uow:
             for (connection, kind), records in sorted(read.items()):
                 as_of = uow.jobs.theirs(connection, kind, asked_at)
-                uow.records.store([(r, found_by(r)) for r in records], as_of=as_of)
+                uow.records.store([(r, hub.found_by(r)) for r in records], as_of=as_of)
     return found

@@ -252,33 +252,49 @@ def merge(
     (OutdatedPreviewError). Raises NotFoundError, and ConflictError with every reason against it.
     """
     with hub.database.begin() as uow:
-        _hold(uow, person_id, other_id)
-        stays, goes = _two(uow, person_id, other_id)
-        shown = _merge_preview(hub, uow, stays, goes)
-        if shown.conflicts:
-            raise ConflictError(
-                "these two can't be one person: " + "; ".join(c.detail for c in shown.conflicts),
-                conflicts=[asdict(c) for c in shown.conflicts],
-            )
-        _hold_to_preview(shown, token)
-        for person in (stays, goes):
-            word = provisional.Word(asker.principal, reason, hub.clock())
-            provisional.confirm(hub, uow, person, word)
-        change = _change(ChangeKind.MERGE, stays.id, goes.id, reason, asker, hub.clock())
-        change.redirected = goes.id
-        held = uow.people.links_of_person(goes.id)
-        _carry(hub, uow, change, held, shown.moves, to=stays.id)
-        goes.redirect_to = stays.id
-        _finish(hub, uow, change, shown.moves, asker)
+        change = merge_in(hub, uow, person_id, other_id, reason=reason, asker=asker, token=token)
         uow.ledger.add_label(
-            goes.id,
-            stays.id,
+            change.other_id,
+            change.person_id,
             Verdict.SAME,
             source="merge",
             subject=change.id,
             by=asker.principal,
             at=hub.clock(),
         )
+    return change
+
+
+def merge_in(
+    hub: Hub,
+    uow: UnitOfWork,
+    person_id: str,
+    other_id: str,
+    *,
+    reason: str,
+    asker: Asker,
+    token: str | None = None,
+) -> PersonChangeRow:
+    """The same in a transaction of the caller's, which nobody's word need be behind: it leaves no
+    label. Where it raises, nothing was written."""
+    _hold(uow, person_id, other_id)
+    stays, goes = _two(uow, person_id, other_id)
+    shown = _merge_preview(hub, uow, stays, goes)
+    if shown.conflicts:
+        raise ConflictError(
+            "these two can't be one person: " + "; ".join(c.detail for c in shown.conflicts),
+            conflicts=[asdict(c) for c in shown.conflicts],
+        )
+    _hold_to_preview(shown, token)
+    for person in (stays, goes):
+        word = provisional.Word(asker.principal, reason, hub.clock())
+        provisional.confirm(hub, uow, person, word)
+    change = _change(ChangeKind.MERGE, stays.id, goes.id, reason, asker, hub.clock())
+    change.redirected = goes.id
+    held = uow.people.links_of_person(goes.id)
+    _carry(hub, uow, change, held, shown.moves, to=stays.id)
+    goes.redirect_to = stays.id
+    _finish(hub, uow, change, shown.moves, asker)
     return change
 
 

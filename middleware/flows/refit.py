@@ -22,7 +22,7 @@ from middleware.flows.reviews import Said
 from middleware.resolution.compare import Rarity, compare, pattern
 from middleware.resolution.fitting import Labelled, fit
 from middleware.resolution.model import Model, posteriors
-from middleware.resolution.profiles import asking, read
+from middleware.resolution.profiles import read
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ReviewRow
 
@@ -109,7 +109,7 @@ def _answered(hub: Hub, base: Model) -> Iterator[tuple[str, Labelled]]:
         with hub.database.read() as uow:
             rows = uow.reviews.answered(after=after, limit=PAGE)
             for row in rows:
-                one = _labelled(uow, row, base)
+                one = _labelled(hub, uow, row, base)
                 if one is not None:
                     yield row.subject, one
         if len(rows) < PAGE:
@@ -117,7 +117,7 @@ def _answered(hub: Hub, base: Model) -> Iterator[tuple[str, Labelled]]:
         after = rows[-1].id
 
 
-def _labelled(uow: UnitOfWork, row: ReviewRow, base: Model) -> Labelled | None:
+def _labelled(hub: Hub, uow: UnitOfWork, row: ReviewRow, base: Model) -> Labelled | None:
     """None where the answer is overtaken, says nothing, or its author is gone."""
     answer = row.answer or {}
     if answer.get("said") not in (Said.THIS, Said.NONE):
@@ -129,7 +129,7 @@ def _labelled(uow: UnitOfWork, row: ReviewRow, base: Model) -> Labelled | None:
     author = Author.model_validate(
         {k: v for k, v in incoming[-1].author.items() if k != "order_numbers"}
     )
-    asked = asking(author)
+    asked = lookup.asked_by(hub, author, ())
     looked = uow.likeness.look(asked.wanted, asked.words)
     rarity = Rarity.of(looked)
     theirs: set[Ref] = set()

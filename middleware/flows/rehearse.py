@@ -20,7 +20,6 @@ from middleware.flows.hub import Hub
 from middleware.flows.reviews import things_of
 from middleware.resolution.exact import AutoRules, decide
 from middleware.resolution.model import Model
-from middleware.resolution.profiles import asking
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ComplaintRow
 
@@ -154,7 +153,7 @@ def _author(uow: UnitOfWork, row: ComplaintRow) -> tuple[Author, Sequence[Entity
 def _anew(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> Decision:
     """What the hub would decide about an author by what the store holds."""
     known = lookup.known_to(hub, uow, author, mentioned)
-    asked = asking(author, mentioned)
+    asked = lookup.asked_by(hub, author, mentioned)
     looked = uow.likeness.look(asked.wanted, asked.words)
     alike = lookup.resembling(hub, uow, asked, looked, known)
     return decide(

@@ -11,7 +11,6 @@ from middleware.contract.mapping import MappingError
 from middleware.domain.problems import ConflictError, NotFoundError, NotOfferedError
 from middleware.domain.turns import Urgency
 from middleware.flows.hub import Asker, Hub
-from middleware.resolution.profiles import found_by
 from middleware.store import queries
 
 DEADLINE = timedelta(seconds=10)
@@ -74,7 +73,7 @@ def record(hub: Hub, ref: Ref, asker: Asker) -> None:
         raise
     with hub.database.begin() as uow:
         as_of = uow.jobs.theirs(ref.connection, ref.kind, as_of)
-        uow.records.store([(made, found_by(made))], as_of=as_of)
+        uow.records.store([(made, hub.found_by(made))], as_of=as_of)
         uow.audit.write(
             at=now,
             actor=asker.principal,

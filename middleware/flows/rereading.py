@@ -25,9 +25,8 @@ from middleware.contract.errors import Missing, Permanent, RemoteError
 from middleware.contract.mapping import MappingError
 from middleware.domain.problems import NotOfferedError
 from middleware.domain.turns import Urgency
-from middleware.flows import deliver, prioritise, receipts, watch
+from middleware.flows import deliver, merged, prioritise, receipts, watch
 from middleware.flows.hub import Hub
-from middleware.resolution.profiles import found_by
 from middleware.store.database import UnitOfWork
 from middleware.store.records import Counts, Swept
 from middleware.store.tables import CursorRow, RunRow
@@ -128,7 +127,7 @@ class Rereading:
     def _keep(self, before: State, after: State, page: Page) -> State:
         """Store a page with the place that follows it."""
         now = self.hub.clock()
-        records = [(record, partial(found_by, record)) for record in page.records]
+        records = [(record, partial(self.hub.found_by, record)) for record in page.records]
         with self.hub.database.begin() as uow:
             row = self._mine(uow, before)
             saved = uow.jobs.cursor(self.connection, self.kind.value)
@@ -137,10 +136,12 @@ class Rereading:
             counts = uow.records.store(
                 records, as_of=as_of, seen_by=self.run_id if self.marks else None
             )
+            name = f"{self.run_id}:{after['phase']}:{page.cursor}"
             if counts.changed:
-                name = f"{self.run_id}:{after['phase']}:{page.cursor}"
                 prioritise.owe_accounts(self.hub, uow, page.records, name=name)
-            counts.deleted = uow.records.delete(page.gone, as_of=as_of, unless_newer=True)
+            counts.deleted = merged.delete(
+                self.hub, uow, page, as_of=as_of, name=name, unless_newer=True
+            )
             counts.quarantined = uow.records.quarantine(
                 page.quarantined, connection=self.connection, at=now
             )
@@ -263,7 +264,9 @@ class Rereading:
         """Store the records anew as seen."""
         saved = uow.jobs.cursor(self.connection, self.kind.value)
         as_of = saved.as_of if saved is not None else self.hub.clock()
-        found = [(one, partial(found_by, one)) for one in there if not isinstance(one, Ref)]
+        found = [
+            (one, partial(self.hub.found_by, one)) for one in there if not isinstance(one, Ref)
+        ]
         uow.records.store(found, as_of=as_of, seen_by=self.run_id)
         unread = [one for one in there if isinstance(one, Ref)]
         uow.records.mark_seen(unread, seen_by=self.run_id)

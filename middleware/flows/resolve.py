@@ -484,6 +484,7 @@ def _take_stale(
     from middleware.resolution.batch.workspace import Entry
 
     options, changed = hub.options, 0
+    clean = options.blocked.record
     left, gone = space.compare(among)
     for stale in space.stale(at_once=PAGE):
         tell(max(0, total - left), total)
@@ -493,8 +494,8 @@ def _take_stale(
             Entry(
                 ref=str(record.ref),
                 content=stale[str(record.ref)],
-                columns=columns_of(record, regions=options.phone_regions),
-                ids=unique_ids(record, options.resolve.unique_ids),
+                columns=columns_of(clean(record), regions=options.phone_regions),
+                ids=unique_ids(clean(record), options.resolve.unique_ids),
             )
             for record in records
             if isinstance(record, Contact | Account)
@@ -536,7 +537,8 @@ def stamp_of(hub: Hub) -> str:
     from middleware.resolution.batch.columns import VERSION
 
     unique = hub.options.resolve.unique_ids
-    return f"{VERSION}/{sorted(hub.options.phone_regions)}/{sorted(unique)}"
+    blocked = hub.options.blocked.digest
+    return f"{VERSION}/{sorted(hub.options.phone_regions)}/{sorted(unique)}/{blocked}".rstrip("/")
 
 
 def model_of(hub: Hub) -> Model:

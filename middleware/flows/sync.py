@@ -34,11 +34,10 @@ from middleware.domain.breaker import State
 from middleware.domain.ids import new_id
 from middleware.domain.problems import NotFoundError, NotOfferedError
 from middleware.domain.turns import Urgency
-from middleware.flows import deliver, prioritise, receipts, rounds, tallies
+from middleware.flows import deliver, merged, prioritise, receipts, rounds, tallies
 from middleware.flows.due import tick_of
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.rereading import MOST_DELETED, CarriedOn, Rereading
-from middleware.resolution.profiles import found_by
 from middleware.store.records import Counts
 from middleware.store.tables import CursorRow, JobRow, RunRow
 
@@ -321,7 +320,7 @@ def _store(
     hub: Hub, run_id: str, connection: str, kind: Kind, cursor: str | None, page: Page
 ) -> None:
     now = hub.clock()
-    records = [(record, partial(found_by, record)) for record in page.records]
+    records = [(record, partial(hub.found_by, record)) for record in page.records]
     with hub.database.begin() as uow:
         row = uow.jobs.run(run_id)
         began = uow.jobs.cursor(connection, kind.value)
@@ -346,7 +345,8 @@ def _store(
         counts = uow.records.store(records, as_of=page.as_of)
         if counts.changed:
             prioritise.owe_accounts(hub, uow, page.records, name=f"{run_id}:{page.cursor}")
-        counts.deleted = uow.records.delete(page.gone, as_of=page.as_of)
+        name = f"{run_id}:{page.cursor}"
+        counts.deleted = merged.delete(hub, uow, page, as_of=page.as_of, name=name)
         counts.quarantined = uow.records.quarantine(page.quarantined, connection=connection, at=now)
         row.counts = _added(row.counts, kind, counts)
         row.windows = receipts.widened(row.windows, kind, began=began, page=page, counts=counts)

@@ -17,7 +17,6 @@ from middleware.domain.understanding import Entity, Understanding
 from middleware.flows import lookup
 from middleware.flows.hub import Hub
 from middleware.resolution.exact import Known, compare, decide
-from middleware.resolution.profiles import asking
 from middleware.store import queries
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
@@ -78,9 +77,9 @@ def why(hub: Hub, one: str, other: str) -> Why:
         left, right = (_side(uow, thing) for thing in things)
         together = left.person_id is not None and left.person_id == right.person_id
         apart = () if together else tuple(_apart(uow, left, right))
-        known = _known(uow, right)
+        known = _known(hub, uow, right)
         wrote = _wrote(uow, left.thing) if ledger.is_identity(left.thing) else None
-        own = _known(uow, left) if wrote is None else []
+        own = _known(hub, uow, left) if wrote is None else []
         names = {left.thing, right.thing}
         labels = tuple(row for row in uow.ledger.labels_of(names) if {row.one, row.other} == names)
     evidence: tuple[Evidence, ...] = ()
@@ -147,7 +146,7 @@ def _apart(uow: UnitOfWork, left: Side, right: Side) -> list[CannotLinkRow]:
     ]
 
 
-def _known(uow: UnitOfWork, side: Side) -> list[Known]:
+def _known(hub: Hub, uow: UnitOfWork, side: Side) -> list[Known]:
     """The records of one side, as they are compared."""
     ref = ledger.record(side.thing)
     if ref is not None:
@@ -159,7 +158,7 @@ def _known(uow: UnitOfWork, side: Side) -> list[Known]:
         return []
     persons = lookup.person_of(uow, refs)
     return [
-        lookup.known_as(stored, persons.get(stored.record.ref), ())
+        lookup.known_as(hub, stored, persons.get(stored.record.ref), ())
         for stored in uow.records.get_all(refs)
         if isinstance(stored.record, Contact | Account)
     ]
@@ -201,7 +200,7 @@ def _of_author(
 ) -> tuple[tuple[Evidence, ...], float | None, Decision]:
     """The evidence for one candidate among all that the hub would consider, and the decision."""
     author, mentioned, written_at = wrote
-    asked = asking(author, mentioned)
+    asked = lookup.asked_by(hub, author, mentioned)
     looked = hub.database.look(asked.wanted, asked.words)
     with hub.database.read() as uow:
         found = lookup.known_to(hub, uow, author, mentioned)

@@ -46,6 +46,8 @@ class Known(Frozen):
     ref: Ref | None = None
     emails: tuple[str, ...] = ()
     phones: tuple[str, ...] = ()
+    country: str | None = None
+    """Where their national numbers are read."""
     handles: tuple[Handle, ...] = ()
     external_ids: dict[str, str] = Field(default_factory=dict)
     name: str | None = None
@@ -98,6 +100,9 @@ HANDLE_BITS_BY_LENGTH = ((7, 10.0), (5, 7.5), (0, 5.5))
 VOUCHING_NETWORKS = frozenset(("whatsapp", "sms"))
 VOUCHED_PHONE_BITS = 20.0
 """On these networks the number is the account; in a helpdesk's field somebody typed it."""
+
+UNSURE_PHONE_BITS = 11.0
+"""A number without its country that may be several: as much as one that the text names."""
 
 ORDER_DIGITS_BITS = 8.0
 """The letters of the order number were left out; other systems may have the same digits."""
@@ -162,6 +167,8 @@ class AutoRules(Frozen):
     """The share of those who write who are nowhere on file: a link by likeness reckons with it."""
     likeness: str = Field(default_factory=lambda: shipped().version)
     """The version of the model of likeness that they go with."""
+    blocked: str = ""
+    """The digest of the values that are nobody's."""
 
     def on(self, network: str) -> AutoRules:
         """The rules for somebody on this network."""
@@ -191,7 +198,8 @@ def weights() -> dict[str, float]:
     return (
         {kind.value: weight.bits for kind, weight in WEIGHTS.items()}
         | {f"handle of {letters} letters": bits for letters, bits in HANDLE_BITS_BY_LENGTH}
-        | {"vouched phone": VOUCHED_PHONE_BITS, "order digits": ORDER_DIGITS_BITS}
+        | {"vouched phone": VOUCHED_PHONE_BITS, "unsure phone": UNSURE_PHONE_BITS}
+        | {"order digits": ORDER_DIGITS_BITS}
         | {"long postcode": LONG_POSTCODE_BITS}
     )
 
@@ -293,9 +301,8 @@ def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[
         for address in sorted(one.aliases & other.aliases)[:1]:
             told = f"the same mailbox {normalise.masked_email(address)} but for an alias"
             found.append(_worth(EvidenceKind.EMAIL_ALIAS, told))
-    for number in sorted(one.phones & other.phones)[:1]:
-        told = f"the same phone {normalise.masked_phone(number)}"
-        found.append(_worth(EvidenceKind.PHONE, told))
+    if one.phones.keys() & other.phones.keys():
+        found.append(_same_phone(one.phones, other.phones))
     if one.names & other.names:
         found.append(_worth(EvidenceKind.NAME, "the same name"))
     at = min((side.as_of for side in (left, right) if side.as_of is not None), default=None)
@@ -479,8 +486,16 @@ def _keys(values: Iterable[str], normal: Callable[[str], str | None]) -> set[str
     return {key for value in values if (key := normal(value)) is not None}
 
 
-def _phone_keys(values: Iterable[str], regions: Sequence[str]) -> set[str]:
-    return set(chain.from_iterable(normalise.phones(v, regions=regions) for v in values))
+def _phone_keys(
+    values: Iterable[str], regions: Sequence[str], country: str | None = None
+) -> dict[str, bool]:
+    """The numbers that texts may mean, and of each whether it is surely meant."""
+    found: dict[str, bool] = {}
+    for text in values:
+        numbers = normalise.phones(text, regions=regions, country=country)
+        for number in numbers:
+            found[number] = found.get(number, False) or len(numbers) == 1
+    return found
 
 
 def _ids(ids: Mapping[str, str]) -> set[tuple[str, str]]:
@@ -514,8 +529,12 @@ class _Group:
         return _keys(self.emails, normalise.email_alias)
 
     @cached_property
-    def phones(self) -> set[str]:
-        return _phone_keys(chain.from_iterable(m.phones for m in self.members), self._regions)
+    def phones(self) -> dict[str, bool]:
+        found: dict[str, bool] = {}
+        for one in self.members:
+            for number, sure in _phone_keys(one.phones, self._regions, one.country).items():
+                found[number] = found.get(number, False) or sure
+        return found
 
     @property
     def handles(self) -> tuple[Handle, ...]:
@@ -634,7 +653,7 @@ def _sure_pair(left: _Group, right: _Group) -> bool:
         return True
     if not left.names & right.names:
         return False
-    return bool(left.emails & right.emails or left.phones & right.phones)
+    return bool(left.emails & right.emails or left.phones.keys() & right.phones.keys())
 
 
 def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> Iterator[Evidence]:
@@ -656,13 +675,10 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
                 EvidenceKind.EMAIL_ALIAS,
                 f"the same mailbox {normalise.masked_email(aliases[0])} but for an alias",
             )
-    phones = sorted(asker.phones and asker.phones & group.phones)
+    phones = asker.phones.keys() & group.phones.keys() if asker.phones else set()
     if phones:
-        yield _worth(
-            EvidenceKind.PHONE,
-            f"the same phone {normalise.masked_phone(phones[0])}",
-            VOUCHED_PHONE_BITS if asker.network in VOUCHING_NETWORKS else None,
-        )
+        vouched = VOUCHED_PHONE_BITS if asker.network in VOUCHING_NETWORKS else None
+        yield _same_phone(asker.phones, group.phones, vouched)
     for address in sorted(
         asker.mentioned_emails and (asker.mentioned_emails & group.emails) - set(emails)
     ):
@@ -671,7 +687,7 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
         )
         break
     for number in sorted(
-        asker.mentioned_phones and (asker.mentioned_phones & group.phones) - set(phones)
+        asker.mentioned_phones and (asker.mentioned_phones.keys() & group.phones.keys()) - phones
     ):
         yield _worth(
             EvidenceKind.PHONE_MENTIONED,
@@ -691,6 +707,18 @@ def _postcode(asker: _Asker, group: _Group) -> Iterator[Evidence]:
         detail = f"the text names their postcode {postal.masked_postcode(code)}"
         bits = LONG_POSTCODE_BITS if long else None
         yield _worth(EvidenceKind.POSTCODE_MENTIONED, detail, bits)
+
+
+def _same_phone(
+    left: Mapping[str, bool], right: Mapping[str, bool], bits: float | None = None
+) -> Evidence:
+    """A number that both have; the surest of several."""
+    number = min(left.keys() & right.keys(), key=lambda n: (not (left[n] and right[n]), n))
+    masked = normalise.masked_phone(number)
+    if left[number] and right[number]:
+        return _worth(EvidenceKind.PHONE, f"the same phone {masked}", bits)
+    told = f"the same phone {masked}, if it is of the same country"
+    return _worth(EvidenceKind.PHONE, told, UNSURE_PHONE_BITS)
 
 
 def _named(asker: _Asker, group: _Group) -> bool:

@@ -20,15 +20,16 @@ CUSTOMER_NUMBER = "customer_number"
 """The external id under which other systems keep an account's number."""
 
 
-def identifiers_of(record: Record) -> tuple[Identifier, ...]:
-    """What a stored record is found by."""
+def identifiers_of(record: Record, *, regions: Sequence[str] = ()) -> tuple[Identifier, ...]:
+    """What a stored record is found by. A national number is read where its bearer lives, else in
+    all `regions`."""
     match record:
         case Contact():
-            found = _addresses(record.emails, record.phones, ())
+            found = _addresses(record.emails, record.phones, regions, country_of(record))
             found += _handles(record.handles)
             found += _externals(record.external_ids.items())
         case Account():
-            found = _addresses(record.emails, record.phones, ())
+            found = _addresses(record.emails, record.phones, regions, country_of(record))
             found += _externals(record.external_ids.items())
             if record.number:
                 found += _externals([(CUSTOMER_NUMBER, record.number)])
@@ -74,8 +75,16 @@ def identifiers_mentioned(
     return tuple(dict.fromkeys(found))
 
 
+def country_of(record: Contact | Account) -> str | None:
+    """The country that a record's address is in."""
+    return record.address.country if record.address is not None else None
+
+
 def _addresses(
-    emails: Iterable[str], phones: Iterable[str], regions: Sequence[str]
+    emails: Iterable[str],
+    phones: Iterable[str],
+    regions: Sequence[str],
+    country: str | None = None,
 ) -> list[Identifier]:
     found = []
     for text in emails:
@@ -86,7 +95,8 @@ def _addresses(
             if base is not None:
                 found.append(("email_alias", base))
     for text in phones:
-        found += [("phone", number) for number in normalise.phones(text, regions=regions)]
+        numbers = normalise.phones(text, regions=regions, country=country)
+        found += [("phone", number) for number in numbers]
     return found
 
 

@@ -105,11 +105,14 @@ _OF_MANY = frozenset(
 )  # fmt: skip
 
 
-def phones(text: str, *, regions: Sequence[str] = ()) -> tuple[str, ...]:
+def phones(
+    text: str, *, regions: Sequence[str] = (), country: str | None = None
+) -> tuple[str, ...]:
     """The E.164 numbers that a text may mean: one with a country code, else one a region.
 
-    `regions` are ISO 3166-1 alpha-2 codes of where the company's customers live; without them a
-    national number means nothing. Numbers that no plan allows are left out.
+    `regions` are ISO 3166-1 alpha-2 codes of where the company's customers live, `country` is where
+    this one does: a number that its plan has is read there alone. Without either a national number
+    means nothing. Numbers that no plan allows are left out.
     """
     cleaned = unicodedata.normalize("NFKC", text).strip()
     if len(cleaned) > 40:
@@ -120,17 +123,20 @@ def phones(text: str, *, regions: Sequence[str] = ()) -> tuple[str, ...]:
         cleaned = "+" + cleaned[2:]
     if (whole := finished(cleaned)) is not None:
         return (whole,)
-    return _parsed(cleaned, tuple(regions))
+    return _parsed(cleaned, tuple(regions), country)
 
 
 @lru_cache(maxsize=4096)
-def _parsed(cleaned: str, regions: tuple[str, ...]) -> tuple[str, ...]:
+def _parsed(cleaned: str, regions: tuple[str, ...], country: str | None) -> tuple[str, ...]:
     found: list[str] = []
-    for region in (None,) if cleaned.startswith("+") else regions:
+    nearest = (country, *regions) if country else regions
+    for region in (None,) if cleaned.startswith("+") else nearest:
         try:
             number = phonenumbers.parse(cleaned, region)
         except phonenumbers.NumberParseException:
             continue
+        if region is not None and region == country and phonenumbers.is_valid_number(number):
+            return (phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),)
         if phonenumbers.is_possible_number(number):
             found.append(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
     return tuple(dict.fromkeys(found))

@@ -111,10 +111,10 @@ def word_key(word: str) -> int:
 # --- what is on file -------------------------------------------------------------------------
 
 
-def found_by(record: Record) -> FoundBy:
-    """What a record is stored with."""
+def found_by(record: Record, *, regions: Sequence[str] = ()) -> FoundBy:
+    """What a record is stored with; `regions` are where national phone numbers are read."""
     look = partial(likeness_of, record) if isinstance(record, _CUSTOMERS) else None
-    return FoundBy(identifiers_of(record), look)
+    return FoundBy(identifiers_of(record, regions=regions), look)
 
 
 _CUSTOMERS = (Contact, Account)

@@ -47,6 +47,9 @@ _RANK = (
 )
 """Where two overlap with the same confidence, the earlier type keeps the place."""
 
+_SHARED = frozenset((EntityType.PRODUCT, EntityType.PHONE))
+"""Of these one place in a text may be several."""
+
 
 def entities(
     text: str,
@@ -77,13 +80,14 @@ def entities(
         if len(kept) == MAX_ENTITIES:
             break
         if any(taken[entity.start : entity.end]):
-            # Several articles may share a word; the word then speaks a little for each of them.
+            # Several articles may share a word; the word then speaks a little for each of them. So
+            # does a number that several countries have.
             there = {
                 k.value
                 for k in kept
-                if (k.start, k.end, k.type) == (entity.start, entity.end, EntityType.PRODUCT)
+                if (k.start, k.end, k.type) == (entity.start, entity.end, entity.type)
             }
-            if entity.type is not EntityType.PRODUCT or not there or entity.value in there:
+            if entity.type not in _SHARED or not there or entity.value in there:
                 continue
         kept.append(entity)
         taken[entity.start : entity.end] = [True] * (entity.end - entity.start)
@@ -390,7 +394,6 @@ def phones(text: str, regions: Sequence[str] = ()) -> Iterator[Entity]:
                 confidence=0.95 if international else 0.7,
                 why="valid with its country code" if international else f"valid in {region}",
             )
-            break
 
 
 # Postal codes

@@ -133,6 +133,14 @@ def test_the_thresholds_of_the_settings_are_a_version(folder: Path) -> None:
     assert review["version_decided"] == version["version"], "it was decided under the old one"
 
 
+def test_a_country_that_has_no_telephones_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "amends.toml").write_text(f'phone_regions = ["de", "UK"]\n{CONFIG}')
+    refused = amends(tmp_path, "people", "versions")
+    assert refused.returncode == 1
+    assert "phone_regions.1" in refused.stderr
+    assert "GB for the United Kingdom" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("links", "told"),
     [
@@ -140,6 +148,11 @@ def test_the_thresholds_of_the_settings_are_a_version(folder: Path) -> None:
         ('duplicate_free = ["nowhere"]', "there is no connection 'nowhere'"),
         ('survivorship = { email = ["nowhere"] }', "there is no connection 'nowhere'"),
         ("audit_share = 2", "less than or equal to 1"),
+        (
+            'blocked = { phones = ["030 23125"] }',
+            "links.blocked: '030 23125' is not a phone number",
+        ),
+        ('blocked = { name = ["n/a"] }', "links.blocked.name"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, links: str, told: str) -> None:

@@ -29,6 +29,7 @@ def walk(adapter: Any, kind: Kind, cursor: str | None, *limits: int) -> tuple[se
         assert isinstance(page, Page)
         assert len(page.records) + len(page.quarantined) <= limit
         assert all(isinstance(record, CANONICAL[kind]) for record in page.records)
+        assert {one.gone for one in page.merged} <= set(page.deleted)
         seen |= {record.ref for record in page.records} | set(page.deleted)
         assert not page.more or page.cursor != cursor, "the cursor stands still"
         cursor = page.cursor

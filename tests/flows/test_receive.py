@@ -10,7 +10,7 @@ import pytest
 
 from adapters.memory.remote import Fault
 from middleware.contract.actions import Operation
-from middleware.contract.canonical import Handle, Kind
+from middleware.contract.canonical import Address, Contact, Handle, Kind
 from middleware.flows import link as links
 from middleware.flows import lookup, receive, reconcile
 from middleware.flows.hub import Asker
@@ -404,3 +404,28 @@ def test_links_that_somebody_took_apart_stay_apart(known: Stage) -> None:
     known.time.pass_(hours=1)
     arrive(known, event("Again", id="m-5", author={"emails": ["kim@example.com"]}))
     assert known.settled(the_complaint(known).person_id) is None
+
+
+@pytest.mark.parametrize(
+    ("country", "outcome"), [("AT", "link"), ("DE", "none"), (None, "review")], ids=str
+)
+def test_a_number_on_file_without_its_country_is_found(
+    known: Stage, country: str | None, outcome: str
+) -> None:
+    """It is read where its bearer lives; as likely as not elsewhere it is for a person to say."""
+    stage = known.with_options(phone_regions=("DE", "AT"))
+    address = Address(country=country) if country else None
+    record = stage.contact.model_copy(
+        update={"emails": (), "handles": (), "phones": ("0664 1234567",), "address": address}
+    )
+    with stage.hub.database.begin() as uow:
+        uow.records.store([(record, stage.hub.found_by(record))], as_of=stage.time.now)
+    arrive(stage, event(author={"handle": None, "phones": ["+43 664 1234567"]}))
+    resolution = the_complaint(stage).resolution
+    assert resolution is not None
+    assert resolution["decision"]["outcome"] == outcome
+    with stage.hub.database.read() as uow:
+        stored = uow.records.get(record.ref)
+    assert stored is not None
+    assert isinstance(stored.record, Contact)
+    assert stored.record.phones == ("0664 1234567",), "what is stored is never rewritten"

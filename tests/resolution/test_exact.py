@@ -260,6 +260,26 @@ def test_national_numbers_need_a_region() -> None:
     assert resolved(asked, [MARIA], regions=("DE",))[1].outcome is Outcome.LINK
 
 
+def in_country(country: str | None) -> Known:
+    return Known(ref=contact("1"), phones=("0664 1234567",), country=country)
+
+
+def test_a_number_of_another_country_is_nobodys() -> None:
+    asked = Author(network="zendesk", phones=("+49 664 1234567",))
+    assert resolved(asked, [in_country("AT")], regions=("DE", "AT"))[1].outcome is Outcome.NONE
+    assert resolved(asked, [in_country("DE")], regions=("AT",))[1].outcome is Outcome.LINK
+
+
+@pytest.mark.parametrize("written", ["0664 1234567", "+49 664 1234567"])
+def test_a_number_that_may_be_of_several_countries_links_nobody_alone(written: str) -> None:
+    asked = Author(network="zendesk", phones=(written,))
+    candidates, decision = resolved(asked, [in_country(None)], regions=("DE", "AT"))
+    assert decision.outcome is Outcome.REVIEW
+    (evidence,) = candidates[0].evidence
+    assert "if it is of the same country" in evidence.detail
+    assert resolved(asked, [in_country(None)], regions=("DE",))[1].outcome is Outcome.LINK
+
+
 @pytest.mark.parametrize(
     ("handle", "bits"), [("abcdefg", 10.0), ("abcdef", 7.5), ("abcde", 7.5), ("abcd", 5.5)]
 )

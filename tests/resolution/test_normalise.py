@@ -52,6 +52,24 @@ def test_aliases_are_a_key_of_their_own(text: str, key: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("country", "regions", "keys"),
+    [
+        ("AT", ("DE",), ("+436641234567",)),
+        ("AT", (), ("+436641234567",)),
+        ("DE", ("AT", "CH"), ("+496641234567",)),
+        ("FR", ("DE",), ("+496641234567",)),
+        (None, ("DE", "AT"), ("+496641234567", "+436641234567")),
+        (None, (), ()),
+    ],
+)
+def test_a_national_number_is_read_where_its_bearer_lives(
+    country: str | None, regions: tuple[str, ...], keys: tuple[str, ...]
+) -> None:
+    """Where that country's plan has no such number, it may as well be of another one."""
+    assert normalise.phones("0664 1234567", regions=regions, country=country) == keys
+
+
+@pytest.mark.parametrize(
     ("text", "regions", "keys"),
     [
         ("+1 (202) 555-0142", (), ("+12025550142",)),

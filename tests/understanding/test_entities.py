@@ -193,6 +193,15 @@ def test_national_phone_numbers_need_a_region() -> None:
     assert found("call 030 23125 101", EntityType.PHONE, regions=("DE",)) == ["+493023125101"]
 
 
+def test_a_national_number_is_one_of_each_country_that_has_it() -> None:
+    written = "call 0664 1234567"
+    assert found(written, EntityType.PHONE, regions=("AT", "DE", "AT")) == [
+        "+436641234567",
+        "+496641234567",
+    ]
+    assert found("call 202-555-0142", EntityType.PHONE, regions=("US", "CA")) == ["+12025550142"]
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

@@ -128,7 +128,8 @@ class CannotLinkRow(SQLModel, table=True):
     other: str
     reason: str
     source: str
-    """How it came to be: `agent`, or the id of the link, review or change that it was made with."""
+    """How it came to be: `agent`, or the id of the link, review or change that it was made with, or
+    of what was said of a record that its remote has merged into this one."""
     decided_by: str
     valid_from: datetime = moment()
     valid_to: datetime | None = moment(null=True)

@@ -26,7 +26,7 @@ from adapters.salesforce.client import RULES
 from adapters.salesforce.text import ends_with_marker, marker, shortened
 from middleware.contract.actions import Operation, WantedLine
 from middleware.contract.canonical import Address, Case, Contact, Handle, Kind, OrderStatus, Ref
-from middleware.contract.capabilities import Clue, Connection, Finding, KeyTraits
+from middleware.contract.capabilities import Clue, Connection, Finding, KeyTraits, Merged
 from middleware.contract.errors import (
     Ambiguous,
     Busy,
@@ -650,6 +650,23 @@ def test_deleted_rows_are_told(peer: CrmPeer, adapter: SalesforceAdapter) -> Non
     page = adapter.changed_since(Kind.ORDER, cursor)
     assert page.deleted == (peer.ref(Kind.ORDER, order),)
     assert page.records == ()
+
+
+@pytest.mark.parametrize("kind", [Kind.CONTACT, Kind.ACCOUNT])
+def test_what_a_merge_deleted_says_which_row_it_is_now(
+    peer: CrmPeer, adapter: SalesforceAdapter, kind: Kind
+) -> None:
+    """The loser goes to the recycle bin with the winner's id in MasterRecordId."""
+    _, cursor = walk(adapter, kind)
+    name = str(kind).capitalize()
+    loser, winner, other = (row["Id"] for row in peer.crm.rows.all(name)[:3])
+    peer.crm.touch(name, loser, MasterRecordId=winner)
+    peer.crm.delete(name, loser)
+    peer.crm.delete(name, other)
+    peer.crm.ahead += timedelta(seconds=LAG_S + 2)
+    page = adapter.changed_since(kind, cursor)
+    assert set(page.deleted) >= {peer.ref(kind, loser), peer.ref(kind, other)}
+    assert page.merged == (Merged(gone=peer.ref(kind, loser), into=peer.ref(kind, winner)),)
 
 
 def test_a_row_that_the_mapping_refuses_is_quarantined(

@@ -46,7 +46,7 @@ from middleware.contract.canonical import (
     ReturnStatus,
     ShipmentStatus,
 )
-from middleware.contract.capabilities import Clue, Page, Quarantined
+from middleware.contract.capabilities import Clue, Merged, Page, Quarantined
 from middleware.contract.errors import (
     Ambiguous,
     Duplicated,
@@ -1081,6 +1081,25 @@ def test_who_is_deactivated_or_no_person_any_more_is_told_as_deleted(
     assert account in since(Kind.ACCOUNT, accounts)[0]
     erp.rpc.call("model.party.party.write", [id_], {"active": False})
     assert account in since(Kind.ACCOUNT, accounts)[1]
+
+
+def test_who_was_replaced_is_told_with_who_they_are_now(
+    erp: TrytonPeer, adapter: TrytonAdapter
+) -> None:
+    """By Tryton's own wizard, which deactivates the one and names the other."""
+    parties = [{"name": "Dora Doppelt"} for _ in range(3)]
+    loser, winner, other = erp.rpc.call("model.party.party.create", parties)
+    _, _, cursor = walk(adapter, Kind.ACCOUNT, None, 50)
+    session, *_ = erp.rpc.call("wizard.party.replace.create")
+    data = {"ask": {"source": loser, "destination": winner}}
+    erp.rpc.call("wizard.party.replace.execute", session, data, "replace")
+    erp.rpc.call("model.party.party.write", [other], {"active": False})
+    merged: list[Merged] = []
+    _, deleted, _ = walk(adapter, Kind.ACCOUNT, cursor, 50, lambda page: merged.extend(page.merged))
+    assert {erp.ref(Kind.ACCOUNT, loser), erp.ref(Kind.ACCOUNT, other)} <= set(deleted)
+    assert set(merged) == {
+        Merged(gone=erp.ref(Kind.ACCOUNT, loser), into=erp.ref(Kind.ACCOUNT, winner))
+    }
 
 
 # --- sessions and the wire ------------------------------------------------------------------------
