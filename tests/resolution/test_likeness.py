@@ -100,6 +100,21 @@ LEVELS: dict[str, tuple[Author, Contact, dict[str, str]]] = {
         {"name": "family", "handle_in_name": "none", "place": "same_town"},
     ),
     "another script": (writes("Иван Петров"), contact(name="Ivan Petrov"), {"name": "same"}),
+    "a script without blanks": (
+        writes("王小明"),
+        contact(name="Xiaoming Wang"),
+        {"name": "joined"},
+    ),
+    "a script without blanks on file, family name apart": (
+        writes("Wang Xiaoming"),
+        Contact(ref=contact().ref, given_name="小明", family_name="王"),
+        {"name": "joined"},
+    ),
+    "a name of two words in one": (
+        writes("Anna Lena Berg"),
+        contact(name="Annalena Berg"),
+        {"name": "joined"},
+    ),
     "the handle is the name": (writes(None, "kimwexler"), contact(), {"handle_in_name": "whole"}),
     "the handle has the name in it": (
         writes(None, "therealkimwexler"),
