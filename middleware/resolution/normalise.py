@@ -193,11 +193,14 @@ _HOSTS = {
     "twitter.com": "x",
     "instagram.com": "instagram",
     "facebook.com": "facebook",
+    "fb.com": "facebook",
+    "bsky.app": "bluesky",
     "github.com": "github",
     "linkedin.com": "linkedin",
     "youtube.com": "youtube",
     "tiktok.com": "tiktok",
     "threads.net": "threads",
+    "threads.com": "threads",
     "medium.com": "medium",
     "dev.to": "devto",
     "t.me": "telegram",
@@ -211,12 +214,28 @@ _NOT_HANDLES = frozenset(
     )
 )  # fmt: skip
 """What stands where a handle would in addresses of many people's pages."""
-_UNDER = frozenset(("in", "user", "u", "c", "channel"))
+_UNDER = frozenset(("in", "user", "u", "c", "channel", "profile"))
+_OF_ANYBODY = frozenset(
+    (
+        "about.me", "amazon.com", "apple.com", "beacons.ai", "behance.net", "bio.link", "bit.ly",
+        "blogger.com", "blogspot.com", "bsky.social", "buymeacoffee.com", "carrd.co", "discord.com",
+        "discord.gg", "dribbble.com", "ebay.com", "etsy.com", "ghost.io", "github.io",
+        "gitlab.com", "gitlab.io", "goo.gl", "google.com", "herokuapp.com", "ko-fi.com",
+        "linkin.bio", "linktr.ee", "lnk.bio", "mastodon.social", "meetup.com", "netlify.app",
+        "notion.site", "ow.ly", "pages.dev", "patreon.com", "pinterest.com", "quora.com",
+        "reddit.com", "snapchat.com", "soundcloud.com", "spotify.com", "squarespace.com",
+        "stackoverflow.com", "substack.com", "t.co", "taplink.cc", "tinyurl.com", "tumblr.com",
+        "twitch.tv", "vercel.app", "vimeo.com", "wa.me", "weebly.com", "wikipedia.org",
+        "wixsite.com", "wordpress.com", "xing.com", "youtu.be",
+    )
+)  # fmt: skip
+"""Where anybody may have a page, or a short address: who points there is not of that company."""
 MOST_LINKS = 8
 
 
 def links(text: str) -> tuple[tuple[str, str], ...]:
-    """Where a bio points to: `(network, handle)` of profiles, `("web", host)` of other sites."""
+    """Where a bio points to: `(network, handle)` of profiles, `("web", host)` of other sites, but
+    for those where anybody may have a page."""
     found: list[tuple[str, str]] = []
     for match in _URL.finditer(text[:2000]):
         host = match.group(1).casefold()
@@ -225,7 +244,8 @@ def links(text: str) -> tuple[tuple[str, str], ...]:
         segments = [part for part in (match.group(2) or "").split("/") if part]
         target = _HOSTS.get(host)
         if target is None:
-            found.append(("web", host))
+            if site(host) not in _OF_ANYBODY:
+                found.append(("web", host))
             continue
         if len(segments) > 1 and segments[0].casefold() in _UNDER:
             segments = segments[1:]

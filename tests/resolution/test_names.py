@@ -79,6 +79,14 @@ def test_places_agree_in_any_language() -> None:
     assert place("") is None
 
 
+@pytest.mark.parametrize(
+    "page", ["linktr.ee/kim", "https://kim.wordpress.com", "t.co/a1", "mastodon.social/@kim"]
+)
+def test_where_anybody_may_have_a_page_is_nobodys_site(page: str) -> None:
+    """Else whoever has one would be taken for somebody who works there."""
+    assert normalise.links(page) == ()
+
+
 def test_links_in_a_bio() -> None:
     bio = "CTO. https://github.com/KimW | www.kim.dev/about, linkedin.com/in/kim-w?x=1 me@foo.com"
     assert normalise.links(bio) == (
@@ -88,5 +96,11 @@ def test_links_in_a_bio() -> None:
     )
     pages = "facebook.com/profile.php?id=1 linkedin.com/company/acme x.com/i/lists/7"
     assert normalise.links(pages) == ()
+    moved = "bsky.app/profile/kim.dev threads.com/@kim fb.com/kim.w"
+    assert normalise.links(moved) == (
+        ("bluesky", "kim.dev"),
+        ("threads", "kim"),
+        ("facebook", "kim.w"),
+    )
     assert normalise.site("blog.kim.co.uk") == "kim.co.uk"
     assert normalise.site("localhost") is None
