@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from adapters import ADAPTERS
 from middleware.contract.actions import Operation
+from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import (
     CAPABILITIES,
     WRITES,
@@ -104,6 +105,14 @@ class Registry:
     def offering(self, what: type | Operation) -> tuple[str, ...]:
         """The connections that can do a capability or a write."""
         return tuple(name for name in self._slots if self.offers(name, what))
+
+    def reads_by(self, connection: str, kind: Kind) -> str | None:
+        """What a connection's records of a kind are read by (`Mapping.reads_by`); None where no
+        mapping of ours reads them."""
+        try:
+            return self._slot(connection).configured.connection.mappings.pull(kind).reads_by
+        except NotOffered:
+            return None
 
     def seal(self, connection: str, salt: str | None = None) -> str:
         """What tells later whether a connection's settings or secrets have changed: `salt$hash`.

@@ -245,6 +245,8 @@ def _until_it_ends(application: Application, job: str, run_id: str, *, as_json: 
     else:
         say(f"{job}: {row.state} {told_counts(row.counts)}")
         for kind, state in (row.progress or {}).items():
+            if state.get("why"):
+                say(f"{kind}: {state['why']}, and everything was read anew")
             if state.get("refused"):
                 refused = state["refused"]
                 say(

@@ -68,9 +68,11 @@ class Rereading:
             assert row is not None
             return dict((row.progress or {}).get(self.kind.value) or {})
 
-    def everything(self, *, expired: str | None = None) -> None:
-        """Read all there is and sweep; `expired` is an ordinary cursor that this one replaces."""
-        state = self.state() or self._begun({"phase": "all", "cursor": None, "expired": expired})
+    def everything(self, *, expired: str | None = None, why: str | None = None) -> None:
+        """Read all there is and sweep; `expired` is an ordinary cursor that this one replaces,
+        `why` is what an ordinary run does it for."""
+        begin = self._anew(expired, why)
+        state = self.state() or self._begun(begin)
         while state["phase"] != "done":
             if state["phase"] == "sweep":
                 state = self._sweep(state)
@@ -88,7 +90,8 @@ class Rereading:
         What it stamped meanwhile lies behind the ordinary cursor, and what it stamped before lies
         in its future, where no reading looks.
         """
-        state = {"phase": "all", "cursor": None, "expired": expired, "clock_back": True}
+        why = "the source's clock went back"
+        state = {**self._anew(expired, why), "clock_back": True}
         with self.hub.database.begin() as uow:
             row = uow.jobs.run(self.run_id, lock=True)
             if row is None or row.state != "running":
@@ -118,6 +121,11 @@ class Rereading:
             page = self.read(state["cursor"])
             phase = "window" if page.more else "done"
             state = self._keep(state, {**state, "phase": phase, "cursor": page.cursor}, page)
+
+    def _anew(self, expired: str | None, why: str | None) -> State:
+        read_by = self.hub.registry.reads_by(self.connection, self.kind)
+        begin = {"phase": "all", "cursor": None, "expired": expired, "read_by": read_by}
+        return begin if why is None else {**begin, "why": why}
 
     def _begun(self, state: State) -> State:
         with self.hub.database.read() as uow:
@@ -163,9 +171,11 @@ class Rereading:
     def _put_cursor(
         self, uow: UnitOfWork, page: Page, state: State, saved: CursorRow | None, now: datetime
     ) -> None:
-        """Where nothing else goes on from, or the cursor has expired, go on from the end."""
-        expired = state.get("expired")
+        """Where nothing else goes on from, or the cursor has expired, go on from the end. All that
+        is there has been read by what the run began with."""
+        expired, read_by = state.get("expired"), state.get("read_by")
         if saved is not None and saved.value != expired:
+            saved.read_by = read_by
             return
         moved = CursorRow(
             connection=self.connection,
@@ -174,6 +184,7 @@ class Rereading:
             as_of=page.as_of,
             run_id=self.run_id,
             saved_at=now,
+            read_by=read_by,
         )
         uow.jobs.move_cursor(moved, from_=expired)
 

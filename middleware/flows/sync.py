@@ -221,15 +221,27 @@ def _read_kind(hub: Hub, run_id: str, mode: str, kind: Kind, arguments: dict[str
         again.window(since, until)
     elif again.state():
         again.everything()  # it had begun to, when its worker died
+    elif _mapped_anew(hub, connection, kind):
+        log.warning("mapping changed", extra={"connection": connection, "kind": kind.value})
+        again.everything(why="the mapping has changed")
     else:
         try:
             sync_kind(hub, run_id, connection, kind)
         except _Expired as expired:
             log.warning("cursor expired", extra={"connection": connection, "kind": kind.value})
-            again.everything(expired=expired.cursor)
+            again.everything(expired=expired.cursor, why="the cursor has expired")
         except _ClockBack as back:
             log.warning("clock went back", extra={"connection": connection, "kind": kind.value})
             again.clock_back(back.to, expired=back.cursor)
+
+
+def _mapped_anew(hub: Hub, connection: str, kind: Kind) -> bool:
+    """Whether the mapping reads records in another way than when those stored were read: a remote
+    does not send a record again for that."""
+    reads_by = hub.registry.reads_by(connection, kind)
+    with hub.database.read() as uow:
+        saved = uow.jobs.cursor(connection, kind.value)
+    return saved is not None and saved.read_by is not None and saved.read_by != reads_by
 
 
 def _owe_rest(hub: Hub, run_id: str) -> None:
@@ -333,6 +345,7 @@ def _store(
             as_of=page.as_of,
             run_id=run_id,
             saved_at=now,
+            read_by=_read_by(hub, connection, kind, began),
         )
         if row is None or row.state != "running":
             raise CarriedOn
@@ -359,6 +372,13 @@ def _store(
                 data={"connection": connection, "kind": kind.value, "count": counts.quarantined},
                 at=now,
             )
+
+
+def _read_by(hub: Hub, connection: str, kind: Kind, began: CursorRow | None) -> str | None:
+    """What all that is stored is read by with one page more; nothing, where another node has read
+    everything by another mapping meanwhile: whoever is next reads it anew."""
+    mine = hub.registry.reads_by(connection, kind)
+    return mine if began is None or began.read_by in (None, mine) else ""
 
 
 def _added(counts: dict[str, Any], kind: Kind, page: Counts) -> dict[str, Any]:

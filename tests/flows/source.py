@@ -52,6 +52,8 @@ class Source(ListsChanges, ListsChangesBetween, CountsRecords, ReadsRecords):
     pending: list[Row] = field(default_factory=list)
     epoch: int = 0
     """Cursors of an earlier epoch have expired."""
+    mapped: int = 0
+    """How often its mapping was changed: each gives the records other numbers."""
     turned_away: int = 0
     repeats: bool = False
     before_page: Callable[[], None] = lambda: None
@@ -92,7 +94,7 @@ class Source(ListsChanges, ListsChangesBetween, CountsRecords, ReadsRecords):
 
     def truth(self) -> dict[str, int]:
         self.settle()
-        return {row.id: row.value for row in self.rows.values() if not row.deleted}
+        return {row.id: self._number(row) for row in self.rows.values() if not row.deleted}
 
     # What an adapter does.
 
@@ -160,9 +162,12 @@ class Source(ListsChanges, ListsChangesBetween, CountsRecords, ReadsRecords):
         return Account(
             ref=self._ref(row.id),
             name=f"value {row.value}",
-            number=str(row.value),
+            number=str(self._number(row)),
             updated_at=row.stamp.astimezone(UTC),
         )
+
+    def _number(self, row: Row) -> int:
+        return row.value + 1000 * self.mapped
 
     def _ref(self, key: str) -> Ref:
         return Ref(connection=NAME, kind=Kind.ACCOUNT, id=key)

@@ -45,7 +45,15 @@ RUN = st.tuples(
     st.lists(WRITE, max_size=2),
 )
 SELDOM = st.sampled_from(
-    [("expire",), ("throttle", 4), ("throttle", 30), ("repeat",), ("skew", 60), ("skew", 3600)]
+    [
+        ("expire",),
+        ("throttle", 4),
+        ("throttle", 30),
+        ("repeat",),
+        ("skew", 60),
+        ("skew", 3600),
+        ("remap",),
+    ]
 )
 # Somebody who writes is looked up between two runs: what the source answers is stored, too.
 LOOK = st.tuples(st.just("look"), KEYS)
@@ -73,6 +81,9 @@ class OneSource(Registry):
 
     def names(self) -> tuple[str, ...]:
         return (NAME,)
+
+    def reads_by(self, connection: str, kind: Kind) -> str | None:
+        return f"mapping {self._source.mapped}"
 
 
 class World:
@@ -132,6 +143,8 @@ class World:
                 self.source.epoch += 1
             case "throttle":
                 self.source.turned_away = given[0]
+            case "remap":
+                self.source.mapped += 1
             case "repeat":
                 self.source.repeats = not self.source.repeats
             case "run":

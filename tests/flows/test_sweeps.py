@@ -35,6 +35,7 @@ class Unasked(ListsChanges, CountsRecords):
 
     def __init__(self, source: Any) -> None:
         self._source = source
+        self.mapped = source.mapped
 
     def changed_since(self, kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
         page: Page = self._source.changed_since(kind, cursor, limit=limit)
@@ -306,3 +307,90 @@ def test_a_source_that_answers_the_same_page_for_ever_ends_the_run(
     run = latest(world)
     assert run.state == "failed"
     assert "same place" in (run.error or {})["message"]
+
+
+# --- another mapping --------------------------------------------------------------------------
+
+
+def read_by(world: World) -> str | None:
+    with world.hub.database.read() as uow:
+        (row,) = uow.jobs.cursors()
+    return row.read_by
+
+
+def progress(world: World) -> dict[str, Any]:
+    return (latest(world).progress or {}).get("account") or {}
+
+
+def test_another_mapping_is_given_to_what_is_stored(world: World) -> None:
+    """The source does not send a record again because we read it otherwise."""
+    assert read_by(world) == "mapping 0"
+    world.run("changes")
+    assert progress(world) == {}
+    world.source.mapped = 1
+    world.run("changes")
+    assert world.stored() == world.source.truth()
+    assert progress(world)["why"] == "the mapping has changed"
+    assert read_by(world) == "mapping 1"
+    world.run("changes")
+    assert progress(world) == {}
+
+
+def test_a_full_run_has_read_all_by_its_mapping(world: World) -> None:
+    world.source.mapped = 1
+    world.run("full")
+    assert read_by(world) == "mapping 1"
+    world.run("changes")
+    assert progress(world) == {}
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+@pytest.mark.parametrize("nth", [1, 5, 10, 11])
+def test_a_mapping_that_changes_under_a_run_is_given_to_all(
+    world: World, dies: str, nth: int
+) -> None:
+    """Its worker dies, and the one that goes on reads otherwise."""
+    world.source.mapped = 1
+    world.run("changes", dies, nth, under=[("remap",)])
+    world.run("changes")
+    assert world.stored() == world.source.truth()
+    assert read_by(world) == "mapping 2"
+
+
+def test_a_node_of_the_old_mapping_leaves_nothing_behind(world: World) -> None:
+    """It was reading when the others had begun to read otherwise."""
+    world.source.put("A03", 33)
+    changed: list[bool] = []
+
+    def others() -> None:
+        if not changed:
+            changed.append(True)
+            with world.hub.database.begin() as uow:
+                (row,) = uow.jobs.cursors()
+                row.read_by = "mapping 1"
+
+    world.time.pass_(seconds=600)
+    original = world.source.changed_since
+
+    def slowly(kind: Kind, cursor: str | None, *, limit: int = 200) -> Page:
+        page = original(kind, cursor, limit=limit)
+        others()
+        return page
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.source, "changed_since", slowly)
+        world.run("changes")
+    assert changed
+    world.source.mapped = 1
+    world.run("changes")
+    assert world.stored() == world.source.truth()
+
+
+def test_what_an_older_release_has_read_is_taken_as_it_is(world: World) -> None:
+    """It never said by what; reading everything at each upgrade would be dear."""
+    with world.hub.database.begin() as uow:
+        (row,) = uow.jobs.cursors()
+        row.read_by = None
+    world.run("changes")
+    assert progress(world) == {}
+    assert read_by(world) == "mapping 0"

@@ -63,7 +63,7 @@ RECORDS: dict[str, tuple[Record, str]] = {
             address=Address(city="Wien", postal_code="10 10", country="AT"),
             external_ids={" ERP ": " C-1 "},
         ),
-        "fbb9389b538ba4ea",
+        "a20782a271e298da",
     ),
     "contact whose name takes reading": (
         Contact(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping as Values
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from middleware.contract.mapping import file, paths
+from middleware.contract.mapping import digest, file, paths
 from middleware.contract.mapping.compiling import Compiled, Compiler, apply, needed_paths
 from middleware.contract.mapping.fields import Direction, FieldRule
 from middleware.contract.mapping.file import SUFFIX, FaultRule, Idempotency, MappingFile, Match
@@ -67,6 +68,11 @@ class Mapping:
     @property
     def id(self) -> str:
         return self.file.id
+
+    @cached_property
+    def reads_by(self) -> str:
+        """What it reads records by: another one makes other records of what the remote has."""
+        return digest.reading(self.file)
 
     @property
     def title(self) -> str:

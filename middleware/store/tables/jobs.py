@@ -100,6 +100,9 @@ class CursorRow(SQLModel, table=True):
     as_of: datetime = moment()
     run_id: str
     saved_at: datetime = moment()
+    read_by: str | None = None
+    """What all that is stored was read by (`Mapping.reads_by`); empty for several, None for nobody
+    knows."""
 
 
 class AlarmRow(SQLModel, table=True):
