@@ -11,7 +11,7 @@ The first two are looked for here, every few seconds on a worker; `amends doctor
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -52,10 +52,13 @@ def look(hub: Hub) -> None:
     now = hub.clock()
     found = {(one.type, one.subject): one for one in find(hub, now)}
     with hub.database.read() as uow:
-        open_ = {(row.type, row.subject): row for row in uow.jobs.alarms() if row.type in EVENTS}
-    if {key: one.stored for key, one in found.items()} == {
-        key: row.detail for key, row in open_.items()
-    }:
+        alarms = uow.jobs.alarms()
+        synced = _synced(uow.jobs.all())
+    open_ = {(row.type, row.subject): row for row in alarms if row.type in EVENTS}
+    # Only a run clears what a run has raised; of what no job syncs any more there will be none.
+    over = [row for row in alarms if row.type not in EVENTS and not _covers(synced, row.subject)]
+    raised_ = {key: row.detail for key, row in open_.items()}
+    if not over and {key: one.stored for key, one in found.items()} == raised_:
         return
     with hub.database.begin() as uow:
         for one in found.values():
@@ -71,6 +74,8 @@ def look(hub: Hub) -> None:
                 deliver.tell(hub, uow, EVENTS[one.type], subject=one.subject, data=data, at=now)
         for type_, subject in open_.keys() - found.keys():
             cleared(hub, uow, type_, subject, at=now)
+        for row in over:
+            cleared(hub, uow, row.type, row.subject, at=now)
 
 
 def raised(
@@ -151,18 +156,33 @@ def _never_runs(job: JobRow, jobs: Mapping[str, JobRow], now: datetime) -> str |
     return "after_paused" if any(jobs[name].paused for name in job.after) else None
 
 
-def _uncovered(hub: Hub, jobs: Mapping[str, JobRow], declared: set[str]) -> list[Found]:
-    """The kinds that a connection lists changes of, and no job syncs."""
-    found: list[Found] = []
+def _synced(jobs: Iterable[JobRow]) -> dict[str, set[str] | None]:
+    """By connection the kinds that jobs sync; None for all that it has."""
     synced: dict[str, set[str] | None] = {}
-    for job in jobs.values():
+    for job in jobs:
         connection = job.arguments.get("connection")
         if job.flow != "sync" or connection is None:
             continue
-        named = job.arguments.get("kinds")
-        so_far = synced.get(connection, set())
-        left_out = set(job.arguments.get("not_synced") or ())
-        synced[connection] = None if not named or so_far is None else so_far | set(named) | left_out
+        named, so_far = job.arguments.get("kinds"), synced.get(connection, set())
+        synced[connection] = None if not named or so_far is None else so_far | set(named)
+    return synced
+
+
+def _covers(synced: Mapping[str, set[str] | None], subject: str) -> bool:
+    """Whether a job syncs a `connection:kind`."""
+    connection, _, kind = subject.rpartition(":")
+    kinds = synced.get(connection, set())
+    return kinds is None or kind in kinds
+
+
+def _uncovered(hub: Hub, jobs: Mapping[str, JobRow], declared: set[str]) -> list[Found]:
+    """The kinds that a connection lists changes of, and no job syncs."""
+    found: list[Found] = []
+    synced = _synced(jobs.values())
+    left_out: dict[str, set[str]] = {}
+    for job in jobs.values():
+        named = job.arguments.get("not_synced") or ()
+        left_out.setdefault(job.arguments.get("connection", ""), set()).update(named)
     for connection in hub.registry.names():
         if connection not in declared or synced.get(connection, set()) is None:
             continue
@@ -172,7 +192,7 @@ def _uncovered(hub: Hub, jobs: Mapping[str, JobRow], declared: set[str]) -> list
             continue  # its check says what is wrong with it
         if not isinstance(adapter, ListsChanges):
             continue
-        covered = synced.get(connection) or set()
+        covered = (synced.get(connection) or set()) | left_out.get(connection, set())
         kinds = [kind.value for kind in adapter.change_kinds if kind.value not in covered]
         if kinds:
             detail = {"connection": connection, "kinds": kinds}

@@ -521,6 +521,26 @@ def test_kinds_that_no_job_syncs_are_an_alarm_unless_left_out_on_purpose(orders:
     assert alarms(orders) == {}
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_a_run_has_raised_ends_with_the_kind_that_no_job_syncs_any_more(
+    orders: Stage, gone: bool
+) -> None:
+    """No run will ever clear it, and health would be bad for ever."""
+    subject = f"{orders.names['erp']}:order"
+    with orders.hub.database.begin() as uow:
+        for type_ in ("empty", "sweep"):
+            assert watch.raised(orders.hub, uow, type_, subject, {}, at=orders.time.now)
+    look(orders)
+    assert {("empty", subject), ("sweep", subject)} <= alarms(orders).keys()
+    if gone:
+        declare(orders)
+    else:
+        declare(orders, orders={"arguments": {"kinds": ["account"]}})
+    look(orders)
+    assert not {("empty", subject), ("sweep", subject)} & alarms(orders).keys()
+    assert orders.events().count("sync.alarm.cleared") == 2
+
+
 # --- priority ----------------------------------------------------------------------------------
 
 
