@@ -63,6 +63,7 @@ from middleware.contract.capabilities import (
     KeyTraits,
     ListsChanges,
     ListsChangesBetween,
+    NamesItsRemote,
     ObjectInfo,
     OpensCases,
     Page,
@@ -87,6 +88,7 @@ _CURSOR = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
 class MemoryAdapter(
     Adapter,
+    NamesItsRemote,
     FindsContacts,
     FindsAccounts,
     ReadsOrders,
@@ -185,6 +187,9 @@ class MemoryAdapter(
                 ),
             ),
         )
+
+    def remote_identity(self) -> str | None:
+        return self._client.call("remote_identity", lambda: self._remote.tenant)
 
     def key_traits(self, operation: Operation) -> KeyTraits:
         return KeyTraits(

@@ -173,6 +173,7 @@ class Rereading:
             as_of=page.as_of,
             run_id=self.run_id,
             saved_at=now,
+            remote=uow.connections.remote(self.connection),
         )
         uow.jobs.move_cursor(moved, from_=expired)
 

@@ -179,6 +179,7 @@ def run(hub: Hub, run_id: str) -> None:
     state, error = "done", None
     try:
         kinds = kinds_of(hub, arguments)
+        hub.gate.doubt(connection)
         for kind in kinds:
             try:
                 _read_kind(hub, run_id, mode, kind, arguments)
@@ -222,6 +223,8 @@ def _read_kind(hub: Hub, run_id: str, mode: str, kind: Kind, arguments: dict[str
         again.window(since, until)
     elif again.state():
         again.everything()  # it had begun to, when its worker died
+    elif (other := _read_from_another(hub, connection, kind)) is not None:
+        again.everything(expired=other)
     else:
         try:
             sync_kind(hub, run_id, connection, kind)
@@ -231,6 +234,15 @@ def _read_kind(hub: Hub, run_id: str, mode: str, kind: Kind, arguments: dict[str
         except _ClockBack as back:
             log.warning("clock went back", extra={"connection": connection, "kind": kind.value})
             again.clock_back(back.to, expired=back.cursor)
+
+
+def _read_from_another(hub: Hub, connection: str, kind: Kind) -> str | None:
+    """The cursor of a kind if it was read from another remote than the one that is known now."""
+    with hub.database.read() as uow:
+        saved, known = uow.jobs.cursor(connection, kind.value), uow.connections.remote(connection)
+    if saved is None or saved.remote is None or saved.remote == known:
+        return None
+    return saved.value
 
 
 def _owe_rest(hub: Hub, run_id: str) -> None:
@@ -334,6 +346,7 @@ def _store(
             as_of=page.as_of,
             run_id=run_id,
             saved_at=now,
+            remote=uow.connections.remote(connection),
         )
         if row is None or row.state != "running":
             raise CarriedOn

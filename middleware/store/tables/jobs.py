@@ -100,6 +100,8 @@ class CursorRow(SQLModel, table=True):
     as_of: datetime = moment()
     run_id: str
     saved_at: datetime = moment()
+    remote: str | None = None
+    """Which system it was read from; None where that can't say, or was not asked yet."""
 
 
 class AlarmRow(SQLModel, table=True):
