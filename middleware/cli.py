@@ -38,6 +38,7 @@ from middleware.commands.console import (
     JsonOption,
     err,
     fail,
+    me,
     opened,
     out,
     say,
@@ -351,6 +352,21 @@ def resume_connection(
     reason = shown_reason(standing.breaker)
     why = f"; {reason['message']}" if reason else ""
     say(f"{name}: {standing.breaker.state.value}{why}")
+
+
+@connections.command("accept-remote")
+def accept_remote(
+    name: Annotated[str, typer.Argument(help="One that another system answers for.")],
+    config: ConfigOption = None,
+) -> None:
+    """Take the system that answers now for the connection's own, moved or restored.
+
+    Its records are read anew. Give a system of somebody else a connection of its own instead: the
+    ids of two may be the same.
+    """
+    with opened(config) as application:
+        before, now = application.hub.gate.accept(name, me())
+    say(f"{name}: {now}" if before in (None, now) else f"{name}: {now}, and no longer {before}")
 
 
 PathsArgument = Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Mapping as Values
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -30,6 +31,7 @@ from middleware.contract.capabilities import (
     Finding,
     FindsContacts,
     KeyTraits,
+    NamesItsRemote,
     ObjectInfo,
     PreviewsActions,
     WritesNotes,
@@ -61,7 +63,7 @@ _MAY_WRITE = frozenset(
 """Permissions of an account user that let them write in conversations (app/models/custom_role)."""
 
 
-class ChatwootAdapter(Adapter, FindsContacts, WritesNotes, PreviewsActions):
+class ChatwootAdapter(Adapter, NamesItsRemote, FindsContacts, WritesNotes, PreviewsActions):
     """Speaks Chatwoot's application API as a user of one account."""
 
     system: ClassVar[str] = SYSTEM
@@ -88,6 +90,11 @@ class ChatwootAdapter(Adapter, FindsContacts, WritesNotes, PreviewsActions):
 
     def close(self) -> None:
         self._wire.close()
+
+    def remote_identity(self) -> str | None:
+        """Address and account: an installation of Chatwoot tells an agent's token no number."""
+        address = urlsplit(self._settings.url)
+        return f"{address.netloc.lower()}{address.path}, account {self._settings.account_id}"
 
     # Notes.
 

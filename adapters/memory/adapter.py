@@ -64,6 +64,7 @@ from middleware.contract.capabilities import (
     ListsChanges,
     ListsChangesBetween,
     Merged,
+    NamesItsRemote,
     ObjectInfo,
     OpensCases,
     Page,
@@ -88,6 +89,7 @@ _CURSOR = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
 class MemoryAdapter(
     Adapter,
+    NamesItsRemote,
     FindsContacts,
     FindsAccounts,
     ReadsOrders,
@@ -186,6 +188,9 @@ class MemoryAdapter(
                 ),
             ),
         )
+
+    def remote_identity(self) -> str | None:
+        return self._client.call("remote_identity", lambda: self._remote.tenant)
 
     def key_traits(self, operation: Operation) -> KeyTraits:
         return KeyTraits(

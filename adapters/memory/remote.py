@@ -167,6 +167,8 @@ class Remote:
     def __init__(self, *, token: str | None = None) -> None:
         self.token = token
         """What a connection must present; None lets everybody in."""
+        self.tenant: str | None = None
+        """Who it says it is."""
         self.permissions = frozenset(Operation)
         """The writes that the token allows."""
         self.stock: dict[str, Decimal] = {}
@@ -190,7 +192,10 @@ class Remote:
     def named(cls, name: str) -> Remote:
         """The process's remote of this name, made when it is first asked for."""
         with cls._naming:
-            return cls._named.setdefault(name, cls())
+            if name not in cls._named:
+                cls._named[name] = cls()
+                cls._named[name].tenant = name
+            return cls._named[name]
 
     # --- what tests and colleagues do to it -------------------------------------------------------
 

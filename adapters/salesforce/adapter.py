@@ -11,8 +11,10 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel
 
+from adapters.salesforce import soql
 from adapters.salesforce.checking import Checking
 from adapters.salesforce.client import SYSTEM
+from adapters.salesforce.org import id_of
 from adapters.salesforce.reading import Reads
 from adapters.salesforce.settings import Configured, SalesforceSettings, Secrets
 from adapters.salesforce.writing import Writes
@@ -20,10 +22,12 @@ from middleware.contract.capabilities import (
     CheckReport,
     Connection,
     Description,
+    NamesItsRemote,
 )
+from middleware.contract.errors import Forbidden, NotOffered
 
 
-class SalesforceAdapter(Reads, Writes):
+class SalesforceAdapter(Reads, Writes, NamesItsRemote):
     """Speaks Salesforce's REST API as one user of one org."""
 
     system: ClassVar[str] = SYSTEM
@@ -43,6 +47,16 @@ class SalesforceAdapter(Reads, Writes):
         """The objects that the mappings use. Fields behind lookups and of children, as far as a
         mapping names them, are listed under their whole path."""
         return self._looking().describe()
+
+    def remote_identity(self) -> str | None:
+        """The org's id: every org has one of its own, every sandbox too, also one that is made anew
+        under its old name. None where the user may not see the object Organization."""
+        query = soql.select(("Id",), "Organization", limit=1)
+        try:
+            rows = self._client.query(query, operation="remote_identity")
+        except (NotOffered, Forbidden):
+            return None
+        return id_of(rows[0]) if rows else None
 
     def _looking(self) -> Checking:
         mappings = self._connection.mappings.mappings

@@ -104,14 +104,14 @@ class Client:
         if settings.use_wsdl_address and not self.interface.address:
             raise self._refused("the WSDL states no address; set the connection's endpoint")
         own = settings.use_wsdl_address
-        self._address = self.interface.address if own else settings.own_address
+        self.address = self.interface.address if own else settings.own_address
         document = self.interface.document
         self._types = document.types
         made: Any = zeep.Client
         self._zeep: Any = made(
             document, transport=_NoLine(), wsse=self._token(), settings=document.settings
         )
-        self._service = self._zeep.create_service(self._binding.name, self._address)
+        self._service = self._zeep.create_service(self._binding.name, self.address)
         self._headers = self._own_header()
         self._session = http.session(
             settings.limits, ca_file=settings.ca_file, on_premise=settings.on_premise
@@ -185,7 +185,7 @@ class Client:
         message, headers = self._message(operation, values, manner)
         failure: RemoteError | None = None
         try:
-            response = self._session.post(self._address, data=message, headers=headers)
+            response = self._session.post(self.address, data=message, headers=headers)
         except Exception as error:
             failure = classify(error, write=write, system=self.system, operation=operation)
         if failure is not None:

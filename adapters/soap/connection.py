@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
+from urllib.parse import urlsplit
 
 from adapters.soap import fit, grammar
 from adapters.soap.answers import Tree, collect, present, text
@@ -37,6 +38,7 @@ from middleware.contract.capabilities import (
     Finding,
     KeyTraits,
     LintsOwnFiles,
+    NamesItsRemote,
     ObjectInfo,
 )
 from middleware.contract.errors import (
@@ -64,7 +66,7 @@ _MOST_PARTS = 1_000
 R = TypeVar("R", bound=Record)
 
 
-class SoapConnection(Adapter, LintsOwnFiles):
+class SoapConnection(Adapter, LintsOwnFiles, NamesItsRemote):
     """What every SOAP connection has, whatever its bindings bind."""
 
     system: ClassVar[str] = SYSTEM
@@ -210,6 +212,12 @@ class SoapConnection(Adapter, LintsOwnFiles):
             yield Kind.INVOICE, bindings.invoices
         for kind, changes in bindings.changes.items():
             yield kind, changes.call
+
+    def remote_identity(self) -> str | None:
+        """The address that calls go to: SOAP has no word for who answers there."""
+        own = self._settings.own_address
+        address = urlsplit(self._wire().address if self._settings.use_wsdl_address else own)
+        return f"{address.netloc.lower()}{address.path}"
 
     def key_traits(self, operation: Operation) -> KeyTraits:
         writes = [self._bindings.writes[operation]] if operation in self._bindings.writes else []

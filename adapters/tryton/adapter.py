@@ -64,6 +64,7 @@ from middleware.contract.capabilities import (
     KeyTraits,
     ListsChanges,
     ListsChangesBetween,
+    NamesItsRemote,
     OpensCases,
     Page,
     PreviewsActions,
@@ -111,6 +112,7 @@ P = TypeVar("P", Contact, Account)
 
 class TrytonAdapter(
     Adapter,
+    NamesItsRemote,
     FindsContacts,
     FindsAccounts,
     ReadsOrders,
@@ -170,6 +172,10 @@ class TrytonAdapter(
         models = {mapping.object for mapping in self._connection.mappings.mappings}
         with classifying(write=False, system=SYSTEM, operation="describe"):
             return checking.describe(self._client, sorted(models))
+
+    def remote_identity(self) -> str | None:
+        with classifying(write=False, system=SYSTEM, operation="remote_identity"):
+            return checking.identity(self._client, self._settings)
 
     def key_traits(self, operation: Operation) -> KeyTraits:
         """The key is text in a field that need not be unique: Tryton does not guard it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from adapters.tryton.client import SYSTEM, Client
 from adapters.tryton.records import described
@@ -15,7 +17,7 @@ from middleware.contract.capabilities import (
     Finding,
     ObjectInfo,
 )
-from middleware.contract.errors import RemoteError, Unauthorised
+from middleware.contract.errors import Forbidden, RemoteError, Unauthorised
 
 NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # model, module, rights
@@ -51,6 +53,27 @@ def check(client: Client, settings: TrytonSettings) -> CheckReport:
         if not all(finding.ok for finding in findings):
             break  # what follows would only say the same again
     return CheckReport(findings=tuple(findings))
+
+
+def identity(client: Client, settings: TrytonSettings) -> str:
+    """Address, database, and the user's company with the moment at which it was made.
+
+    A Tryton has no number of its own. When its company was made tells two databases of one name
+    apart; a copy of one is told by its address or its name alone.
+    """
+    operation = "remote_identity"
+    address = urlsplit(settings.url)
+    where = f"{address.netloc.lower()}{address.path}/{settings.database}"
+    company = client.log_in(operation=operation).get("company")
+    if not isinstance(company, int):
+        return where
+    try:
+        rows = client.read("company.company", [company], ("create_date",), operation=operation)
+    except Forbidden:
+        rows = []
+    made = rows[0]["create_date"] if rows else None
+    since = f" of {made:%Y-%m-%dT%H:%M:%S.%f}" if isinstance(made, datetime) else ""
+    return f"{where}, company {company}{since}"
 
 
 def _server(client: Client, settings: TrytonSettings) -> Iterator[Finding]:

@@ -478,7 +478,8 @@ EVENTS: dict[str, tuple[type[Shown], str]] = {
     ),
     "connection.stopped": (
         ConnectionTold,
-        "A remote refuses our login: nothing is sent until somebody resumes the connection.",
+        "A remote refuses our login, or is another system than before: nothing is sent until "
+        "somebody resumes the connection.",
     ),
     "connection.back": (ConnectionTold, "Calls go out to a remote again."),
     "incident.opened": (IncidentTold, "Complaints about one thing pile up: somebody should look."),

@@ -275,6 +275,23 @@ class MapsAgain(Protocol):
 
 
 @runtime_checkable
+class NamesItsRemote(Protocol):
+    """Says which remote answers: one organisation, one company's database, one account.
+
+    No capability that anybody chooses a connection by. The hub keeps what it first heard, and calls
+    nothing in a remote that says something else: the ids of two systems may be the same.
+    """
+
+    @abstractmethod
+    def remote_identity(self) -> str | None:
+        """The same for as long as it is the same system, and no other one's; shown to people.
+
+        What the remote itself says comes first; where it says nothing, the address it answers at.
+        None where there is nothing to tell it by; a remote that fails to answer is an error.
+        """
+
+
+@runtime_checkable
 class FindsContacts(Protocol):
     @abstractmethod
     def find_contacts(self, clue: Clue, *, limit: int = 10) -> tuple[Contact, ...]:

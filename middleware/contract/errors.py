@@ -83,6 +83,10 @@ class NotOffered(Permanent):
     """This connection cannot do that; its mapping or its vendor does not offer it."""
 
 
+class AnotherRemote(Permanent):
+    """Another system answers than the one whose records the hub holds; raised by its own gate."""
+
+
 class Fenced(BaseException):
     """Whoever began this call may not send any more: somebody else may be doing it already.
 

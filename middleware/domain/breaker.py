@@ -2,7 +2,7 @@
 
 `closed`: calls go through. `resting`: none do until a moment; then one call tries, and its answer
 decides. `stopped`: none do until a person resumes it or its configuration changes, since another
-refused login might lock the account.
+refused login might lock the account, or since another system answers than the one we know.
 
 | What a call met | closed | resting, the call that tries |
 |---|---|---|
@@ -75,6 +75,8 @@ class Cause(StrEnum):
     DOWN = "down"
     THROTTLED = "throttled"
     REFUSED = "refused"
+    ANOTHER = "another"
+    """Another system answers than the one whose records we hold."""
 
 
 class Met(StrEnum):
@@ -196,6 +198,14 @@ def after(breaker: Breaker, call: Call, *, now: datetime, thresholds: Thresholds
             if call.began <= breaker.since:
                 return _late(breaker, call, now, thresholds)
             return _tried(breaker, call, now, thresholds)
+
+
+def another(breaker: Breaker, message: str, *, now: datetime) -> Breaker:
+    """The breaker once another system answers than the one whose records we hold."""
+    why = Why(cause=Cause.ANOTHER, message=message, operation="remote_identity")
+    return replace(
+        breaker, state=State.STOPPED, since=now, until=None, trying=False, refusals=0, why=why
+    )
 
 
 def resumed(breaker: Breaker, *, now: datetime, thresholds: Thresholds) -> Breaker:

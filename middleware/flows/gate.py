@@ -23,11 +23,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from middleware.contract import http
 from middleware.contract.actions import Operation
-from middleware.contract.capabilities import CheckReport
-from middleware.contract.errors import Fenced, NotOffered, RemoteError, Transient
+from middleware.contract.capabilities import CheckReport, NamesItsRemote
+from middleware.contract.errors import (
+    AnotherRemote,
+    Fenced,
+    NotOffered,
+    RemoteError,
+    Transient,
+)
 from middleware.domain import breaker as breakers
 from middleware.domain.breaker import Breaker, Call, Cause, Met, State, Thresholds, Why
-from middleware.domain.problems import NotFoundError
+from middleware.domain.problems import NotFoundError, NotOfferedError
 from middleware.domain.turns import Bucket, Places, Rate, Urgency, Waiting, next_turn
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import ConnectionStateRow
@@ -178,6 +184,21 @@ class Gate:
                 resumed.append(name)
         return resumed
 
+    def doubt(self, connection: str) -> None:
+        """Have the next call ask first whether the remote is still the one we know."""
+        self._line(connection).doubt()
+
+    def accept(self, connection: str, asker: Asker) -> tuple[str | None, str]:
+        """Take whoever answers now for the connection's remote; who it was, and who it is.
+
+        Lets calls out again where that had stopped them. What is synced from then on is read anew.
+        Raises NotFoundError for a connection that calls nobody, NotOfferedError for a remote that
+        says nothing of itself, and RemoteError where it can't be asked.
+        """
+        if connection not in self._hub.registry.names():
+            raise NotFoundError(f"there is no connection {connection!r} that calls a system")
+        return self._line(connection).accept(asker)
+
     def _line(self, connection: str) -> _Line:
         line = self._lines.get(connection)
         if line is None:
@@ -253,6 +274,10 @@ class _Line:
         """Operations that were answered before."""
         self._forbidden: set[str] = set()
         """Operations refused while others are let in: they lack a permission, not a login."""
+        self._recognised = False
+        """Whether this process has asked who the remote is."""
+        self._doubted = False
+        """Whether the next call is to ask first, also one that only reads."""
 
     # --- a call ------------------------------------------------------------------------------
 
@@ -270,6 +295,8 @@ class _Line:
         try:
             if self._breaker.state is not State.CLOSED:
                 self._set_out()
+            if self._doubted or (operation in WRITES and not self._recognised):
+                self._recognise(operation)
             return self._listen(operation, work, guard)
         finally:
             self._give_back(urgency)
@@ -327,6 +354,86 @@ class _Line:
         if settles(result):
             self._note(operation, None, began)
         return result
+
+    # --- who answers -------------------------------------------------------------------------
+
+    def doubt(self) -> None:
+        self._doubted = True
+
+    def _recognise(self, operation: str) -> None:
+        """Ask who the remote is, and stop the line if it is not the one whose records we hold.
+
+        A write that waits for its turn may then wait on; whatever else was asked has failed.
+        """
+        said = self._said()
+        if said is not None:
+            now = self._hub.clock()
+            with self._hub.database.begin() as uow:
+                known = uow.connections.know_remote(self.name, said, at=now)
+            if known != said:
+                told = (
+                    f"{self.name} is another system now: its records are of {known}, and {said}"
+                    " answers. Give another system a connection of its own; if it is the same one,"
+                    f" moved or restored, say `amends connections accept-remote {self.name}`"
+                )
+                self.change(lambda breaker: breakers.another(breaker, told, now=now))
+                if operation in WRITES:
+                    self._refuse_if_closed()
+                raise AnotherRemote(
+                    f"{told}. Nothing was read or deleted",
+                    system=self._hub.registry.adapter_name(self.name),
+                    operation=operation,
+                    code=Cause.ANOTHER.value,
+                )
+        self._recognised, self._doubted = True, False
+
+    def _said(self) -> str | None:
+        """Who answers, told with the adapter's name, since two may call theirs alike."""
+        adapter = self._hub.registry.adapter(self.name)
+        if not isinstance(adapter, NamesItsRemote):
+            return None
+        # Some answer without asking, which says nothing of the line.
+        said = self._listen(
+            "remote_identity", adapter.remote_identity, None, settles=lambda _: False
+        )
+        return None if said is None else f"{self._hub.registry.adapter_name(self.name)} {said}"
+
+    def accept(self, asker: Asker) -> tuple[str | None, str]:
+        self._refresh()
+        why = self._breaker.why
+        stopped = why is not None and why.cause is Cause.ANOTHER
+        if not stopped:
+            self._refuse_if_closed()
+        with self._lock:
+            self._go(Urgency.AGENT)
+        try:
+            said = self._said()
+        finally:
+            self._give_back(Urgency.AGENT)
+        if said is None:
+            raise NotOfferedError(f"the system behind {self.name!r} does not say who it is")
+        now = self._hub.clock()
+        with self._hub.database.begin() as uow:
+            before = uow.connections.remote(self.name)
+            uow.connections.accept_remote(self.name, said, at=now, by=asker.principal)
+            uow.audit.write(
+                at=now,
+                actor=asker.principal,
+                action="connection.accept_remote",
+                subject=self.name,
+                request_id=asker.request_id,
+                was=before,
+                now=said,
+            )
+        if stopped:
+            self.change(
+                lambda breaker: breakers.resumed(
+                    breaker, now=now, thresholds=self.limits.thresholds
+                ),
+                by=asker.principal,
+                request_id=asker.request_id,
+            )
+        return before, said
 
     def turned_away(self) -> Transient | None:
         self._refresh()
@@ -620,6 +727,9 @@ class _Line:
                 return
             with self._hub.database.read() as uow:
                 row = uow.connections.state(self.name)
+                if first and uow.connections.remote(self.name) is not None:
+                    # Settings change while no process runs.
+                    self._doubted = True
             if row is not None and row.version > self._version:
                 self._adopt(breaker_of(row), row.version, row.changed_by)
                 self._wake()
@@ -649,6 +759,8 @@ class _Line:
                 self._forbidden.add(why.operation)
             if by != "hub" and self._version >= 0:
                 self._forbidden.clear()
+            if by != "hub":
+                self._doubted = True
             self._breaker, self._version = breaker, version
 
     def _wake(self) -> None:
@@ -705,6 +817,8 @@ def reason_of(breaker: Breaker) -> dict[str, Any] | None:
 def told(breaker: Breaker) -> str:
     """Why nothing goes out, to follow the connection's name."""
     why = breaker.why.message if breaker.why else "nobody knows why"
+    if breaker.state is State.STOPPED and breaker.why and breaker.why.cause is Cause.ANOTHER:
+        return f"is stopped: {why}"
     if breaker.state is State.STOPPED:
         return (
             f"is stopped until somebody resumes it: {why}. Another refused login might lock the"

@@ -185,6 +185,7 @@ class Rereading:
             run_id=self.run_id,
             saved_at=now,
             read_by=read_by,
+            remote=uow.connections.remote(self.connection),
         )
         uow.jobs.move_cursor(moved, from_=expired)
 

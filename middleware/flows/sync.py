@@ -178,6 +178,7 @@ def run(hub: Hub, run_id: str) -> None:
     state, error = "done", None
     try:
         kinds = kinds_of(hub, arguments)
+        hub.gate.doubt(connection)
         for kind in kinds:
             try:
                 _read_kind(hub, run_id, mode, kind, arguments)
@@ -221,6 +222,8 @@ def _read_kind(hub: Hub, run_id: str, mode: str, kind: Kind, arguments: dict[str
         again.window(since, until)
     elif again.state():
         again.everything()  # it had begun to, when its worker died
+    elif (other := _read_from_another(hub, connection, kind)) is not None:
+        again.everything(expired=other, why="it is read from another system")
     elif _mapped_anew(hub, connection, kind):
         log.warning("mapping changed", extra={"connection": connection, "kind": kind.value})
         again.everything(why="the mapping has changed")
@@ -242,6 +245,15 @@ def _mapped_anew(hub: Hub, connection: str, kind: Kind) -> bool:
     with hub.database.read() as uow:
         saved = uow.jobs.cursor(connection, kind.value)
     return saved is not None and saved.read_by is not None and saved.read_by != reads_by
+
+
+def _read_from_another(hub: Hub, connection: str, kind: Kind) -> str | None:
+    """The cursor of a kind if it was read from another remote than the one that is known now."""
+    with hub.database.read() as uow:
+        saved, known = uow.jobs.cursor(connection, kind.value), uow.connections.remote(connection)
+    if saved is None or saved.remote is None or saved.remote == known:
+        return None
+    return saved.value
 
 
 def _owe_rest(hub: Hub, run_id: str) -> None:
@@ -346,6 +358,7 @@ def _store(
             run_id=run_id,
             saved_at=now,
             read_by=_read_by(hub, connection, kind, began),
+            remote=uow.connections.remote(connection),
         )
         if row is None or row.state != "running":
             raise CarriedOn

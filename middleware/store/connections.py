@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from middleware.store.tables import ConnectionRow, ConnectionStateRow
+from middleware.store.tables import ConnectionRemoteRow, ConnectionRow, ConnectionStateRow
 
 
 class Connections:
@@ -85,3 +85,37 @@ class Connections:
         row = self._session.get(ConnectionStateRow, name, with_for_update=True)
         assert row is not None, "it was put there above"
         return row
+
+    def remote(self, name: str) -> str | None:
+        """Which system a connection's records are of; None where none ever said."""
+        row = self._session.get(ConnectionRemoteRow, name)
+        return row.identity if row is not None else None
+
+    def know_remote(self, name: str, identity: str, *, at: datetime) -> str:
+        """Keep who a connection's remote is, unless it is known; answers who is kept.
+
+        Two replicas that hear of it at once keep one.
+        """
+        self._put_remote(name, identity, at=at, by="hub", instead=False)
+        known = self.remote(name)
+        assert known is not None, "it was put there above"
+        return known
+
+    def accept_remote(self, name: str, identity: str, *, at: datetime, by: str) -> None:
+        """Keep who a connection's remote is, whoever it was before."""
+        self._put_remote(name, identity, at=at, by=by, instead=True)
+
+    def _put_remote(
+        self, name: str, identity: str, *, at: datetime, by: str, instead: bool
+    ) -> None:
+        dialect = self._session.get_bind().dialect.name
+        insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(
+            ConnectionRemoteRow
+        ).values(connection=name, identity=identity, since=at, known_by=by)
+        if instead:
+            changed = {"identity": identity, "since": at, "known_by": by}
+            put = insert.on_conflict_do_update(index_elements=["connection"], set_=changed)
+        else:
+            put = insert.on_conflict_do_nothing(index_elements=["connection"])
+        self._session.connection().execute(put)
+        self._session.expire_all()

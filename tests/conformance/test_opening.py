@@ -16,12 +16,13 @@ from middleware.contract.capabilities import (
     CheckReport,
     Description,
     KeyTraits,
+    NamesItsRemote,
     capabilities_of,
 )
 from middleware.contract.errors import NotOffered
 from tests.conformance.calls import attempt, judge
 from tests.conformance.conftest import COLLECTED
-from tests.conformance.peer import Peer
+from tests.conformance.peer import Fault, Peer
 from tests.conformance.peers import every_peer, every_write, exceptions_of, found
 
 
@@ -142,3 +143,33 @@ def test_no_key_traits_for_what_it_cannot_do(peer: Peer, adapter: Any) -> None:
         if capability not in declared:
             with pytest.raises(NotOffered):
                 adapter.key_traits(operation)
+
+
+@every_peer()
+def test_it_says_who_its_remote_is_or_nothing(peer: Peer, adapter: Any) -> None:
+    """The same whoever asks and whatever happens there: the hub stops where it differs."""
+    if not isinstance(adapter, NamesItsRemote):
+        return
+    said = adapter.remote_identity()
+    assert said is None or (isinstance(said, str) and said.strip() == said != "")
+    assert adapter.remote_identity() == said
+    for kind in getattr(adapter, "change_kinds", ())[:1]:
+        peer.touch(kind)
+    again = peer.adapter.open(peer.connection())
+    assert again.remote_identity() == said
+    again.close()
+    for secret in peer.connection().secrets.values():
+        assert secret.get_secret_value() not in (said or "")
+
+
+@every_peer()
+def test_a_remote_that_fails_is_not_one_that_cannot_say(
+    peer: Peer, adapter: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not isinstance(adapter, NamesItsRemote):
+        return
+    said = adapter.remote_identity()
+    with peer.arm(Fault.UNAVAILABLE, write=False):
+        outcome = attempt(adapter.remote_identity)
+    judge(outcome, peer, caplog)
+    assert outcome.error is not None or outcome.answer == said

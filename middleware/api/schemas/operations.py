@@ -33,8 +33,9 @@ class CheckShown(Shown):
 class CauseShown(Shown):
     """Why nothing is sent to a remote, or less than was configured."""
 
-    cause: Literal["down", "throttled", "refused"]
-    """It does not answer; it asked us to wait; it refused our login."""
+    cause: Literal["down", "throttled", "refused", "another"]
+    """It does not answer; it asked us to wait; it refused our login; another system answers than
+    the one whose records the hub holds."""
     message: str
     code: str | None
     """The remote's own code, where it gave one."""

@@ -33,6 +33,7 @@ from middleware.store.tables.complaints import (
     UnderstandingTrainingRow,
 )
 from middleware.store.tables.connections import (
+    ConnectionRemoteRow,
     ConnectionRow,
     ConnectionStateRow,
     InboxRow,
@@ -110,6 +111,7 @@ __all__ = [
     "ComplaintMergeRow",
     "ComplaintMoveRow",
     "ComplaintRow",
+    "ConnectionRemoteRow",
     "ConnectionRow",
     "ConnectionStateRow",
     "CursorRow",

@@ -45,6 +45,19 @@ class ConnectionStateRow(SQLModel, table=True):
     version: int = 1
 
 
+class ConnectionRemoteRow(SQLModel, table=True):
+    """Which system a connection's records are of; no row where none ever said."""
+
+    __tablename__ = "connection_remote"
+
+    connection: str = Field(primary_key=True)
+    identity: str
+    """The adapter, and what it says of its remote."""
+    since: datetime = moment()
+    known_by: str
+    """`hub`, or who accepted it."""
+
+
 class InboxRow(SQLModel, table=True):
     """An arrival's delivery, stored once and raw before anything is done with it."""
 

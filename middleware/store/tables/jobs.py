@@ -103,6 +103,8 @@ class CursorRow(SQLModel, table=True):
     read_by: str | None = None
     """What all that is stored was read by (`Mapping.reads_by`); empty for several, None for nobody
     knows."""
+    remote: str | None = None
+    """Which system it was read from; None where that can't say, or was not asked yet."""
 
 
 class AlarmRow(SQLModel, table=True):
