@@ -41,6 +41,8 @@ class Org(Adapter):
         self._settings = configured.settings
         self._client = Client(configured.settings, configured.secrets)
         self._selections: dict[str, Selection | None] = {}
+        self._tells_no_merge: set[str] = set()
+        """Objects whose `MasterRecordId` the user may not see."""
 
     def close(self) -> None:
         self._client.close()

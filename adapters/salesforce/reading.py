@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from adapters.salesforce import layout, soql, spelling
@@ -31,7 +33,9 @@ from middleware.contract.errors import (
     NotOffered,
     Rejected,
 )
-from middleware.contract.mapping import to_record
+from middleware.contract.mapping import Mapping, to_record
+
+log = logging.getLogger(__name__)
 
 _MOST_PER_PAGE = 2000
 
@@ -173,22 +177,37 @@ class Reads(
             latest = self._client.now(fresh=True) - self._settings.lag
             here = begun.at(latest.replace(microsecond=0))
         assert here.until is not None
-        merged = (MASTER,) if mapping.object.lower() in MERGED else ()
-        rows = self._rows(
-            mapping,
-            here.where,
-            extra=(STAMP, "IsDeleted", *merged),
-            order=ORDER,
-            limit=size,
-            deleted=True,
-            operation="changed_since",
-        )
+        rows = self._changed(mapping, here, size)
         more = len(rows) >= size
         following = here.ended(self._settings.overlap)
         if more:
             last = rows[-1]
             following = here.past(_stamp_of(last), id_of(last))
         return self._page(kind, mapping, rows, cursor=str(following), more=more, as_of=here.until)
+
+    def _changed(self, mapping: Mapping, here: Cursor, size: int) -> list[dict[str, Any]]:
+        """A page of changed rows, with what a merge has left of those deleted, where the user may
+        see that."""
+        tells = mapping.object.lower() in MERGED and mapping.object not in self._tells_no_merge
+        read = partial(
+            self._rows,
+            mapping,
+            here.where,
+            order=ORDER,
+            limit=size,
+            deleted=True,
+            operation="changed_since",
+        )
+        if not tells:
+            return read(extra=(STAMP, "IsDeleted"))
+        try:
+            return read(extra=(STAMP, "IsDeleted", MASTER))
+        except NotOffered:
+            # Without it, it answers; or it is another field that is missing, and it says so again.
+            rows = read(extra=(STAMP, "IsDeleted"))
+            log.warning("merges are not told", extra={"object": mapping.object})
+            self._tells_no_merge.add(mapping.object)
+            return rows
 
     def cursor_between(self, kind: Kind, since: datetime, until: datetime) -> str:
         if kind not in self.change_kinds:

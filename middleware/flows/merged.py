@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from middleware.contract.canonical import Ref
 from middleware.contract.capabilities import Merged, Page
@@ -27,6 +27,7 @@ from middleware.domain.identity import (
     EvidenceKind,
     Outcome,
 )
+from middleware.domain.ids import new_id
 from middleware.domain.ledger import SOMEBODY, Thing, is_identity, is_person, record
 from middleware.domain.problems import ConflictError
 from middleware.flows import deliver, lookup, merge, reviews
@@ -44,6 +45,10 @@ BY = "sync"
 """Who decided what follows from a merge in a remote."""
 TRIES = 3
 PAUSE_S = 0.2
+AGAIN_AFTER = timedelta(minutes=1)
+AGAIN_AT_LATEST = timedelta(hours=1)
+MOST_OFTEN = 12
+"""How often one that failed is begun anew: for half a day."""
 
 
 def delete(
@@ -68,7 +73,7 @@ def delete(
     ]
     if told:
         parts = [part for pair in told for part in pair]
-        hub.engine.enqueue(uow, FLOW, *parts, name=f"{FLOW}:{name}")
+        hub.engine.enqueue(uow, FLOW, "1", *parts, name=f"{FLOW}:{name}")
     return deleted
 
 
@@ -85,9 +90,12 @@ def _last(into: Mapping[Ref, Ref], ref: Ref) -> Ref:
     return ref
 
 
-def run(hub: Hub, *told: str) -> None:
-    """Follow merges, told as one that is gone and which one it is now, in turn. One that fails does
-    not keep the others."""
+def run(hub: Hub, begun: str, *told: str) -> None:
+    """Follow merges, told as one that is gone and which one it is now, in turn.
+
+    One that fails does not keep the others, and is begun anew later; `begun` says how often these
+    were.
+    """
     refs = [Ref.parse(one) for one in told]
     for gone, into in zip(refs[::2], refs[1::2], strict=True):
         for tries_left in reversed(range(TRIES)):
@@ -96,10 +104,21 @@ def run(hub: Hub, *told: str) -> None:
             except Exception:
                 if not tries_left:
                     log.exception("merge not followed", extra={"gone": gone.id, "into": into.id})
+                    _owe_again(hub, int(begun) + 1, gone, into)
                     break
                 time.sleep(PAUSE_S)
             else:
                 break
+
+
+def _owe_again(hub: Hub, begun: int, gone: Ref, into: Ref) -> None:
+    if begun > MOST_OFTEN:
+        return
+    wait = min(AGAIN_AFTER * 2 ** (begun - 2), AGAIN_AT_LATEST)
+    pair = (str(gone), str(into))
+    name = f"{FLOW}:{':'.join(pair)}:{new_id('again')}"
+    with hub.database.begin() as uow:
+        hub.engine.enqueue(uow, FLOW, str(begun), *pair, name=name, delay=wait)
 
 
 def follow(hub: Hub, one: Merged) -> None:

@@ -265,11 +265,15 @@ def test_different_customer_numbers_are_never_one_person(crm: Stage) -> None:
     assert the_complaint(crm).person_id != other.person_id
 
 
-def test_one_that_fails_keeps_no_other(crm: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    done, real = [], merged.follow
+def test_one_that_fails_keeps_no_other_and_is_begun_anew(
+    crm: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, real, failed = [], merged.follow, 0
 
     def failing(hub: object, one: Merged) -> None:
-        if one.gone.id == "F1":
+        nonlocal failed
+        if one.gone.id == "F1" and failed < 2 * merged.TRIES:
+            failed += 1
             raise RuntimeError("a deadlock")
         done.append(one.gone.id)
         real(crm.hub, one)
@@ -279,3 +283,25 @@ def test_one_that_fails_keeps_no_other(crm: Stage, monkeypatch: pytest.MonkeyPat
     crm.crm.merge(filler(crm, 1).ref, filler(crm, 2).ref)
     follow(crm, filler(crm, 3).ref, filler(crm, 4).ref)
     assert done == ["F3"]
+    crm.time.pass_(minutes=1)
+    crm.run_due()
+    assert done == ["F3"]
+    crm.time.pass_(minutes=2)
+    crm.run_due()
+    assert done == ["F3", "F1"]
+
+
+def test_one_that_always_fails_comes_to_rest(crm: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def failing(_hub: object, one: Merged) -> None:
+        tried.append(one.gone.id)
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(merged, "follow", failing)
+    monkeypatch.setattr(merged, "PAUSE_S", 0)
+    follow(crm, filler(crm, 1).ref, filler(crm, 2).ref)
+    for _ in range(30):
+        crm.time.pass_(hours=1)
+        crm.run_due()
+    assert len(tried) == merged.TRIES * merged.MOST_OFTEN

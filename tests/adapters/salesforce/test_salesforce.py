@@ -669,6 +669,32 @@ def test_what_a_merge_deleted_says_which_row_it_is_now(
     assert page.merged == (Merged(gone=peer.ref(kind, loser), into=peer.ref(kind, winner)),)
 
 
+def test_a_user_who_may_not_see_what_was_merged_syncs_all_the_same(
+    peer: CrmPeer, adapter: SalesforceAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cursor = walk(adapter, Kind.CONTACT)
+    loser, winner = (row["Id"] for row in peer.crm.rows.all("Contact")[:2])
+    peer.crm.touch("Contact", loser, MasterRecordId=winner)
+    peer.crm.delete("Contact", loser)
+    peer.crm.ahead += timedelta(seconds=LAG_S + 2)
+    asked: list[str] = []
+    original = adapter._client.query
+
+    def hidden(query: str, **options: Any) -> Any:
+        asked.append(query)
+        if "MasterRecordId" in query:
+            raise NotOffered("No such column 'MasterRecordId'", code="INVALID_FIELD")
+        return original(query, **options)
+
+    monkeypatch.setattr(adapter._client, "query", hidden)
+    page = adapter.changed_since(Kind.CONTACT, cursor)
+    assert peer.ref(Kind.CONTACT, loser) in page.deleted
+    assert page.merged == ()
+    asked.clear()
+    adapter.changed_since(Kind.CONTACT, cursor)
+    assert len(asked) == 1
+
+
 def test_a_row_that_the_mapping_refuses_is_quarantined(
     peer: CrmPeer, adapter: SalesforceAdapter
 ) -> None:
