@@ -113,6 +113,28 @@ def test_a_stopped_connection_is_listed_and_resumed(folder: Path) -> None:
     assert (unknown.returncode, "nobody" in unknown.stderr) == (1, True)
 
 
+def test_another_system_stops_a_connection_until_it_is_accepted(folder: Path) -> None:
+    assert amends(folder, "sync", "run", "sync-shop").returncode == 0
+    before, jobs = CONFIG.split("[jobs", 1)
+    moved = f'{before}settings = {{ remote = "branch" }}\n[jobs{jobs}'
+    (folder / "amends.toml").write_text(moved)
+    refused = amends(folder, "sync", "run", "sync-shop")
+    assert refused.returncode == 1
+    told = " ".join(refused.stderr.split())
+    assert "its records are of memory shop, and memory branch answers" in told
+    assert "amends connections accept-remote shop" in told
+    (shop,) = json.loads(amends(folder, "connections", "list", "--json").stdout)
+    assert (shop["state"], shop["reason"]["cause"]) == ("stopped", "another")
+    amends(folder, "connections", "resume", "shop")
+    assert amends(folder, "sync", "run", "sync-shop").returncode == 1
+    accepted = amends(folder, "connections", "accept-remote", "shop")
+    assert accepted.stdout == "shop: memory branch, and no longer memory shop\n"
+    again = amends(folder, "sync", "run", "sync-shop")
+    assert again.returncode == 0, again.stderr
+    assert "it is read from another system, and everything was read anew" in again.stdout
+    assert amends(folder, "connections", "accept-remote", "nobody").returncode == 1
+
+
 @pytest.mark.parametrize(
     ("addition", "told"),
     [
