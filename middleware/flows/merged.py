@@ -30,8 +30,8 @@ from middleware.domain.identity import (
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import SOMEBODY, Thing, is_identity, is_person, record
 from middleware.domain.problems import ConflictError
-from middleware.flows import deliver, lookup, merge, reviews
 from middleware.flows import link as links
+from middleware.flows import lookup, merge, reviews
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.exact import WEIGHTS
 from middleware.store.database import UnitOfWork
@@ -271,15 +271,7 @@ def _ask_about(
     decision = Decision(outcome=Outcome.LINK, candidate=mine, why=why)
     author = Author(network=complaint.network)
     shown = (mine, *others)
-    if reviews.contradict_in(hub, uow, complaint, author, link, decision, shown, None, now=now):
-        deliver.tell(
-            hub,
-            uow,
-            "identity.review_needed",
-            subject=complaint.id,
-            data={"complaint_id": complaint.id, "why": why},
-            at=now,
-        )
+    reviews.contradict_in(hub, uow, complaint, author, link, decision, shown, None, now=now)
 
 
 def _evidence(why: str, at: datetime) -> Evidence:

@@ -688,17 +688,9 @@ def _as_linked(
     stands = decision.model_copy(
         update={"outcome": Outcome.LINK, "candidate": theirs, "margin": None, "why": why}
     )
-    if other is not None and reviews.contradict_in(
-        hub, uow, complaint, author, link, stands, (theirs, other), severity, now=now
-    ):
-        deliver.tell(
-            hub,
-            uow,
-            "identity.review_needed",
-            subject=complaint.id,
-            data={"complaint_id": complaint.id, "why": why},
-            at=now,
-        )
+    if other is not None:
+        shown = (theirs, other)
+        reviews.contradict_in(hub, uow, complaint, author, link, stands, shown, severity, now=now)
     return stands
 
 

@@ -129,9 +129,9 @@ def contradict_in(
     *,
     now: datetime,
 ) -> ReviewRow | None:
-    """Ask which of two it is: whom the author is linked to, who comes first, or who now bears what
-    their source vouches for. The link holds until somebody answers."""
-    return _open(
+    """Ask which of two it is, and say so: whom the author is linked to, who comes first, or who now
+    bears what their source vouches for. The link holds until somebody answers."""
+    row = _open(
         hub,
         uow,
         complaint,
@@ -143,6 +143,16 @@ def contradict_in(
         severity=severity,
         now=now,
     )
+    if row is not None:
+        deliver.tell(
+            hub,
+            uow,
+            "identity.review_needed",
+            subject=complaint.id,
+            data={"complaint_id": complaint.id, "why": decision.why},
+            at=now,
+        )
+    return row
 
 
 def on_file(person_id: str, refs: Sequence[Ref], evidence: Sequence[Evidence]) -> Candidate:

@@ -175,7 +175,7 @@ def _name(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Ag
             return _by_accident("within", rarity, _both(first, last, rarity))
         if theirs[0] in filed and theirs[-1] in filed and theirs[0] != theirs[-1]:
             return _by_accident("within", rarity, _both(theirs[0], theirs[-1], rarity))
-        if len(theirs) != len(filed) and _run(theirs) & _run(filed):
+        if len(theirs) != len(filed) and _parted_otherwise(theirs, filed):
             return _by_accident("joined", rarity, _both(first, last, rarity))
         return _partly(theirs, filed, rarity)
     if "".join(theirs) == "".join(filed) and len(theirs) + len(filed) > 2:
@@ -186,10 +186,14 @@ def _name(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Ag
     return Agreement("name", "none")
 
 
-def _run(words: tuple[str, ...]) -> set[str]:
-    """A name's letters as they run, family name last or first: `王小明` is three words, and in
-    Latin two, in either order; Anna Lena may be Annalena."""
-    return {"".join(words), "".join((words[-1], *words[:-1]))}
+def _parted_otherwise(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two names run alike, family name last or first: `王小明` is three words,
+    and in Latin two, in either order; Anna Lena may be Annalena."""
+    left, right = "".join(one), "".join(other)
+    if len(left) != len(right):
+        return False
+    turned = "".join((one[-1], *one[:-1])), "".join((other[-1], *other[:-1]))
+    return not {left, turned[0]}.isdisjoint((right, turned[1]))
 
 
 def _partly(theirs: tuple[str, ...], filed: tuple[str, ...], rarity: Rarity) -> Agreement:
