@@ -124,6 +124,7 @@ _RULES: Json = {
     "inferred_networks": [],
     "strangers": 0.8,
     "likeness": "2026-11-22.3",
+    "blocked": "",
     "version": VERSION,
 }
 

@@ -207,6 +207,8 @@ class RulesShown(Shown):
     """The share of those who write who are on file nowhere: a link by likeness reckons with it."""
     likeness: str
     """The version of the model of likeness."""
+    blocked: str
+    """A digest of the values that are nobody's (`links.blocked`); empty where none is."""
     version: str
 
 
