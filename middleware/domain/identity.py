@@ -38,6 +38,8 @@ class EvidenceKind(StrEnum):
     ORDER_NUMBER = "order_number"
     POSTCODE_MENTIONED = "postcode_mentioned"
     """The text names a postal code of theirs: it leads to nobody, and tells namesakes apart."""
+    WROTE_BEFORE = "wrote_before"
+    """The address or number of another account that wrote before and is theirs."""
     HANDLE = "handle"
     NAME = "name"
     NAME_PART = "name_part"

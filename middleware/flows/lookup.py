@@ -26,22 +26,23 @@ from middleware.contract.capabilities import (
 )
 from middleware.contract.errors import RemoteError
 from middleware.domain.arrivals import Author
-from middleware.domain.identity import Candidate, Decision
+from middleware.domain.identity import Basis, Candidate, Decision
 from middleware.domain.likeness import Identifier, Looked
 from middleware.domain.orders import number_key
 from middleware.domain.turns import Urgency
 from middleware.domain.understanding import Entity, EntityType
 from middleware.flows.hub import Hub
 from middleware.resolution import normalise
-from middleware.resolution.exact import Known, decide, score
+from middleware.resolution.exact import Before, Known, decide, score
 from middleware.resolution.identifiers import (
     CUSTOMER_NUMBER,
     country_of,
     identifiers_mentioned,
     identifiers_of_author,
+    written_with,
 )
-from middleware.resolution.likely import Likely, likely, with_companies
-from middleware.resolution.profiles import Asking, asking
+from middleware.resolution.likely import Likely, likely, with_companies, with_others
+from middleware.resolution.profiles import Asking, Profile, asking, profile_of
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
@@ -102,8 +103,8 @@ def resolve(
     """
     asked = asked_by(hub, author, mentioned)
     sources: tuple[Source, ...] = ()
-    known, candidates = _considered(hub, author, mentioned, asked, written_at)
-    if not known:
+    on_file, candidates = _considered(hub, author, mentioned, asked, written_at)
+    if not on_file:
         found = find_people(hub, author, mentioned, deadline=deadline, urgency=urgency)
         sources = tuple(found.sources)
         if found.records:
@@ -133,11 +134,82 @@ def _considered(
     """Who bears an identifier, and all who it may be, as far as the store knows."""
     looked = hub.database.look(asked.wanted, asked.words) if asked.wanted else Looked(0)
     with hub.database.read() as uow:
-        known = known_to(hub, uow, author, mentioned)
-        alike = resembling(hub, uow, asked, looked, known)
-        return known, candidates_of(
-            hub, uow, author, mentioned, known, alike, written_at=written_at
+        return considered(hub, uow, author, mentioned, asked, looked, written_at=written_at)
+
+
+def considered(
+    hub: Hub,
+    uow: UnitOfWork,
+    author: Author,
+    mentioned: Sequence[Entity],
+    asked: Asking,
+    looked: Looked,
+    *,
+    also: Sequence[Known] = (),
+    written_at: datetime | None = None,
+) -> tuple[list[Known], list[Candidate]]:
+    """Who is on file under an identifier of theirs; and all whom it may be, likeliest first:
+    these, whose account wrote with the same before, who looks alike, and those given `also`."""
+    regions, blocked = hub.options.phone_regions, hub.options.blocked
+    own = identifiers_of_author(blocked.author(author), regions=regions)
+    named = identifiers_mentioned(blocked.mentioned(mentioned), regions=regions)
+    bearing = uow.records.bearing((*own, *named))
+    on_file = _known_to(hub, uow, bearing)
+    borne = set(chain.from_iterable(bearing.values()))
+    before = _wrote_before(hub, uow, author, asked, borne)
+    there = {one.ref for one in on_file}
+    further = [one for one in (*also, *before.known) if one.ref is None or one.ref not in there]
+    known = [*on_file, *further]
+    alike = _resembling(hub, uow, asked, looked, known, before.profiles)
+    candidates = _candidates_of(hub, uow, author, mentioned, known, alike, written_at)
+    return on_file, candidates
+
+
+@dataclass(frozen=True)
+class WroteBefore:
+    """Whose accounts bear what the author bears, which nobody on file does; and what records of
+    theirs look like with a handle of theirs on another network that is the author's."""
+
+    known: Sequence[Known] = ()
+    profiles: Mapping[Ref, Profile] = field(default_factory=dict)
+
+
+def _wrote_before(
+    hub: Hub,
+    uow: UnitOfWork,
+    author: Author,
+    asked: Asking,
+    on_file: Collection[Identifier],
+) -> WroteBefore:
+    called = normalise.handle(author.handle) if author.handle and asked.handle else None
+    own = written_with(hub.options.blocked.author(author), regions=hub.options.phone_regions)
+    wanted = [one for one in own if one not in on_file]
+    network = normalise.network(author.network)
+    found = uow.people.wrote_before(network, author.native_id, called, wanted)
+    known: list[Known] = []
+    profiles: dict[Ref, Profile] = {}
+    for person_id in dict.fromkeys(one.person_id for one in found):
+        theirs = [one for one in found if one.person_id == person_id]
+        said = tuple(
+            Before(
+                scheme=one.scheme,
+                value=one.value,
+                network=one.network,
+                inferred=one.basis == Basis.INFERRED,
+                at=one.seen_at,
+            )
+            for one in theirs
+            if one.scheme != "handle"
         )
+        known.append(Known(person_id=person_id, before=said))
+        handles = tuple((one.network, asked.handle) for one in theirs if one.scheme == "handle")
+        linked = map(record_of, uow.people.links_of_person(person_id))
+        for stored in uow.records.get_all(ref for ref in linked if ref is not None):
+            known.append(known_as(hub, stored, person_id, ()))
+            if handles and isinstance(stored.record, Contact | Account):
+                filed = profile_of(hub.options.blocked.record(stored.record))
+                profiles[stored.record.ref] = filed._replace(handles=(*filed.handles, *handles))
+    return WroteBefore(known, profiles)
 
 
 def _telling(bearing: Mapping[Ref, Collection[Identifier]]) -> list[Ref]:
@@ -158,18 +230,16 @@ class Alike:
     known: tuple[Known, ...] = ()
 
 
-def candidates_of(
+def _candidates_of(
     hub: Hub,
     uow: UnitOfWork,
     author: Author,
     mentioned: Sequence[Entity],
     known: Sequence[Known],
-    alike: Alike | None = None,
-    *,
-    written_at: datetime | None = None,
+    alike: Alike,
+    written_at: datetime | None,
 ) -> list[Candidate]:
     """Who it may be among those known, as far as nobody said that it is not them."""
-    alike = alike or Alike()
     everybody = [*known, *alike.known]
     if any(entity.type is EntityType.POSTCODE for entity in mentioned):
         everybody = _delivered(uow, everybody)
@@ -217,11 +287,18 @@ def _seen(uow: UnitOfWork, author: Author) -> tuple[str | None, bool]:
     return uow.people.seen(normalise.network(author.network), author.native_id, handle)
 
 
-def resembling(
-    hub: Hub, uow: UnitOfWork, asked: Asking, looked: Looked, known: Sequence[Known] = ()
+def _resembling(
+    hub: Hub,
+    uow: UnitOfWork,
+    asked: Asking,
+    looked: Looked,
+    known: Sequence[Known],
+    others: Mapping[Ref, Profile],
 ) -> Alike:
-    """Who of those that the index answered looks like the author: the model, then whole records."""
-    found = likely(asked, looked, hub.options.likeness)
+    """Who of those that the index answered, and of `others`, looks like the author: the model, then
+    whole records."""
+    model = hub.options.likeness
+    found = with_others(likely(asked, looked, model), asked, looked, others, model)
     if not found.nearest:
         return Alike(found)
     there = {one.ref for one in known}
@@ -236,19 +313,16 @@ def resembling(
     fresh = [stored for record, stored in records if record.ref not in there]
     persons = person_of(uow, [stored.record.ref for stored in fresh])
     return Alike(
-        with_companies(found, asked, accounts, hub.options.likeness),
+        with_companies(found, asked, accounts, model),
         tuple(known_as(hub, stored, persons.get(stored.record.ref), ()) for stored in fresh),
     )
 
 
-def known_to(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> list[Known]:
-    """Everybody on file who bears one of the author's or the text's identifiers."""
-    regions, blocked = hub.options.phone_regions, hub.options.blocked
-    wanted = (
-        *identifiers_of_author(blocked.author(author), regions=regions),
-        *identifiers_mentioned(blocked.mentioned(mentioned), regions=regions),
-    )
-    refs = _telling(uow.records.bearing(wanted))
+def _known_to(
+    hub: Hub, uow: UnitOfWork, bearing: Mapping[Ref, Collection[Identifier]]
+) -> list[Known]:
+    """Everybody on file among those who bear an identifier, or whose order bears it."""
+    refs = _telling(bearing)
     orders: dict[Ref, list[str]] = {}
     owners: list[Ref] = []
     for stored in uow.records.get_all(r for r in refs if r.kind in (Kind.ORDER, Kind.SHIPMENT)):

@@ -46,7 +46,7 @@ from middleware.flows.hub import Asker, Hub
 from middleware.inlets import INLETS, Delivery, Ignored, MalformedBody, Unreadable, parse_json
 from middleware.resolution import normalise
 from middleware.resolution.exact import contradicting
-from middleware.resolution.identifiers import identifiers_mentioned
+from middleware.resolution.identifiers import identifiers_mentioned, written_with
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import (
     ArrivalRow,
@@ -222,7 +222,7 @@ def _take_in(hub: Hub, row: InboxRow, arrival: Arrival) -> str | None:
         prioritise.note_reach(uow, complaint, arrival, now=now)
         if not (arrival.outgoing or deleted):
             complaint.network = arrival.author.network
-            complaint.identity_id = _see(uow, arrival, row) or complaint.identity_id
+            complaint.identity_id = _see(hub, uow, arrival, row) or complaint.identity_id
         uow.complaints.add_arrival(
             ArrivalRow(
                 id=new_id("arr"),
@@ -268,7 +268,7 @@ def _if_stale(complaint: ComplaintRow | None) -> str | None:
     return complaint.id if complaint is not None and complaint.stale else None
 
 
-def _see(uow: UnitOfWork, arrival: Arrival, row: InboxRow) -> str | None:
+def _see(hub: Hub, uow: UnitOfWork, arrival: Arrival, row: InboxRow) -> str | None:
     """Note the author's identity; None where the source gives no id that lasts."""
     author = arrival.author
     if author.native_id is None:
@@ -280,6 +280,7 @@ def _see(uow: UnitOfWork, arrival: Arrival, row: InboxRow) -> str | None:
         display_name=author.display_name,
         at=arrival.posted_at or row.received_at,
     )
+    uow.people.bears(identity.id, written_with(author, regions=hub.options.phone_regions))
     return identity.id
 
 

@@ -152,12 +152,11 @@ def _author(uow: UnitOfWork, row: ComplaintRow) -> tuple[Author, Sequence[Entity
 
 def _anew(hub: Hub, uow: UnitOfWork, author: Author, mentioned: Sequence[Entity]) -> Decision:
     """What the hub would decide about an author by what the store holds."""
-    known = lookup.known_to(hub, uow, author, mentioned)
     asked = lookup.asked_by(hub, author, mentioned)
     looked = uow.likeness.look(asked.wanted, asked.words)
-    alike = lookup.resembling(hub, uow, asked, looked, known)
+    _, candidates = lookup.considered(hub, uow, author, mentioned, asked, looked)
     return decide(
-        lookup.candidates_of(hub, uow, author, mentioned, known, alike),
+        candidates,
         auto=hub.options.auto_link,
         network=author.network,
         model=hub.options.likeness,

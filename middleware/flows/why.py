@@ -203,17 +203,13 @@ def _of_author(
     asked = lookup.asked_by(hub, author, mentioned)
     looked = hub.database.look(asked.wanted, asked.words)
     with hub.database.read() as uow:
-        found = lookup.known_to(hub, uow, author, mentioned)
-        refs = {one.ref for one in found}
-        found += [one for one in known if one.ref not in refs]
         theirs = (
             {str(one.ref) for one in known}
             | ({right.person_id} if right.person_id is not None else set())
             | {thing_of(link) for link in uow.people.links_of_person(right.person_id or "")}
         )
-        alike = lookup.resembling(hub, uow, asked, looked, found)
-        candidates = lookup.candidates_of(
-            hub, uow, author, mentioned, found, alike, written_at=written_at
+        _, candidates = lookup.considered(
+            hub, uow, author, mentioned, asked, looked, also=known, written_at=written_at
         )
     decision = decide(
         candidates,

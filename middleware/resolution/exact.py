@@ -39,6 +39,20 @@ from middleware.resolution.likely import Likely, Resembling, reasons, supporting
 from middleware.resolution.model import Model, posteriors, shipped
 
 
+class Before(Frozen):
+    """What another account, which is linked to somebody, wrote before with."""
+
+    scheme: str
+    """email or phone."""
+    value: str
+    """In its normal form."""
+    network: str
+    inferred: bool = False
+    """Whether only likeness says whose account it is."""
+    at: datetime
+    """When it last wrote."""
+
+
 class Known(Frozen):
     """Somebody on file: a record of a CRM or ERP, or a person of the hub, or both."""
 
@@ -57,6 +71,8 @@ class Known(Frozen):
     """When the record was last read from its source."""
     postcodes: tuple[str, ...] = ()
     """Of their address, and of what was delivered to them, as far as that was looked up."""
+    before: tuple[Before, ...] = ()
+    """What nobody on file bears, and accounts of theirs wrote with."""
     order_numbers: tuple[str, ...] = ()
     """Those of the mentioned order numbers that are orders of this record or person."""
 
@@ -79,6 +95,7 @@ WEIGHTS: Mapping[EvidenceKind, Weight] = {
     EvidenceKind.EXTERNAL_ID: Weight(bits=22, basis=Basis.CRM_RECORD),
     EvidenceKind.EMAIL: Weight(bits=20, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.PHONE: Weight(bits=18, basis=Basis.CUSTOMER_PROVIDED),
+    EvidenceKind.WROTE_BEFORE: Weight(bits=18, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.EMAIL_ALIAS: Weight(bits=13, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.EMAIL_MENTIONED: Weight(bits=12, basis=Basis.CUSTOMER_PROVIDED),
     EvidenceKind.ORDER_NUMBER: Weight(bits=12, basis=Basis.CUSTOMER_PROVIDED),
@@ -114,6 +131,7 @@ CONCLUSIVE = frozenset(
         EvidenceKind.EXTERNAL_ID,
         EvidenceKind.EMAIL,
         EvidenceKind.PHONE,
+        EvidenceKind.WROTE_BEFORE,
     )
 )
 """One of these is enough where nothing speaks against it: the source vouches for the author."""
@@ -139,6 +157,7 @@ TIMELESS = frozenset(
         EvidenceKind.ORDER_OF_SOMEBODY_ELSE,
         EvidenceKind.PRIOR,
         EvidenceKind.SHARED,
+        EvidenceKind.WROTE_BEFORE,
     )
 )
 """What no reading of the candidate's records says."""
@@ -368,9 +387,11 @@ def contradicting(
     """Who else the author would be linked to, had nobody linked them to somebody before.
 
     Only what the source vouches for can say that, such as their e-mail address: not what anybody
-    can type, nor a likeness, nor what the one whom they are linked to (`theirs`) bears, too.
+    can type, nor a likeness, nor what the one whom they are linked to (`theirs`) bears, too. Nor
+    that an account of somebody else's wrote with it, which is on file nowhere.
     """
     borne = _conclusive(theirs) if theirs is not None else set()
+    borne.add(EvidenceKind.WROTE_BEFORE)
     others = (
         one
         for one in candidates
@@ -695,8 +716,30 @@ def _evidence(asker: _Asker, group: _Group, said_by_agent: Collection[str]) -> I
         )
         break
     yield from _orders(asker, group)
+    yield from _before(asker, group)
     if group.names and asker.name in group.names:
         yield _worth(EvidenceKind.NAME, "the same name")
+
+
+def _before(asker: _Asker, group: _Group) -> Iterator[Evidence]:
+    """An address or a number that an account of theirs wrote with; the surest of several."""
+    said = [one for member in group.members for one in member.before]
+    for one in sorted(said, key=lambda b: (b.inferred, b.scheme, b.value, b.network))[:1]:
+        if one.scheme == "email":
+            what, sure = f"e-mail {normalise.masked_email(one.value)}", True
+        else:
+            what = f"phone {normalise.masked_phone(one.value)}"
+            sure = asker.phones.get(one.value, False)
+        yield Evidence(
+            kind=EvidenceKind.WROTE_BEFORE,
+            detail=f"an account of theirs wrote with the same {what}",
+            weight=WEIGHTS[EvidenceKind.WROTE_BEFORE].bits if sure else UNSURE_PHONE_BITS,
+            basis=Basis.INFERRED if one.inferred else Basis.CUSTOMER_PROVIDED,
+            compared=f"with their account on {one.network}",
+            at=one.at,
+        )
+        if one.scheme == "email" and normalise.of_many(one.value) and not _named(asker, group):
+            yield _worth(EvidenceKind.SHARED, "several people write from such a mailbox")
 
 
 def _postcode(asker: _Asker, group: _Group) -> Iterator[Evidence]:
@@ -781,7 +824,14 @@ def _worth(kind: EvidenceKind, detail: str, bits: float | None = None) -> Eviden
     )
 
 
-_SHAREABLE = frozenset((EvidenceKind.EMAIL, EvidenceKind.PHONE, EvidenceKind.EMAIL_ALIAS))
+_SHAREABLE = frozenset(
+    (
+        EvidenceKind.EMAIL,
+        EvidenceKind.PHONE,
+        EvidenceKind.EMAIL_ALIAS,
+        EvidenceKind.WROTE_BEFORE,
+    )
+)
 
 
 def _mark_shared(found: Sequence[tuple[_Group, list[Evidence]]]) -> None:

@@ -59,6 +59,13 @@ def identifiers_of_author(author: Author, *, regions: Sequence[str] = ()) -> tup
     return tuple(dict.fromkeys(found))
 
 
+def written_with(author: Author, *, regions: Sequence[str] = ()) -> tuple[Identifier, ...]:
+    """Of these, what is theirs whichever source gives it: addresses and numbers. An id may be of
+    one helpdesk alone, or of a whole company."""
+    found = identifiers_of_author(author, regions=regions)
+    return tuple(one for one in found if one[0] in ("email", "phone"))
+
+
 def identifiers_mentioned(
     entities: Sequence[Entity], *, regions: Sequence[str] = ()
 ) -> tuple[Identifier, ...]:

@@ -14,9 +14,9 @@ from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.likeness import Looked
 from middleware.resolution import names
-from middleware.resolution.compare import NAMED, Agreement, Rarity, compare_all
+from middleware.resolution.compare import NAMED, Agreement, Rarity, compare, compare_all
 from middleware.resolution.model import Model
-from middleware.resolution.profiles import Asking, read
+from middleware.resolution.profiles import Asking, Profile, read
 
 MOST_LIKELY = 4
 """Records that are worth reading whole."""
@@ -67,6 +67,22 @@ def likely(asking: Asking, looked: Looked, model: Model) -> Likely:
         nearest=tuple(Resembling(one.ref, tuple(found), score) for score, one, found in nearest),
         rest=tuple(score for score, _, _ in scored[len(nearest) :]),
     )
+
+
+def with_others(
+    found: Likely, asking: Asking, looked: Looked, profiles: Mapping[Ref, Profile], model: Model
+) -> Likely:
+    """The same with records of these profiles, which the index did not answer, or knows less of."""
+    if not profiles:
+        return found
+    rarity, prior = Rarity.of(looked), model.prior_bits(looked.population)
+    scored = []
+    for ref, profile in profiles.items():
+        agreements = tuple(compare(asking, profile, rarity))
+        scored.append(Resembling(ref, agreements, prior + sum(map(model.bits, agreements))))
+    nearest = [*(one for one in found.nearest if one.ref not in profiles), *scored]
+    nearest.sort(key=lambda one: (-one.score, one.ref.id))
+    return replace(found, nearest=tuple(nearest))
 
 
 def with_companies(

@@ -166,6 +166,13 @@ class Complaints:
         query = select(ArrivalRow).where(col(ArrivalRow.complaint_id).in_(ids))
         return list(self._session.exec(query.order_by(col(ArrivalRow.id))))
 
+    def incoming(self, *, after: str, limit: int) -> list[ArrivalRow]:
+        """What customers wrote, by id, after one of them."""
+        query = select(ArrivalRow).where(
+            col(ArrivalRow.id) > after, col(ArrivalRow.outgoing).is_(False)
+        )
+        return list(self._session.exec(query.order_by(col(ArrivalRow.id)).limit(limit)))
+
     def status_changes_of(self, ids: Sequence[str]) -> dict[str, Any]:
         """How the conversations of several complaints stood; see `ComplaintRow`."""
         query = sa.select(col(ComplaintRow.id), col(ComplaintRow.status_changes)).where(

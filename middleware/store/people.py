@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from middleware.contract.canonical import Kind, Ref
+from middleware.domain.identity import Basis
 from middleware.domain.ids import new_id
-from middleware.store.tables import HandleRow, IdentityRow, LinkRow, PersonRow
-from middleware.store.together import Asked, for_each_database, plainly
+from middleware.domain.likeness import Identifier
+from middleware.store.tables import (
+    HandleRow,
+    IdentityIdentifierRow,
+    IdentityRow,
+    LinkRow,
+    PersonRow,
+)
+from middleware.store.together import Asked, for_each_database, moment_of, plainly
 
 # Made once: every context and arrival asks them, and building a statement takes longer than
 # answering it.
@@ -47,6 +57,65 @@ _BORNE_BY_ANOTHER = (
     )
     .limit(sa.literal_column("1"))
 )
+MOST_BEFORE = 20
+"""Accounts that one identifier leads to; more of them are nobody's."""
+
+_LINKED = (
+    col(LinkRow.identity_id) == col(IdentityRow.id),
+    col(LinkRow.valid_to).is_(None),
+    col(LinkRow.basis) != Basis.PROVISIONAL.value,
+)
+_SOMEBODYS = (
+    col(IdentityRow.network),
+    col(LinkRow.person_id),
+    col(LinkRow.basis),
+    col(IdentityRow.last_seen_at),
+)
+_WROTE_BEFORE = for_each_database(
+    lambda among: (
+        sa.select(col(IdentityIdentifierRow.scheme), col(IdentityIdentifierRow.value), *_SOMEBODYS)
+        .join(IdentityRow, col(IdentityRow.id) == col(IdentityIdentifierRow.identity_id))
+        .join(LinkRow, sa.and_(*_LINKED))
+        .where(
+            among(col(IdentityIdentifierRow.value)),
+            sa.or_(
+                col(IdentityRow.network) != sa.bindparam("network"),
+                col(IdentityRow.native_id) != sa.bindparam("native_id"),
+            ),
+        )
+        .order_by(col(LinkRow.id))
+        .limit(sa.literal_column(str(MOST_BEFORE)))
+    )
+)
+_CALLED_SO: Any = (
+    sa.select(sa.literal_column("'handle'"), col(HandleRow.handle), *_SOMEBODYS)
+    .join(IdentityRow, col(IdentityRow.id) == col(HandleRow.identity_id))
+    .join(LinkRow, sa.and_(*_LINKED))
+    .where(
+        col(HandleRow.handle) == sa.bindparam("handle"),
+        col(HandleRow.network) != sa.bindparam("network"),
+        col(HandleRow.valid_to).is_(None),
+    )
+    .order_by(col(LinkRow.id))
+    .limit(sa.literal_column(str(MOST_BEFORE)))
+)
+_BEARS = {
+    "postgresql": postgresql.insert(IdentityIdentifierRow).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(IdentityIdentifierRow).on_conflict_do_nothing(),
+}
+
+
+class WroteBefore(NamedTuple):
+    """An account that is somebody's, and what it has in common with another one."""
+
+    scheme: str
+    """email, phone, or handle for the same handle on another network."""
+    value: str
+    network: str
+    person_id: str
+    basis: str
+    """Of the link that says whose account it is."""
+    seen_at: datetime
 
 
 class People:
@@ -70,6 +139,41 @@ class People:
             asked.append(Asked(_BORNE_BY_ANOTHER, named))
         (found, *others) = plainly(self._session.connection(), asked)
         return (found[0][0] if found else None), any(others)
+
+    def bears(self, identity_id: str, identifiers: Iterable[Identifier]) -> None:
+        """Note what the source gave with an identity; what is known of it already stays."""
+        rows = [
+            {"identity_id": identity_id, "scheme": scheme, "value": value}
+            for scheme, value in sorted(set(identifiers))
+        ]
+        if rows:
+            connection = self._session.connection()
+            connection.execute(_BEARS[connection.dialect.name], rows)
+
+    def wrote_before(
+        self,
+        network: str,
+        native_id: str | None,
+        handle: str | None,
+        identifiers: Collection[Identifier],
+    ) -> list[WroteBefore]:
+        """Other accounts that are linked to somebody, not provisionally, and bear one of these
+        identifiers, or the handle on another network."""
+        connection = self._session.connection()
+        asked = []
+        if identifiers:
+            own = {"network": network, "native_id": native_id or ""}
+            values = [value for _, value in identifiers]
+            asked.append(Asked(_WROTE_BEFORE[connection.dialect.name], {**own, "ids": values}))
+        if handle is not None:
+            asked.append(Asked(_CALLED_SO, {"network": network, "handle": handle}))
+        wanted = {*identifiers, ("handle", handle)}
+        return [
+            WroteBefore(scheme, value, network_, person_id, basis, moment_of(seen_at))
+            for rows in (plainly(connection, asked) if asked else ())
+            for scheme, value, network_, person_id, basis, seen_at in rows
+            if (scheme, value) in wanted
+        ]
 
     def identity_by_id(self, identity_id: str, *, lock: bool = False) -> IdentityRow | None:
         return self._session.get(IdentityRow, identity_id, with_for_update=lock or None)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import col, select, update
+from sqlmodel import col, delete, select, update
 
 from middleware.domain.actions import ActionState
 from middleware.domain.identity import Basis
@@ -18,6 +18,7 @@ from middleware.store.tables import (
     ClaimRow,
     ComplaintRow,
     HandleRow,
+    IdentityIdentifierRow,
     IdentityRow,
     LineHoldRow,
     LinkRow,
@@ -142,8 +143,10 @@ def page(
 
 
 def forget_names(uow: UnitOfWork, identity_id: str) -> None:
-    """Empty the display names of an account. Its handles stay: whether one changes its owner is
-    told by them."""
+    """Empty the display names of an account, and what it wrote with. Its handles stay: whether one
+    changes its owner is told by them."""
     uow.session.exec(
         update(HandleRow).where(col(HandleRow.identity_id) == identity_id).values(display_name=None)
     )
+    own = col(IdentityIdentifierRow.identity_id) == identity_id
+    uow.session.exec(delete(IdentityIdentifierRow).where(own))

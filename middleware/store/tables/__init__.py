@@ -66,6 +66,7 @@ from middleware.store.tables.jobs import (
 from middleware.store.tables.people import (
     CannotLinkRow,
     HandleRow,
+    IdentityIdentifierRow,
     IdentityRow,
     LabelRow,
     LinkRow,
@@ -123,6 +124,7 @@ __all__ = [
     "HandleRow",
     "HandoffRow",
     "IdempotencyRow",
+    "IdentityIdentifierRow",
     "IdentityRow",
     "InboxRow",
     "IncidentKeyRow",

@@ -29,7 +29,10 @@ class HandleRow(SQLModel, table=True):
     """What an identity was called, from when to when."""
 
     __tablename__ = "handle"
-    __table_args__ = (sa.Index("ix_handle_value", "network", "handle"),)
+    __table_args__ = (
+        sa.Index("ix_handle_value", "network", "handle"),
+        sa.Index("ix_handle_handle", "handle"),
+    )
 
     id: str = Field(primary_key=True)
     identity_id: str = Field(foreign_key="identity.id", index=True)
@@ -38,6 +41,19 @@ class HandleRow(SQLModel, table=True):
     display_name: str | None = None
     valid_from: datetime = moment()
     valid_to: datetime | None = moment(null=True)
+
+
+class IdentityIdentifierRow(SQLModel, table=True):
+    """An address or a number that a source gave with an identity: by it the same customer is known
+    when they write from elsewhere."""
+
+    __tablename__ = "identity_identifier"
+    __table_args__ = (sa.Index("ix_identity_identifier_value", "value", "scheme"),)
+
+    identity_id: str = Field(primary_key=True, foreign_key="identity.id")
+    scheme: str = Field(primary_key=True)
+    """email or phone."""
+    value: str = Field(primary_key=True)
 
 
 class PersonRow(SQLModel, table=True):
