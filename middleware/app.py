@@ -38,6 +38,7 @@ from middleware.flows import (
     sync,
     trainings,
     understood,
+    waiting,
 )
 from middleware.flows.engine import Engine
 from middleware.flows.hub import (
@@ -205,6 +206,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
     return {
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.look, hub),
+        waiting.FLOW: partial(waiting.run, hub),
         merged.FLOW: partial(merged.run, hub),
         understood.DEGRADED: partial(understood.look_at_degraded, hub),
         "gather": partial(gather.run, hub),

@@ -402,13 +402,16 @@ def _row(
 
 
 def attach(hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, now: datetime) -> None:
-    """Show the identity's complaints under the person, and look for their orders anew."""
+    """Show the identity's complaints under the person, and look for their orders anew; and whose
+    accounts are that wrote with the same address or number."""
     changed = []
     for complaint in uow.complaints.of_identity(identity_id):
         if complaint.state != "deleted" and complaint.person_id != person_id:
             complaint.person_id, complaint.updated_at = person_id, now
             complaint.version += 1
             changed.append(complaint.id)
+    for other in uow.people.sharing(identity_id):
+        changed += [row.id for row in uow.complaints.of_identity(other) if row.state == "open"]
     look_again(hub, uow, changed)
 
 

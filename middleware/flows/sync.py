@@ -34,7 +34,7 @@ from middleware.domain.breaker import State
 from middleware.domain.ids import new_id
 from middleware.domain.problems import NotFoundError, NotOfferedError
 from middleware.domain.turns import Urgency
-from middleware.flows import deliver, merged, prioritise, receipts, rounds, tallies
+from middleware.flows import deliver, merged, prioritise, receipts, rounds, tallies, waiting
 from middleware.flows.due import tick_of
 from middleware.flows.hub import Asker, Hub
 from middleware.flows.rereading import MOST_DELETED, CarriedOn, Rereading
@@ -436,5 +436,6 @@ def _finish(
                 source=source,
             )
             told |= {"receipt": receipt.digest, "gaps": len(receipt.body["gaps"])}
+            waiting.owe(hub, uow, row.counts)
         deliver.tell(hub, uow, "sync.run.finished", subject=run_id, data=told, at=now)
         rounds.ended(hub, uow, row, now=now)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from middleware.store.tables import ArrivalRow, ComplaintRow
+from middleware.store.tables import ArrivalRow, ComplaintRow, PersonRow
 
 _OF_PERSON = (
     select(ComplaintRow)
@@ -165,6 +166,25 @@ class Complaints:
         """The arrivals of several complaints, oldest first within each."""
         query = select(ArrivalRow).where(col(ArrivalRow.complaint_id).in_(ids))
         return list(self._session.exec(query.order_by(col(ArrivalRow.id))))
+
+    def of_nobody(self, *, since: datetime, before: str | None, limit: int) -> list[ComplaintRow]:
+        """Open complaints, newest first, before a complaint id, that somebody wrote to since then
+        of whom nobody knows who they are."""
+        query = (
+            select(ComplaintRow)
+            .join(PersonRow, col(PersonRow.id) == col(ComplaintRow.person_id), isouter=True)
+            .where(
+                ComplaintRow.state == "open",
+                col(ComplaintRow.updated_at) >= since,
+                sa.or_(
+                    col(ComplaintRow.person_id).is_(None),
+                    col(PersonRow.provisional_until).is_not(None),
+                ),
+            )
+        )
+        if before is not None:
+            query = query.where(col(ComplaintRow.id) < before)
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id).desc()).limit(limit)))
 
     def incoming(self, *, after: str, limit: int) -> list[ArrivalRow]:
         """What customers wrote, by id, after one of them."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -149,6 +150,27 @@ class People:
         if rows:
             connection = self._session.connection()
             connection.execute(_BEARS[connection.dialect.name], rows)
+
+    def sharing(self, identity_id: str) -> list[str]:
+        """Other accounts that bear an address or a number of this one, and are nobody's."""
+        theirs, own = aliased(IdentityIdentifierRow), aliased(IdentityIdentifierRow)
+        linked = select(LinkRow.id).where(
+            LinkRow.identity_id == theirs.identity_id,
+            col(LinkRow.valid_to).is_(None),
+            LinkRow.basis != Basis.PROVISIONAL.value,
+        )
+        query = (
+            select(theirs.identity_id)
+            .join(own, sa.and_(col(own.value) == theirs.value, col(own.scheme) == theirs.scheme))
+            .where(
+                own.identity_id == identity_id,
+                theirs.identity_id != identity_id,
+                ~linked.exists(),
+            )
+            .distinct()
+            .limit(MOST_BEFORE)
+        )
+        return list(self._session.exec(query))
 
     def wrote_before(
         self,

@@ -4,7 +4,6 @@ nowhere, and by the same handle on another network."""
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
