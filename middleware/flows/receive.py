@@ -398,7 +398,7 @@ def _enriched(hub: Hub, complaint_id: str) -> bool:
             uow.people.identity_by_id(identity_id, lock=True)
         complaint = uow.complaints.get(complaint_id, lock=True)
         assert complaint is not None
-        if complaint.version != version:
+        if complaint.version != version or _gone(uow, resolution.decision):
             return False
         person, decision = _person_of(hub, uow, complaint, author, resolution, understanding, now)
         if person is None and complaint.identity_id is not None:
@@ -695,10 +695,17 @@ def _as_linked(
     return stands
 
 
+def _gone(uow: UnitOfWork, decision: Decision) -> bool:
+    """Whether a record of whom this is linked to has gone since it was looked up: a merge in its
+    system may have been followed already. The others are held until we commit."""
+    if decision.outcome is not Outcome.LINK or decision.candidate is None:
+        return False
+    held = [uow.records.get(ref, lock=True) for ref in sorted(decision.candidate.refs, key=str)]
+    return None in held
+
+
 def _holder(uow: UnitOfWork, candidate: Candidate) -> str | None:
-    """Who got the candidate's records since they were looked up; holds them until we commit."""
-    for ref in sorted(candidate.refs, key=str):
-        uow.records.get(ref, lock=True)
+    """Who got the candidate's records, which we hold, since they were looked up."""
     return min(lookup.person_of(uow, candidate.refs).values(), default=None)
 
 

@@ -372,8 +372,13 @@ def _this(
         links.revoke_in(hub, uow, link, reason=reason, asker=asker)
     if row.identity_id is not None:
         uow.people.identity_by_id(row.identity_id, lock=True)
-    for ref in sorted(chosen.refs, key=str):
-        uow.records.get(ref, lock=True)
+    there = [uow.records.get(ref, lock=True) for ref in sorted(chosen.refs, key=str)]
+    chosen = chosen.model_copy(update={"refs": tuple(one.record.ref for one in there if one)})
+    if chosen.person_id is None and not chosen.refs:
+        raise ConflictError(
+            "the records of this candidate are gone from their systems; who is on file now is "
+            "shown once the complaint was looked at again"
+        )
     held = [link.person_id for link in uow.people.links_of_records(chosen.refs)]
     known = chosen.person_id or min(held, default=None)
     person = uow.people.person(known, lock=True) if known is not None else None

@@ -38,7 +38,7 @@ COMPARED = 3
 def owe(hub: Hub, uow: UnitOfWork, counts: Mapping[str, Any]) -> None:
     """Owe a look at those who wait, if a run with these counts brought anything that may tell."""
     brought = (counts.get(kind.value, {}) for kind in TELLING)
-    if not any(one.get("new") or one.get("changed") for one in brought):
+    if not any(one.get(what) for one in brought for what in ("new", "changed", "deleted")):
         return
     now = hub.clock().timestamp()
     minute = int(now) // EVERY_S + 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from middleware.contract.canonical import Contact, Kind, Order, Ref
 from middleware.contract.capabilities import Merged
-from middleware.flows import cannot, merge, merged, reviews, sync
+from middleware.domain.problems import ConflictError
+from middleware.flows import cannot, lookup, merge, merged, reviews, sync
 from middleware.flows.hub import Asker
 from middleware.flows.reviews import Answered, Said
 from middleware.store.tables import LinkRow, RunRow
@@ -305,3 +308,56 @@ def test_one_that_always_fails_comes_to_rest(crm: Stage, monkeypatch: pytest.Mon
         crm.time.pass_(hours=1)
         crm.run_due()
     assert len(tried) == merged.TRIES * merged.MOST_OFTEN
+
+
+def addressed(stage: Stage, number: int) -> Contact:
+    return filler(stage, number).model_copy(update={"emails": ("fay@example.com",)})
+
+
+def test_what_is_merged_while_somebody_is_looked_up_is_not_linked(
+    crm: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merge is followed between the look-up and the link: nobody would follow it again."""
+    crm.crm.put(addressed(crm, 1))
+    synced(crm)
+    look_up, looks = lookup.resolve, []
+
+    def slow(*given: Any, **more: Any) -> lookup.Resolution:
+        found = look_up(*given, **more)
+        looks.append([ref.id for one in found.candidates for ref in one.refs])
+        if len(looks) == 1:
+            crm.crm.put(addressed(crm, 2))
+            follow(crm, filler(crm, 1).ref, filler(crm, 2).ref)
+        return found
+
+    monkeypatch.setattr(lookup, "resolve", slow)
+    author = {"native_id": "9", "emails": ["fay@example.com"]}
+    arrive(crm, event(id="m-9", conversation="c-9", author=author))
+    assert [ids[0] for ids in looks[:2]] == ["F1", "F2"]
+    assert of(crm, filler(crm, 1).ref) is None
+    link = of(crm, filler(crm, 2).ref)
+    assert link is not None
+    assert link.person_id == next(c for c in complaints(crm) if c.conversation == "c-9").person_id
+
+
+def test_a_candidate_that_is_gone_when_a_person_answers_is_not_linked(crm: Stage) -> None:
+    crm.crm.put(addressed(crm, 1), addressed(crm, 2))
+    synced(crm)
+    author = {"native_id": "9", "emails": ["fay@example.com"]}
+    arrive(crm, event(id="m-9", conversation="c-9", author=author))
+    with crm.hub.database.read() as uow:
+        (row,) = uow.reviews.page(state="open", limit=9)
+    (place,) = [n for n, c in enumerate(row.candidates) if c["refs"][0]["id"] == "F1"]
+    follow(crm, filler(crm, 1).ref, filler(crm, 2).ref)
+    with crm.hub.database.read() as uow:
+        still = uow.reviews.get(row.id)
+    if still is not None and still.state == "open":
+        word = Answered(Said.THIS, place, "asked her")
+        with pytest.raises(ConflictError, match="gone"):
+            reviews.answer(crm.hub, row.id, word, version=still.version, asker=AGENT)
+    assert of(crm, filler(crm, 1).ref) is None
+    crm.time.pass_(minutes=1)
+    crm.run_due()
+    assert of(crm, filler(crm, 2).ref) is not None, "who is left is sure, once it is looked at"
+    with crm.hub.database.read() as uow:
+        assert uow.reviews.page(state="open", limit=9) == []
