@@ -7,8 +7,9 @@ every node names the same ticks.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
@@ -28,23 +29,60 @@ LONGEST_SKIPPED = timedelta(days=400)
 _MOMENT = timedelta(microseconds=1)
 
 
-class _Calendar(BaseTrigger):  # type: ignore[misc]
-    """Every so many days, weeks, months or years at a time of day.
+def _at_least(previous: datetime | None, now: datetime) -> datetime:
+    """From when on the next due time is asked for, in UTC: a moment added to one on the wall in the
+    hour that comes twice would lead an hour back."""
+    now = now.astimezone(UTC)
+    if previous is None or now < previous:
+        return now
+    return previous.astimezone(UTC) + _MOMENT
 
-    APScheduler's own trigger answers its first date whenever it is not told the last one. It is
-    told one here that lies a little before the moment asked for.
+
+class _Cron(BaseTrigger):  # type: ignore[misc]
+    """A crontab line on the wall clock of a zone, in UTC.
+
+    In the hour that comes twice a line that names its hours is due in the first one only, and one
+    for every hour in both; what is due in the hour that is missing is due as much later.
     """
 
-    def __init__(self, inner: CalendarIntervalTrigger) -> None:
+    def __init__(self, line: str, timezone: str) -> None:
+        self._inner = CronTrigger.from_crontab(line, timezone=timezone)
+        self._zone = ZoneInfo(timezone)
+        self._once = not line.split()[1].startswith("*")
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        at_least = _at_least(previous, now)
+        while (found := self._inner.get_next_fire_time(None, at_least)) is not None:
+            due: datetime = found.astimezone(UTC)
+            if not (self._once and due.astimezone(self._zone).fold):
+                return due
+            at_least = due + _MOMENT
+        return None
+
+
+class _Calendar(BaseTrigger):  # type: ignore[misc]
+    """Every so many days, weeks, months or years at a time of day, in UTC; where that time is
+    missing on a day, as much later.
+
+    APScheduler's own trigger leaves such a day out, and answers its first date whenever it is not
+    told the last one. It finds the days here, and is told one that lies a little before.
+    """
+
+    def __init__(self, inner: CalendarIntervalTrigger, at: time, zone: ZoneInfo) -> None:
         self._inner = inner
+        self._at = at
+        self._zone = zone
         self._step = timedelta(days=inner.days, weeks=inner.weeks)
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
-        at_least = now if previous is None else min(now, previous + _MOMENT)
-        due: datetime | None = self._inner.get_next_fire_time(self._before(at_least), at_least)
-        while due is not None and due < at_least:
-            due = self._inner.get_next_fire_time(due, at_least)
-        return due
+        at_least = _at_least(previous, now)
+        day = self._inner.get_next_fire_time(self._before(at_least), at_least)
+        while day is not None:
+            due = datetime.combine(day.date(), self._at, self._zone).astimezone(UTC)
+            if due >= at_least:
+                return due
+            day = self._inner.get_next_fire_time(day, at_least)
+        return None
 
     def _before(self, moment: datetime) -> date | None:
         """A day that it is due on, two or three before; None where only the first will do."""
@@ -67,7 +105,7 @@ class OutsideBlackouts(BaseTrigger):  # type: ignore[misc]
         self._skip = skip
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
-        at_least = now if previous is None else min(now, previous + _MOMENT)
+        at_least = _at_least(previous, now)
         if not self._skip:
             ended = span_at(self._windows, at_least - _MOMENT)
             if ended is not None and ended[1] >= at_least:
@@ -97,7 +135,7 @@ def trigger_of(schedule: dict[str, Any]) -> BaseTrigger:
     elif schedule.get("calendar"):
         trigger = _calendar(schedule["calendar"], timezone)
     else:
-        trigger = CronTrigger.from_crontab(weekdays_named(schedule["cron"]), timezone=timezone)
+        trigger = _Cron(weekdays_named(schedule["cron"]), timezone)
     windows = windows_of(schedule)
     if windows:
         return OutsideBlackouts(trigger, windows, skip=schedule.get("in_blackout") == "skip")
@@ -118,15 +156,12 @@ def every(interval: timedelta) -> IntervalTrigger:
 def _calendar(stored: dict[str, Any], timezone: str) -> BaseTrigger:
     hour, _, minute = str(stored.get("at", "00:00")).partition(":")
     first = stored.get("first")
-    return _Calendar(
-        CalendarIntervalTrigger(
-            **{name: int(stored.get(name, 0)) for name in ("years", "months", "weeks", "days")},
-            hour=int(hour),
-            minute=int(minute or 0),
-            start_date=date.fromisoformat(first) if first else EPOCH.date(),
-            timezone=timezone,
-        )
+    days = CalendarIntervalTrigger(
+        **{name: int(stored.get(name, 0)) for name in ("years", "months", "weeks", "days")},
+        start_date=date.fromisoformat(first) if first else EPOCH.date(),
+        timezone=UTC,
     )
+    return _Calendar(days, time(int(hour), int(minute or 0)), ZoneInfo(timezone))
 
 
 def next_due(trigger: BaseTrigger, after: datetime) -> datetime | None:

@@ -102,8 +102,9 @@ def _done(
 
 
 def ended(hub: Hub, uow: UnitOfWork, run: RunRow, *, now: datetime) -> None:
-    """A run has ended: begin the rounds that it begins, and release what waited for it."""
-    if run.mode == "backfill":
+    """A run has ended: begin the rounds that it begins, and release what waited for it. One of a
+    part of its job, a window or some kinds, is nobody's round."""
+    if run.mode == "backfill" or (run.wanted or {}).get("kinds"):
         return
     for follower in uow.jobs.all():
         if run.job not in (follower.after or []):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Update, func
+from sqlalchemy import Update, func, or_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select, update
@@ -82,9 +82,13 @@ class Jobs:
     def last_of(
         self, job: str, *, states: Sequence[str], modes: Sequence[str] = ("changes", "full")
     ) -> RunRow | None:
-        """The latest run of a job, by when it was owed, in one of these states and modes."""
+        """The latest run of a job, by when it was owed, in one of these states and modes; none that
+        was narrowed to some of the job's kinds."""
         query = select(RunRow).where(
-            RunRow.job == job, col(RunRow.state).in_(states), col(RunRow.mode).in_(modes)
+            RunRow.job == job,
+            col(RunRow.state).in_(states),
+            col(RunRow.mode).in_(modes),
+            or_(col(RunRow.wanted).is_(None), col(RunRow.wanted)["kinds"].as_string().is_(None)),
         )
         return self._session.exec(query.order_by(col(RunRow.id).desc()).limit(1)).first()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given, settings
@@ -182,3 +183,70 @@ def test_when_a_tick_was_due() -> None:
     ):
         assert moment_of(tick, otherwise=now) == at("2026-11-20T09:00Z")
     assert moment_of("t1", otherwise=now) == now
+
+
+# --- when the clocks change -----------------------------------------------------------------------
+
+# In Berlin, 2026-10-25 02:00 to 03:00 comes twice (00:00Z, 01:00Z); 2026-03-29 02:00 to 03:00 is
+# missing (01:00Z is 03:00).
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after", "expected"),
+    [
+        # Its hours are named: once a day, in the first of the two hours.
+        ({"cron": "30 2 * * *"}, "2026-10-24T12:00Z", ["25T00:30", "26T01:30"]),
+        ({"cron": "0,30 2 * * *"}, "2026-10-24T12:00Z", ["25T00:00", "25T00:30", "26T01:00"]),
+        # Every hour is every hour.
+        ({"cron": "15 * * * *"}, "2026-10-24T23:30Z", ["25T00:15", "25T01:15", "25T02:15"]),
+        ({"cron": "15 */2 * * *"}, "2026-10-24T23:30Z", ["25T00:15", "25T01:15", "25T03:15"]),
+        ({"calendar": {"days": 1, "at": "02:30"}}, "2026-10-24T12:00Z", ["25T00:30", "26T01:30"]),
+        # What is missing is as much later.
+        ({"cron": "30 2 * * *"}, "2026-03-28T12:00Z", ["29T01:30", "30T00:30"]),
+        ({"calendar": {"days": 1, "at": "02:30"}}, "2026-03-28T12:00Z", ["29T01:30", "30T00:30"]),
+        ({"cron": "15 * * * *"}, "2026-03-28T23:30Z", ["29T00:15", "29T01:15", "29T02:15"]),
+    ],
+)
+def test_a_schedule_keeps_its_days_and_hours_when_the_clocks_change(
+    schedule: dict[str, Any], after: str, expected: list[str]
+) -> None:
+    trigger = trigger_of({**schedule, "timezone": "Europe/Berlin"})
+    assert [due[8:16] for due in dues(trigger, after, len(expected))] == expected
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("line", ["15 * * * *", "*/20 * * * *", "30 1 * * *", "30 2 * * *"])
+@pytest.mark.parametrize("blackouts", [[], [{"from": "12:00", "to": "13:00"}]])
+def test_a_due_time_follows_the_last_one_all_year(
+    zone: str, line: str, blackouts: list[dict[str, str]]
+) -> None:
+    """Or whoever asks for all until now asks for ever: the clock at its start, a round that waits,
+    and the scheduler itself, which asks with what is due last and a moment of its own."""
+    trigger = trigger_of({"cron": line, "timezone": zone, "blackouts": blackouts})
+    changes = [
+        moment
+        for hour in range(24 * 365)
+        if (moment := at("2026-01-01T00:00Z") + timedelta(hours=hour))
+        and _offset(zone, moment) != _offset(zone, moment + timedelta(hours=1))
+    ]
+    assert len(changes) == 2
+    for change in changes:
+        end = change + timedelta(hours=6)
+        last = next_due(trigger, change - timedelta(hours=6))
+        while last is not None and last <= end:
+            following = trigger.get_next_fire_time(last, end)
+            assert following is not None
+            assert following > last
+            last = following
+        for minutes in range(0, 360, 30):
+            now = change + timedelta(minutes=minutes)
+            was = last_due(trigger, now)
+            assert was is not None
+            assert was <= now
+            following = next_due(trigger, was)
+            assert following is not None
+            assert following > now
+
+
+def _offset(zone: str, moment: datetime) -> timedelta | None:
+    return moment.astimezone(ZoneInfo(zone)).utcoffset()

@@ -171,6 +171,30 @@ def test_a_job_without_a_schedule_follows_every_round(orders: Stage) -> None:
         assert [run.state for run in uow.jobs.runs_of("resolve")] == ["done", "done"]
 
 
+def test_a_run_of_some_kinds_is_nobodys_round(orders: Stage) -> None:
+    """Somebody reads the accounts anew: the orders, which others wait for, were not read."""
+    declare(
+        orders,
+        orders={"arguments": {"kinds": ["order", "account"]}},
+        shipments={"after": ["orders"]},
+        follows={"schedule": None, "after": ["orders"], "arguments": {"kinds": ["account"]}},
+    )
+    held = scheduled(orders, "shipments")
+    some = asked(orders, "full", kinds=["account"])
+    assert some.state == "done"
+    assert found(orders, held.id).state == "held"
+    with orders.hub.database.read() as uow:
+        assert uow.jobs.runs_of("follows") == []
+        assert uow.jobs.last_of("orders", states=("done",)) is None
+    whole = asked(orders, "full", most_deleted=0.5)
+    assert found(orders, held.id).state == "done"
+    with orders.hub.database.read() as uow:
+        assert len(uow.jobs.runs_of("follows")) == 1
+        done = uow.jobs.last_of("orders", states=("done",))
+    assert done is not None
+    assert done.id == whole.id
+
+
 def test_a_person_is_not_made_to_wait(orders: Stage) -> None:
     declare(orders, orders={}, shipments={"after": ["orders"]})
     run_id, _ = sync.owe(orders.hub, "shipments", tick=tick(orders), requested_by="key_admin")
