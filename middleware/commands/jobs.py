@@ -307,7 +307,7 @@ def verify_receipts(
     """Look the receipts of all runs through: none is missing, changed, or signed by others."""
     with opened(config) as application:
         with application.database.read() as uow:
-            known = uow.receipts.connections()
+            known = receipts.connections(uow)
         if connection is not None and connection not in known:
             fail(f"no run of {connection} has a receipt")
         checked = [receipts.check(application.hub, c) for c in known if connection in (None, c)]

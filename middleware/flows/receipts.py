@@ -19,10 +19,14 @@ from middleware.flows.hub import Hub
 from middleware.flows.seal import BrokenSealError
 from middleware.store.database import UnitOfWork
 from middleware.store.records import Counts
-from middleware.store.tables import CursorRow, ReceiptRow, RunRow
+from middleware.store.tables import CursorRow, JobRow, ReceiptRow, RunRow
 
 PURPOSE = "receipt"
+NOT_DECLARED = "the job is no longer declared"
+"""Why a run ends that has no receipt: whose it would be is not known any more."""
 ORDINARY = "changes"
+ENDED = ("done", "failed", "overtaken")
+"""The states of a run that has ended."""
 LOOKED_AT = 50
 """How many receipts back the end of a kind's last reading is looked for."""
 
@@ -165,7 +169,8 @@ class Checked:
 
 
 def check(hub: Hub, connection: str) -> Checked:
-    """Whether a connection's receipts are all there, as they were written and signed."""
+    """Whether a connection's receipts are all there, as they were written and signed; of the last
+    ones, which no other follows, the runs that ended tell."""
     count = 0
 
     def counted(uow: UnitOfWork) -> Any:
@@ -176,7 +181,30 @@ def check(hub: Hub, connection: str) -> Checked:
 
     with hub.database.read() as uow:
         found = rules.broken(counted(uow), lambda digest, text: signed(hub, digest, text))
+        if found is None and (
+            lacking := uow.receipts.lacking(_jobs(uow, connection), but=NOT_DECLARED)
+        ):
+            found = f"the receipt of run {lacking[0]} is missing"
     return Checked(connection, count, found)
+
+
+def connections(uow: UnitOfWork) -> list[str]:
+    """Those that have receipts, or should have."""
+    jobs = uow.jobs.all()
+    ran = [row for row in jobs if _of_sync(row) and uow.jobs.last_of(row.name, states=ENDED)]
+    return sorted({*uow.receipts.connections(), *(row.arguments["connection"] for row in ran)})
+
+
+def _jobs(uow: UnitOfWork, connection: str) -> list[str]:
+    return [
+        row.name
+        for row in uow.jobs.all()
+        if _of_sync(row) and row.arguments["connection"] == connection
+    ]
+
+
+def _of_sync(row: JobRow) -> bool:
+    return row.flow == "sync" and bool(row.arguments.get("connection"))
 
 
 def intact(hub: Hub, row: ReceiptRow) -> bool:

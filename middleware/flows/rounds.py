@@ -14,10 +14,10 @@ from middleware.domain.blackouts import span_at
 from middleware.domain.ids import new_id
 from middleware.flows.due import last_due, moment_of, tick_of, trigger_of, windows_of
 from middleware.flows.hub import Hub
+from middleware.flows.receipts import ENDED, NOT_DECLARED
 from middleware.store.database import UnitOfWork
 from middleware.store.tables import JobRow, RunRow
 
-ENDED = ("done", "failed", "overtaken")
 LOOKED_AT = 50
 """How many runs back the one is looked for that went by the last round."""
 
@@ -135,6 +135,6 @@ def look_again(hub: Hub) -> None:
                 continue
             if job is None:
                 row.state, row.finished_at = "failed", now
-                row.error = {"message": "the job is no longer declared"}
+                row.error = {"message": NOT_DECLARED}
             else:
                 release(hub, uow, job, row, now=now)

@@ -169,7 +169,7 @@ def run(hub: Hub, run_id: str) -> None:
         arguments = {**job.arguments, **(row.wanted or {})} if job else {}
         mode = row.mode
     if not arguments:
-        _finish(hub, run_id, "failed", error={"message": "the job is no longer declared"})
+        _finish(hub, run_id, "failed", error={"message": receipts.NOT_DECLARED})
         return
     connection = arguments["connection"]
     kinds: tuple[Kind, ...] = ()

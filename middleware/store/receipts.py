@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from middleware.domain.receipts import Sealed
-from middleware.store.tables import ReceiptRow
+from middleware.store.tables import ReceiptRow, RunRow
 
 _CHAIN_LOCK = 0x616D656E6474
 _AT_ONCE = 500
@@ -36,6 +36,19 @@ class Receipts:
         """A connection's receipts, newest first."""
         query = select(ReceiptRow).where(ReceiptRow.connection == connection)
         return list(self._session.exec(query.order_by(col(ReceiptRow.number).desc()).limit(limit)))
+
+    def lacking(self, jobs: Collection[str], *, but: str) -> list[str]:
+        """The ended runs of these jobs that have no receipt, oldest first; `but` is the error of
+        those that never had one."""
+        written = select(ReceiptRow.run_id).where(ReceiptRow.run_id == RunRow.id)
+        why = col(RunRow.error)["message"].as_string()
+        query = select(RunRow.id).where(
+            col(RunRow.job).in_(jobs),
+            col(RunRow.finished_at).is_not(None),
+            sa.or_(col(RunRow.error).is_(None), why.is_(None), why != but),
+            ~written.exists(),
+        )
+        return list(self._session.exec(query.order_by(RunRow.id)))
 
     def connections(self) -> list[str]:
         """Those that have a chain."""

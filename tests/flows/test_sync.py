@@ -418,6 +418,39 @@ def test_a_chain_that_was_tampered_with_is_broken(job: Stage, part: str) -> None
     assert ("receipt 2" in found.broken) is True
 
 
+@pytest.mark.parametrize("left", [2, 0])
+def test_receipts_that_were_taken_off_the_end_are_missed(job: Stage, left: int) -> None:
+    """Nothing in the chain itself follows them; the runs are there."""
+    rows = [receipt_of(job, run(job, f"t{n}")) for n in range(3)]
+    name = rows[0].connection
+    with job.hub.database.begin() as uow:
+        for one in rows[left:]:
+            row = uow.receipts.of_run(one.run_id)
+            assert row is not None
+            uow.session.delete(row)
+    with job.hub.database.read() as uow:
+        assert name in receipts.connections(uow)
+    found = receipts.check(job.hub, name)
+    assert found.broken == f"the receipt of run {rows[left].run_id} is missing"
+
+
+def test_a_run_whose_job_is_gone_lacks_no_receipt(job: Stage) -> None:
+    done = run(job)
+    run_id, _ = sync.owe(job.hub, done.job, tick="t2", requested_by="test")
+    with job.hub.database.begin() as uow:
+        uow.jobs.declare({}, at=job.time.now)
+    job.run_due()
+    with job.hub.database.begin() as uow:
+        arguments = {"connection": job.names["erp"]}
+        spec = {"flow": "sync", "arguments": arguments, "schedule": {"every": 60}}
+        uow.jobs.declare({done.job: spec}, at=job.time.now)
+    with job.hub.database.read() as uow:
+        gone = uow.jobs.run(run_id)
+    assert gone is not None
+    assert gone.state == "failed"
+    assert receipts.check(job.hub, job.names["erp"]).broken is None
+
+
 def test_nothing_where_there_always_was_something_is_told(job: Stage) -> None:
     for n in range(3):
         job.erp.put(job.order.model_copy(update={"number": f"SO-N{n}"}))
