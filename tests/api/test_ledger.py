@@ -15,6 +15,7 @@ from middleware.api.schemas.ledger import (
 from middleware.api.schemas.people import LinkShown, PersonShown
 from middleware.api.webhooks import EVENTS
 from tests.api.conftest import Api, both_databases
+from tests.api.test_actions import asked, create
 from tests.api.test_links import made, revoke
 from tests.api.test_problems import shape
 
@@ -255,3 +256,41 @@ def test_the_golden_view_says_where_each_value_is_from(api: Api) -> None:
     revoke(api, LinkShown.model_validate(link))
     after = PersonShown.model_validate(api.get(f"/v1/people/{person}").json())
     assert "legal_name" not in {one.field for one in after.golden}
+
+
+@both_databases
+def test_a_merged_persons_id_leads_on_everywhere(api: Api) -> None:
+    """A helpdesk has kept the id from before; twice merged, and taken apart again."""
+    complaint, old, _ = known(api)
+    assert create(api, {**asked(api), "person_id": old}).status_code == 202
+    middle, last = somebody(api).person_id, somebody(api, "600").person_id
+    assert merge(api, middle, old).status_code == 201
+    changed = merge(api, last, middle)
+    assert changed.status_code == 201
+
+    def lists(person: str) -> list[Any]:
+        def listed(path: str) -> list[Any]:
+            answer = api.get(path, params={"person_id": person})
+            assert answer.status_code == 200, answer.text
+            return list(answer.json()["data"])
+
+        return [
+            [one["id"] for one in listed("/v1/complaints")],
+            len(listed("/v1/actions")),
+            sorted(one["identity_id"] or one["record"] for one in listed("/v1/links")),
+            api.get(f"/v1/people/{person}").json()["id"],
+            api.get(f"/v1/people/{person}/context").json()["person_id"],
+        ]
+
+    assert lists(old) == lists(middle) == lists(last)
+    assert lists(old)[0] == [complaint]
+    assert lists(old)[1] == 1
+    assert lists(old)[3:] == [last, last]
+    undone = api.post(
+        f"/v1/changes/{changed.json()['id']}/undo",
+        {"reason": "not her"},
+        scopes=("links:write",),
+    )
+    assert undone.status_code == 201, undone.text
+    assert lists(old) == lists(middle) != lists(last)
+    assert lists(last)[:2] == [[], 0]

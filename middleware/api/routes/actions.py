@@ -159,7 +159,7 @@ def list_actions(
             before=here.text,
             limit=here.fetch,
             state=state.value if state else None,
-            person_id=person_id,
+            person_id=uow.ledger.now(person_id) if person_id is not None else None,
             complaint_id=complaint_id,
             order_ref=order,
         )

@@ -99,7 +99,7 @@ def list_complaints(
                 before=here.text,
                 limit=here.fetch,
                 state=state,
-                person_id=person_id,
+                person_id=uow.ledger.now(person_id) if person_id is not None else None,
                 connection=connection,
                 incident_id=incident,
             )
