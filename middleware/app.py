@@ -40,6 +40,7 @@ from middleware.flows import (
     understood,
     waiting,
 )
+from middleware.flows import link as links
 from middleware.flows.engine import Engine
 from middleware.flows.hub import (
     Hub,
@@ -207,6 +208,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.look, hub),
         waiting.FLOW: partial(waiting.run, hub),
+        links.STOOD: partial(waiting.ask, hub),
         merged.FLOW: partial(merged.run, hub),
         understood.DEGRADED: partial(understood.look_at_degraded, hub),
         "gather": partial(gather.run, hub),

@@ -28,6 +28,8 @@ from middleware.store.tables import LinkRow
 
 SURE = 0.99
 """How sure an agent's word makes the hub: people err, and say so by revoking."""
+STOOD = "receive.stood"
+"""The flow that asks about links that stood on one that somebody ended; see `flows.waiting`."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,9 @@ def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: As
         )
     if row.identity_id is not None:
         _detach(hub, uow, row.identity_id, row.person_id, now)
+        if uow.people.sharing(row.identity_id):
+            name = f"{STOOD}:{row.id}"
+            hub.engine.enqueue(uow, STOOD, row.identity_id, row.person_id, name=name)
     else:
         look_again(hub, uow, strength.complaints)
     tell(hub, uow, "identity.unlinked", row, now)
@@ -411,7 +416,9 @@ def attach(hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, now: dat
             complaint.version += 1
             changed.append(complaint.id)
     for other in uow.people.sharing(identity_id):
-        changed += [row.id for row in uow.complaints.of_identity(other) if row.state == "open"]
+        held = uow.people.links_of_identity(other)
+        if all(link.basis == Basis.PROVISIONAL for link in held):
+            changed += [row.id for row in uow.complaints.of_identity(other) if row.state == "open"]
     look_again(hub, uow, changed)
 
 

@@ -18,14 +18,10 @@ from datetime import datetime, timedelta
 
 from middleware.contract.canonical import Ref
 from middleware.contract.capabilities import Merged, Page
-from middleware.domain.arrivals import Author
 from middleware.domain.identity import (
-    Basis,
     Candidate,
-    Decision,
     Evidence,
     EvidenceKind,
-    Outcome,
 )
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import SOMEBODY, Thing, is_identity, is_person, record
@@ -208,7 +204,7 @@ def _say_too(hub: Hub, uow: UnitOfWork, one: Merged, other: LinkRow | None, why:
         if holder is not None and held == holder:
             if other is not None and is_identity(third):
                 told = f"{why}, of which somebody said that it is not this account ({row.id})"
-                _ask_about(hub, uow, uow.people.links_of_identity(third)[0], (), told)
+                reviews.ask_about(hub, uow, uow.people.links_of_identity(third)[0], (), told)
             continue
         uow.ledger.add_cannot_link(
             third,
@@ -242,7 +238,7 @@ def _ask(
     person_id = uow.ledger.now(link.person_id)
     for held in uow.people.links_of_person(person_id):
         if held.identity_id is not None:
-            _ask_about(hub, uow, held, (winner,), why)
+            reviews.ask_about(hub, uow, held, (winner,), why)
     log.warning("merge not followed", extra={"gone": one.gone.id, "into": one.into.id})
     uow.audit.write(
         at=hub.clock(),
@@ -254,24 +250,6 @@ def _ask(
         into=str(one.into),
         why=why,
     )
-
-
-def _ask_about(
-    hub: Hub, uow: UnitOfWork, link: LinkRow, others: tuple[Candidate, ...], why: str
-) -> None:
-    """Put the link of an account, and whose it may be instead, to a person."""
-    assert link.identity_id is not None, "it is about an account"
-    now = hub.clock()
-    complaint = next(iter(uow.complaints.latest_of_identity(link.identity_id, 1)), None)
-    if complaint is None or link.basis == Basis.PROVISIONAL:
-        return
-    evidence = [Evidence.model_validate(one) for one in link.evidence]
-    refs = lookup.customers_of(uow, link.person_id)
-    mine = reviews.on_file(link.person_id, sorted(refs, key=str), evidence)
-    decision = Decision(outcome=Outcome.LINK, candidate=mine, why=why)
-    author = Author(network=complaint.network)
-    shown = (mine, *others)
-    reviews.contradict_in(hub, uow, complaint, author, link, decision, shown, None, now=now)
 
 
 def _evidence(why: str, at: datetime) -> Evidence:

@@ -15,12 +15,12 @@ from typing import Any
 from middleware.contract.canonical import Ref
 from middleware.domain import review as urgency
 from middleware.domain.arrivals import Author
-from middleware.domain.identity import Basis, Candidate, Decision, Evidence, EvidenceKind
+from middleware.domain.identity import Basis, Candidate, Decision, Evidence, EvidenceKind, Outcome
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import Thing, Verdict
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.domain.understanding import Severity
-from middleware.flows import cannot, deliver, provisional
+from middleware.flows import cannot, deliver, lookup, provisional
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.exact import WEIGHTS
@@ -153,6 +153,24 @@ def contradict_in(
             at=now,
         )
     return row
+
+
+def ask_about(
+    hub: Hub, uow: UnitOfWork, link: LinkRow, others: Sequence[Candidate], why: str
+) -> None:
+    """Put the link of an account, and whose it may be instead, to a person; not where it never
+    wrote, or is nobody's."""
+    assert link.identity_id is not None, "it is about an account"
+    complaint = next(iter(uow.complaints.latest_of_identity(link.identity_id, 1)), None)
+    if complaint is None or link.basis == Basis.PROVISIONAL:
+        return
+    evidence = [Evidence.model_validate(one) for one in link.evidence]
+    refs = lookup.customers_of(uow, link.person_id)
+    mine = on_file(link.person_id, sorted(refs, key=str), evidence)
+    decision = Decision(outcome=Outcome.LINK, candidate=mine, why=why)
+    author = Author(network=complaint.network)
+    shown = (mine, *others)
+    contradict_in(hub, uow, complaint, author, link, decision, shown, None, now=hub.clock())
 
 
 def on_file(person_id: str, refs: Sequence[Ref], evidence: Sequence[Evidence]) -> Candidate:

@@ -2,7 +2,8 @@
 that may say it: the contact that was made after they wrote, or whose address was put right.
 
 Whether anything is different now is found without asking a remote. Only a complaint of which it is
-gets a new look, as one does whose person has changed.
+gets a new look, as one does whose person has changed. And the other way round: where an account is
+taken off a person, somebody is asked about those that are theirs by it alone.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 
 from middleware.contract.canonical import Kind
 from middleware.domain.arrivals import Author
-from middleware.domain.identity import Candidate
+from middleware.domain.identity import Candidate, EvidenceKind
 from middleware.domain.understanding import Understanding
 from middleware.flows import link as links
-from middleware.flows import lookup
+from middleware.flows import lookup, reviews
 from middleware.flows.hub import Hub
 from middleware.flows.reviews import things_of
+from middleware.resolution.exact import CONCLUSIVE
 from middleware.store.database import UnitOfWork
-from middleware.store.tables import ComplaintRow
+from middleware.store.tables import ComplaintRow, LinkRow
 
 FLOW = "receive.waiting"
 EVERY_S = 60
@@ -29,6 +31,9 @@ WRITTEN_WITHIN = timedelta(days=30)
 MOST = 2_000
 """Complaints that are looked at, the newest."""
 PAGE = 100
+BEFORE = EvidenceKind.WROTE_BEFORE
+ON_FILE = CONCLUSIVE - {BEFORE}
+"""Kinds of evidence on which a link stands that no other account's link is needed for."""
 TELLING = (Kind.CONTACT, Kind.ACCOUNT, Kind.ORDER)
 """Kinds that may say who somebody is; an order by its number."""
 COMPARED = 3
@@ -62,6 +67,34 @@ def run(hub: Hub) -> None:
         if len(page) < PAGE:
             return
         last = page[-1].id
+
+
+def ask(hub: Hub, identity_id: str, person_id: str) -> None:
+    """Ask about the accounts that the hub has linked to a person for what they have in common with
+    another one, which was theirs until somebody ended that."""
+    why = "linked by what an account of theirs wrote with, which is not theirs any more"
+    with hub.database.begin() as uow:
+        person = uow.ledger.now(person_id)
+        for other in uow.people.sharing(identity_id):
+            uow.people.identity_by_id(other, lock=True)
+            link = _theirs(uow, other, person)
+            if link is None or _stands(link):
+                continue
+            beside = (_theirs(uow, one, person) for one in uow.people.sharing(other))
+            if not any(one is not None and _stands(one) for one in beside):
+                reviews.ask_about(hub, uow, link, (), why)
+
+
+def _theirs(uow: UnitOfWork, identity_id: str, person_id: str) -> LinkRow | None:
+    """The link of an account, if it is this person's."""
+    link = next(iter(uow.people.links_of_identity(identity_id)), None)
+    return link if link is not None and uow.ledger.now(link.person_id) == person_id else None
+
+
+def _stands(link: LinkRow) -> bool:
+    """Whether a link stands by itself, and not on that of another account alone."""
+    kinds = {one["kind"] for one in link.evidence}
+    return link.decided_by != "hub" or BEFORE not in kinds or bool(kinds & ON_FILE)
 
 
 def _differs(hub: Hub, complaint: ComplaintRow) -> bool:

@@ -152,21 +152,13 @@ class People:
             connection.execute(_BEARS[connection.dialect.name], rows)
 
     def sharing(self, identity_id: str) -> list[str]:
-        """Other accounts that bear an address or a number of this one, and are nobody's."""
+        """Other accounts that bear an address or a number of this one."""
         theirs, own = aliased(IdentityIdentifierRow), aliased(IdentityIdentifierRow)
-        linked = select(LinkRow.id).where(
-            LinkRow.identity_id == theirs.identity_id,
-            col(LinkRow.valid_to).is_(None),
-            LinkRow.basis != Basis.PROVISIONAL.value,
-        )
         query = (
             select(theirs.identity_id)
             .join(own, sa.and_(col(own.value) == theirs.value, col(own.scheme) == theirs.scheme))
-            .where(
-                own.identity_id == identity_id,
-                theirs.identity_id != identity_id,
-                ~linked.exists(),
-            )
+            .where(own.identity_id == identity_id, theirs.identity_id != identity_id)
+            .order_by(theirs.identity_id)
             .distinct()
             .limit(MOST_BEFORE)
         )

@@ -13,14 +13,15 @@ from middleware.contract.canonical import Contact, Kind
 from middleware.domain.arrivals import Author
 from middleware.domain.identity import Basis, EvidenceKind, Outcome
 from middleware.flows import link as links
-from middleware.flows import lookup, provisional
+from middleware.flows import lookup, provisional, reviews
 from middleware.flows.hub import Asker
 from middleware.flows.index import index_again
 from middleware.flows.link import LinkAsked
+from middleware.flows.reviews import Answered, Said
 from middleware.flows.why import why
 from middleware.resolution.blocked import Blocked
 from middleware.resolution.exact import AutoRules
-from middleware.store.tables import ComplaintRow, IdentityIdentifierRow, LinkRow
+from middleware.store.tables import ComplaintRow, IdentityIdentifierRow, LinkRow, ReviewRow
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, complaints, event
 
@@ -288,3 +289,64 @@ def test_a_handle_that_was_given_up_leads_nowhere(known: Stage, ada: str) -> Non
     writes(known, 3, native_id="n2", handle="somebody_new")
     author = Author(network="instagram", native_id="i1", handle="lampsmith_77")
     assert all(c.person_id != ada for c in lookup.resolve(known.hub, author).candidates)
+
+
+# --- and back again -------------------------------------------------------------------------------
+
+
+def contradictions(stage: Stage) -> list[ReviewRow]:
+    with stage.hub.database.read() as uow:
+        return list(uow.reviews.page(state="open", kind="contradiction", limit=9))
+
+
+def unlink(stage: Stage, complaint: ComplaintRow) -> None:
+    with stage.hub.database.read() as uow:
+        (row,) = uow.people.links_of_identity(complaint.identity_id or "")
+    links.revoke_link(stage.hub, row.id, reason="Her son's.", version=row.version, asker=AGENT)
+    stage.run_due()
+
+
+def the(stage: Stage, number: int) -> ComplaintRow:
+    return next(c for c in complaints(stage) if c.conversation == f"c-{number}")
+
+
+def test_what_stood_on_a_link_that_is_taken_back_is_asked_about(known: Stage, kim: str) -> None:
+    """The hub linked a third account since the second one was hers, which it is not."""
+    third = writes(known, 3, emails=[HOME])
+    assert person(known, third) == kim
+    unlink(known, the(known, 2))
+    (asked,) = contradictions(known)
+    assert asked.identity_id == third.identity_id
+    assert "not theirs any more" in asked.decision["why"]
+    assert person(known, third) == kim, "the link holds until somebody says"
+    word = Answered(Said.NONE, None, "It is her son.")
+    reviews.answer(known.hub, asked.id, word, version=asked.version, asker=AGENT)
+    known.run_due()
+    assert person(known, third) == ""
+    assert contradictions(known) == []
+
+
+def test_what_stands_on_more_is_left_alone(known: Stage, kim: str) -> None:
+    """An agent's word, and what the CRM has on file."""
+    third = writes(known, 3, emails=[HOME])
+    fourth = writes(known, 4, phones=[MOBILE, "+4915155555555"])
+    fifth = writes(known, 5, emails=["kim@example.com", HOME])
+    sixth = writes(known, 6)
+    with known.hub.database.begin() as uow:
+        for one in (the(known, 2), sixth):
+            uow.people.bears(one.identity_id or "", [("phone", "+4915199999999")])
+    assert link(known, sixth, kim) == kim
+    assert {person(known, one) for one in (third, fourth, fifth)} == {kim}
+    unlink(known, the(known, 2))
+    assert {one.identity_id for one in contradictions(known)} == {fourth.identity_id}, (
+        "the fifth, which the CRM's address vouches for, wrote with the third's; an agent said "
+        "whose the sixth is"
+    )
+
+
+def test_two_that_stood_on_the_same_do_not_hold_each_other(known: Stage, kim: str) -> None:
+    third, fourth = writes(known, 3, emails=[HOME]), writes(known, 4, emails=[HOME])
+    assert person(known, third) == person(known, fourth) == kim
+    unlink(known, the(known, 2))
+    asked = {one.identity_id for one in contradictions(known)}
+    assert asked == {third.identity_id, fourth.identity_id}
