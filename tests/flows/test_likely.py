@@ -31,18 +31,21 @@ ALLOWED = AutoRules(inferred_networks=frozenset(("x",)))
 @pytest.fixture
 def crowded(known: Stage) -> Stage:
     """A CRM of some hundred others, so that a name can be rare."""
+    known.store(*others(known, 700))
+    return known
+
+
+def others(stage: Stage, count: int) -> list[Contact]:
+    """Contacts whose names nobody else has."""
     consonants = "bcdfghklmnprstvz"
     words = [a + e + b + f for a in consonants for b in consonants for e in "aeo" for f in "in"]
-    known.store(
-        *(
-            Contact(
-                ref=known.ref("crm", Kind.CONTACT, f"X{n}"),
-                display_name=f"{words[n]} {words[-1 - n]}".title(),
-            )
-            for n in range(700)
+    return [
+        Contact(
+            ref=stage.ref("crm", Kind.CONTACT, f"X{n}"),
+            display_name=f"{words[n]} {words[-1 - n]}".title(),
         )
-    )
-    return known
+        for n in range(count)
+    ]
 
 
 def ada(stage: Stage, id_: str = "A7", **more: Any) -> Contact:

@@ -23,6 +23,7 @@ from middleware.resolution.blocked import Blocked
 from middleware.resolution.exact import AutoRules
 from middleware.store.tables import ComplaintRow, IdentityIdentifierRow, LinkRow, ReviewRow
 from tests.flows.conftest import Stage
+from tests.flows.test_likely import others
 from tests.flows.test_receive import arrive, complaints, event
 
 AGENT = Asker(principal="key_agent")
@@ -238,16 +239,8 @@ def test_why_says_it(known: Stage, kim: str) -> None:
 @pytest.fixture
 def ada(known: Stage) -> str:
     """Ada is on file without a handle; an agent said which account on X is hers."""
-    consonants = "bcdfghklmnprstvz"
-    words = [a + e + b + f for a in consonants for b in consonants for e in "aeo" for f in "in"]
     known.store(
-        *(
-            Contact(
-                ref=known.ref("crm", Kind.CONTACT, f"X{n}"),
-                display_name=f"{words[n]} {words[-1 - n]}".title(),
-            )
-            for n in range(300)
-        ),
+        *others(known, 300),
         Contact(
             ref=known.ref("crm", Kind.CONTACT, "A7"),
             display_name="Ada Quillfeather",
