@@ -295,7 +295,7 @@ class JobLateTold(Shown):
     """The run that is not done, if one was begun."""
     due: Moment
     why: str
-    """not_started, held, queued, running, failed or overtaken."""
+    """not_started, held, queued, running, failed, overtaken or stopped."""
 
 
 class UnscheduledTold(Shown):

@@ -18,6 +18,7 @@ from middleware.flows import deliver, watch
 from middleware.flows.hub import Hub
 from middleware.flows.seal import BrokenSealError
 from middleware.store.database import UnitOfWork
+from middleware.store.jobs import ENDED
 from middleware.store.records import Counts
 from middleware.store.tables import CursorRow, JobRow, ReceiptRow, RunRow
 
@@ -25,8 +26,6 @@ PURPOSE = "receipt"
 NOT_DECLARED = "the job is no longer declared"
 """Why a run ends that has no receipt: whose it would be is not known any more."""
 ORDINARY = "changes"
-ENDED = ("done", "failed", "overtaken")
-"""The states of a run that has ended."""
 LOOKED_AT = 50
 """How many receipts back the end of a kind's last reading is looked for."""
 

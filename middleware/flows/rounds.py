@@ -14,8 +14,9 @@ from middleware.domain.blackouts import span_at
 from middleware.domain.ids import new_id
 from middleware.flows.due import last_due, moment_of, tick_of, trigger_of, windows_of
 from middleware.flows.hub import Hub
-from middleware.flows.receipts import ENDED, NOT_DECLARED
+from middleware.flows.receipts import NOT_DECLARED
 from middleware.store.database import UnitOfWork
+from middleware.store.jobs import ENDED
 from middleware.store.tables import JobRow, RunRow
 
 LOOKED_AT = 50
@@ -95,7 +96,7 @@ def _done(
     newest = uow.jobs.last_of(name, states=("held", "queued", "running", *ENDED))
     if newest is None or newest.id == gone_by or newest.state == "done":
         return None, "is paused" if earlier.paused else "has not run yet"
-    if newest.state in ("failed", "overtaken"):
+    if newest.state in ENDED:
         why = (newest.error or {}).get("message", "")
         return None, f"its run {newest.id} {newest.state}: {why}".rstrip(": ")
     return None, f"its run {newest.id} is {newest.state}"

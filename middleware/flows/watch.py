@@ -22,6 +22,7 @@ from middleware.flows import deliver
 from middleware.flows.due import moment_of, next_due, tick_of, trigger_of
 from middleware.flows.hub import Hub
 from middleware.store.database import UnitOfWork
+from middleware.store.jobs import ENDED
 from middleware.store.tables import AlarmRow, JobRow
 
 log = logging.getLogger(__name__)
@@ -117,9 +118,7 @@ def _late(uow: UnitOfWork, job: JobRow, now: datetime) -> Found | None:
     if job.paused:
         return None
     patience = timedelta(seconds=job.late_after) if job.late_after is not None else LATE_AFTER
-    newest = uow.jobs.last_of(
-        job.name, states=("held", "queued", "running", "done", "failed", "overtaken")
-    )
+    newest = uow.jobs.last_of(job.name, states=("held", "queued", "running", *ENDED))
     due: datetime | None
     if job.schedule:
         done = uow.jobs.last_of(job.name, states=("done",))

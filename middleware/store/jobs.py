@@ -13,6 +13,9 @@ from sqlmodel import Session, col, select, update
 
 from middleware.store.tables import AlarmRow, CursorRow, JobRow, RunRow
 
+ENDED = ("done", "failed", "overtaken", "stopped")
+"""The states of a run that has ended; a resolution is stopped that would change too much."""
+
 
 class Jobs:
     def __init__(self, session: Session) -> None:

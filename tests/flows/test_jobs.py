@@ -500,6 +500,34 @@ def test_a_late_job_says_why(orders: Stage, why: str) -> None:
     assert (late.subject, late.why) == ("orders", why)
 
 
+def test_a_resolution_that_is_stopped_each_time_is_late(orders: Stage) -> None:
+    """One that follows others has no due time to miss: the run that was stopped tells."""
+    declare(
+        orders,
+        orders={},
+        resolve={"schedule": None, "after": ["orders"], "late_after": 60.0},
+        reports={"after": ["resolve"]},
+    )
+    scheduled(orders, "orders")
+    assert scheduled(orders, "reports").state == "done"
+    with orders.hub.database.begin() as uow:
+        (row,) = uow.jobs.runs_of("resolve")
+        assert row.state == "done"
+    orders.time.pass_(hours=1)
+    run = scheduled(orders, "orders")
+    assert run.state == "done"
+    with orders.hub.database.begin() as uow:
+        row = uow.jobs.runs_of("resolve")[0]
+        row.state, row.error = "stopped", {"message": "9 links would change, 3 may"}
+        stopped = row.id
+    orders.time.pass_(minutes=2)
+    (late,) = [f for f in watch.find(orders.hub, orders.time.now) if f.subject == "resolve"]
+    assert (late.type, late.why, late.detail["run"]) == ("late", "stopped", stopped)
+    held = scheduled(orders, "reports")
+    assert held.waits is not None
+    assert held.waits["for"]["resolve"] == f"its run {stopped} stopped: 9 links would change, 3 may"
+
+
 def test_a_paused_job_is_not_late_and_neither_is_one_just_resumed(orders: Stage) -> None:
     scheduled(orders, "orders")
     pause.set_paused(orders.hub, "orders", ME, paused=True)
