@@ -43,7 +43,7 @@ from middleware.domain.gathering import AUTO, SUGGEST
 from middleware.domain.incidents import IncidentRules
 from middleware.domain.schedules import weekdays_named
 from middleware.domain.slots import CallHours
-from middleware.domain.survivorship import WORDS
+from middleware.domain.survivorship import RULES, WORDS
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -589,6 +589,12 @@ class Settings(BaseSettings):
             if target is not None and target not in self.connections:
                 raise ValueError(
                     f"connections.{name}.inlet.notes_to: there is no connection {target!r}"
+                )
+        for field in self.links.survivorship:
+            if field not in RULES:
+                raise ValueError(
+                    f"links.survivorship.{field}: there is no such field; there are "
+                    + ", ".join(RULES)
                 )
         for place, names in (
             ("links.duplicate_free", self.links.duplicate_free),

@@ -30,7 +30,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "tier": (ERP, NEWEST),
     "handle": (NEWEST,),
 }
-"""What counts for each field, the first that tells two values apart."""
+"""What counts for each field, the first that tells two values apart; `handle` on every network."""
 
 
 class Value(Frozen):
@@ -80,7 +80,7 @@ def choose(
             by_field.setdefault(value.field, []).append(value)
     order = {name: place for place, name in enumerate(in_force)}
     return [
-        _chosen(name, found, in_force.get(name, (NEWEST,)))
+        _chosen(name, found, in_force.get(name.partition(" on ")[0], (NEWEST,)))
         for name, found in sorted(
             by_field.items(), key=lambda item: (order.get(item[0], len(order)), item[0])
         )

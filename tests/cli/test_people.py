@@ -147,6 +147,7 @@ def test_a_country_that_has_no_telephones_is_refused(tmp_path: Path) -> None:
         ("review_from = 20", "review_from is not more than link_from"),
         ('duplicate_free = ["nowhere"]', "there is no connection 'nowhere'"),
         ('survivorship = { email = ["nowhere"] }', "there is no connection 'nowhere'"),
+        ('survivorship = { emial = ["crm"] }', "links.survivorship.emial: there is no such field"),
         ("audit_share = 2", "less than or equal to 1"),
         (
             'blocked = { phones = ["030 23125"] }',

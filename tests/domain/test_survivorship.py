@@ -70,6 +70,17 @@ def test_a_rule_of_the_configuration_goes_before_ours() -> None:
     assert (chosen.value, chosen.why) == ("a@example.com", "from shop, which counts first")
 
 
+def test_the_rule_of_handles_is_that_of_every_network() -> None:
+    """Two accounts on one network: the one that the customer has written from counts first."""
+    values = [
+        value("kim_new", field="handle on x", source="idn_2"),
+        value("kim_old", field="handle on x", source="idn_1", at=None, verified=True),
+    ]
+    (newest,) = choose(values)
+    (chosen,) = choose(values, {"handle": ("verified", "newest")})
+    assert (newest.value, chosen.value) == ("kim_new", "kim_old")
+
+
 def test_the_same_value_in_other_letters_is_no_other_value() -> None:
     (chosen,) = choose([value("Kim@Example.com"), value("kim@example.com", at=None)])
     assert chosen.others == ()
