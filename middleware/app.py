@@ -208,6 +208,7 @@ def handlers(hub: Hub) -> dict[str, Callable[..., None]]:
         "receive": partial(receive.run, hub),
         "receive.enrich": partial(receive.look, hub),
         waiting.FLOW: partial(waiting.run, hub),
+        links.SHARING: partial(waiting.look_at_sharing, hub),
         links.STOOD: partial(waiting.ask, hub),
         merged.FLOW: partial(merged.run, hub),
         understood.DEGRADED: partial(understood.look_at_degraded, hub),

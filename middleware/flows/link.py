@@ -28,8 +28,10 @@ from middleware.store.tables import LinkRow
 
 SURE = 0.99
 """How sure an agent's word makes the hub: people err, and say so by revoking."""
+SHARING = "receive.sharing"
 STOOD = "receive.stood"
-"""The flow that asks about links that stood on one that somebody ended; see `flows.waiting`."""
+"""The flows that look at the accounts that wrote with what another one wrote with, when that one is
+linked, and when somebody has ended its link; see `flows.waiting`."""
 
 
 @dataclass(frozen=True)
@@ -407,19 +409,19 @@ def _row(
 
 
 def attach(hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, now: datetime) -> None:
-    """Show the identity's complaints under the person, and look for their orders anew; and whose
-    accounts are that wrote with the same address or number."""
+    """Show the identity's complaints under the person, and look for their orders anew; owe a look
+    at whose the accounts are that wrote with the same address or number."""
     changed = []
     for complaint in uow.complaints.of_identity(identity_id):
         if complaint.state != "deleted" and complaint.person_id != person_id:
             complaint.person_id, complaint.updated_at = person_id, now
             complaint.version += 1
             changed.append(complaint.id)
-    for other in uow.people.sharing(identity_id):
-        held = uow.people.links_of_identity(other)
-        if all(link.basis == Basis.PROVISIONAL for link in held):
-            changed += [row.id for row in uow.complaints.of_identity(other) if row.state == "open"]
     look_again(hub, uow, changed)
+    if uow.people.sharing(identity_id):
+        # Not here: whoever is at their complaints may be waiting for ours.
+        name = f"{SHARING}:{identity_id}:{person_id}:{now.isoformat()}"
+        hub.engine.enqueue(uow, SHARING, identity_id, name=name)
 
 
 def _detach(hub: Hub, uow: UnitOfWork, identity_id: str, person_id: str, now: datetime) -> None:

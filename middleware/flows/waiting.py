@@ -14,7 +14,7 @@ from typing import Any
 
 from middleware.contract.canonical import Kind
 from middleware.domain.arrivals import Author
-from middleware.domain.identity import Candidate, EvidenceKind
+from middleware.domain.identity import Basis, Candidate, EvidenceKind
 from middleware.domain.understanding import Understanding
 from middleware.flows import link as links
 from middleware.flows import lookup, reviews
@@ -67,6 +67,19 @@ def run(hub: Hub) -> None:
         if len(page) < PAGE:
             return
         last = page[-1].id
+
+
+def look_at_sharing(hub: Hub, identity_id: str) -> None:
+    """Have open complaints of accounts that are nobody's looked at again that share an address or a
+    number with this account, which was linked."""
+    with hub.database.begin() as uow:
+        waits: list[str] = []
+        for other in uow.people.sharing(identity_id):
+            held = uow.people.links_of_identity(other)
+            if all(link.basis == Basis.PROVISIONAL for link in held):
+                theirs = uow.complaints.of_identity(other)
+                waits += [row.id for row in theirs if row.state == "open"]
+        links.look_again(hub, uow, waits)
 
 
 def ask(hub: Hub, identity_id: str, person_id: str) -> None:
