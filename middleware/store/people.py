@@ -59,7 +59,7 @@ _BORNE_BY_ANOTHER = (
     .limit(sa.literal_column("1"))
 )
 MOST_BEFORE = 20
-"""Accounts that one identifier leads to; more of them are nobody's."""
+"""Accounts that what somebody writes with may lead to; what leads to more is nobody's."""
 
 _LINKED = (
     col(LinkRow.identity_id) == col(IdentityRow.id),
@@ -85,7 +85,7 @@ _WROTE_BEFORE = for_each_database(
             ),
         )
         .order_by(col(LinkRow.id))
-        .limit(sa.literal_column(str(MOST_BEFORE)))
+        .limit(sa.literal_column(str(MOST_BEFORE + 1)))
     )
 )
 _CALLED_SO: Any = (
@@ -98,7 +98,7 @@ _CALLED_SO: Any = (
         col(HandleRow.valid_to).is_(None),
     )
     .order_by(col(LinkRow.id))
-    .limit(sa.literal_column(str(MOST_BEFORE)))
+    .limit(sa.literal_column(str(MOST_BEFORE + 1)))
 )
 _BEARS = {
     "postgresql": postgresql.insert(IdentityIdentifierRow).on_conflict_do_nothing(),
@@ -172,7 +172,7 @@ class People:
         identifiers: Collection[Identifier],
     ) -> list[WroteBefore]:
         """Other accounts that are linked to somebody, not provisionally, and bear one of these
-        identifiers, or the handle on another network."""
+        identifiers, or the handle on another network; none where there are too many."""
         connection = self._session.connection()
         asked = []
         if identifiers:
@@ -185,6 +185,7 @@ class People:
         return [
             WroteBefore(scheme, value, network_, person_id, basis, moment_of(seen_at))
             for rows in (plainly(connection, asked) if asked else ())
+            if len(rows) <= MOST_BEFORE
             for scheme, value, network_, person_id, basis, seen_at in rows
             if (scheme, value) in wanted
         ]

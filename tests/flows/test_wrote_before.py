@@ -21,6 +21,7 @@ from middleware.flows.reviews import Answered, Said
 from middleware.flows.why import why
 from middleware.resolution.blocked import Blocked
 from middleware.resolution.exact import AutoRules
+from middleware.store.people import MOST_BEFORE
 from middleware.store.tables import ComplaintRow, IdentityIdentifierRow, LinkRow, ReviewRow
 from tests.flows.conftest import Stage
 from tests.flows.test_likely import others
@@ -156,6 +157,21 @@ def test_a_mailbox_of_many_is_asked_about(known: Stage, kim: str) -> None:
     again = writes(known, 4, emails=["info@home.example"])
     assert person(known, again) == ""
     assert decision(again)["outcome"] == "review"
+
+
+def test_what_too_many_wrote_with_is_nobodys(known: Stage, kim: str) -> None:
+    """A company's one telephone, from which half of its customers were put through."""
+    with known.hub.database.begin() as uow:
+        for number in range(MOST_BEFORE):
+            row = uow.people.see(
+                network="x", native_id=f"m{number}", handle=None, display_name=None, at=known.time()
+            )
+            uow.people.bears(row.id, [("email", HOME)])
+            own = LinkAsked(identity_id=row.id, person_id=kim, reason="hers")
+            links.put_in(known.hub, uow, own, AGENT)
+    again = writes(known, 3, emails=[HOME])
+    assert person(known, again) == ""
+    assert decision(again)["outcome"] == "none"
 
 
 def test_where_only_likeness_said_whose_account_it_is_somebody_is_asked(
