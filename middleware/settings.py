@@ -560,6 +560,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _names_exist(self) -> Settings:
         for name, job in self.jobs.items():
+            for earlier in job.after:
+                if earlier not in self.jobs:
+                    raise ValueError(f"jobs.{name}.after: there is no job {earlier!r}")
             if job.flow == "resolve":
                 if job.connection is not None or job.kinds:
                     raise ValueError(
@@ -573,9 +576,6 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"jobs.{name}.connection: there is no connection {job.connection!r}"
                 )
-            for earlier in job.after:
-                if earlier not in self.jobs:
-                    raise ValueError(f"jobs.{name}.after: there is no job {earlier!r}")
         for name in self.jobs:
             circle = _circle(self.jobs, name, ())
             if circle:

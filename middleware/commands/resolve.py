@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +44,7 @@ def run_resolution(
             err.print("a worker is running: it does the work, this only watches", style="dim")
         wanted = {"allow": allow_changes} if allow_changes is not None else None
         mode = "full" if full else "changes"
-        tick = f"cli:{hub.clock().isoformat()}"
+        tick = hub.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         run_id, _ = sync.owe(hub, name, tick=tick, requested_by="cli", mode=mode, wanted=wanted)
         with err.status(f"{name}: queued") as status:
             while True:

@@ -41,7 +41,9 @@ class Daily:
     def _on(self, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
         last = day if self.ends > self.begins else day + timedelta(days=1)
         begin = datetime.combine(day, self.begins, zone).astimezone(UTC)
-        return begin, datetime.combine(last, self.ends, zone).astimezone(UTC)
+        end = datetime.combine(last, self.ends, zone)
+        # An hour that comes twice is in it twice, and what is missing ends it as much later.
+        return begin, max(end.astimezone(UTC), end.replace(fold=1).astimezone(UTC))
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ def write(
         for kind, window in receipt.body["windows"].items():
             before.setdefault(kind, window["to"])
     windows = run.windows or {}
-    same_job = [one.body["counts"] for one in ordinary if one.job == run.job]
+    same_job = [
+        one.body["counts"] for one in ordinary if one.job == run.job and one.body["state"] == "done"
+    ]
     usual = run.state == "done" and run.mode != "backfill"
     empty = rules.unusually_empty(run.counts, same_job) if usual else []
     told = {kind: dict(said) for kind, said in (source or {}).items()}

@@ -18,8 +18,17 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from middleware.domain.blackouts import span_at
 from middleware.flows import prioritise, sync
-from middleware.flows.due import EPOCH, every, full_tick_of, last_due, tick_of, trigger_of
+from middleware.flows.due import (
+    EPOCH,
+    every,
+    full_tick_of,
+    last_due,
+    tick_of,
+    trigger_of,
+    windows_of,
+)
 from middleware.flows.hub import Hub
 from middleware.store.tables import JobRow
 
@@ -65,6 +74,8 @@ class Clock:
         self._hub = hub
         self._owe_reconcile = owe_reconcile
         self._known: dict[str, int] = {}
+        self._missed: dict[tuple[str, str], BaseTrigger] = {}
+        """What was missed, by job and mode, and waits for the end of a blackout."""
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": _TickExecutor()},
@@ -96,15 +107,17 @@ class Clock:
         for name in [n for n in self._known if n not in jobs]:
             self._remove(name)
             del self._known[name]
+        for (name, mode), trigger in list(self._missed.items()):
+            if name in jobs and self._known.get(name) == jobs[name].version:
+                self._catch_up(jobs[name], mode, trigger)
+            else:
+                del self._missed[name, mode]
         for name, row in jobs.items():
             if self._known.get(name) == row.version:
                 continue
             self._known[name] = row.version
             self._remove(name)
-            for mode, schedule, last in (
-                ("changes", row.schedule, _caught_up_from(row)),
-                ("full", row.full, row.last_full or full_tick_of(row.declared_at)),
-            ):
+            for mode, schedule in (("changes", row.schedule), ("full", row.full)):
                 if not schedule:
                     continue
                 try:
@@ -115,13 +128,19 @@ class Clock:
                     continue
                 self._add(f"{mode}:{name}", trigger, partial(self._owe_run, name, mode))
                 if catch_up:
-                    self._catch_up(name, mode, trigger, last)
+                    self._catch_up(row, mode, trigger)
 
-    def _catch_up(self, name: str, mode: str, trigger: BaseTrigger, last: str) -> None:
-        """Owe one run for all the ticks that were missed while nobody ticked."""
-        missed = last_due(trigger, self._hub.clock())
-        if missed is not None and _named(missed, mode) > last:
-            self._owe_run(name, mode, missed)
+    def _catch_up(self, row: JobRow, mode: str, trigger: BaseTrigger) -> None:
+        """Owe one run for all the ticks that were missed while nobody ticked, after a blackout."""
+        self._missed.pop((row.name, mode), None)
+        now = self._hub.clock()
+        missed = last_due(trigger, now)
+        if missed is None or _named(missed, mode) <= _caught_up_from(row, mode):
+            return
+        if span_at(windows_of((row.full if mode == "full" else row.schedule) or {}), now):
+            self._missed[row.name, mode] = trigger
+        else:
+            self._owe_run(row.name, mode, missed)
 
     def _owe_run(self, name: str, mode: str, due: datetime) -> None:
         tick = _named(due, mode)
@@ -141,9 +160,9 @@ def _named(due: datetime, mode: str) -> str:
     return full_tick_of(due) if mode == "full" else tick_of(due)
 
 
-def _caught_up_from(row: JobRow) -> str:
+def _caught_up_from(row: JobRow, mode: str) -> str:
     """The tick after which what was missed is made up for: not what was due during a pause."""
-    if row.last_tick is None:
-        return ""
-    resumed = tick_of(row.counts_from) if row.counts_from is not None else ""
-    return max(row.last_tick, resumed)
+    resumed = _named(row.counts_from, mode) if row.counts_from is not None else ""
+    if mode == "full":
+        return max(row.last_full or full_tick_of(row.declared_at), resumed)
+    return max(row.last_tick, resumed) if row.last_tick is not None else ""

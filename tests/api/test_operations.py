@@ -373,6 +373,24 @@ def test_everything_is_read_anew_or_a_window_again(declared: Api) -> None:
     assert (backfilled["mode"], backfilled["state"]) == ("backfill", "done")
 
 
+def test_a_resolution_is_of_all_records(declared: Api) -> None:
+    with declared.stage.hub.database.begin() as uow:
+        jobs = {row.name: row for row in uow.jobs.all()}
+        spec = {"flow": "resolve", "arguments": {}, "schedule": {"every": 86400}}
+        kept = {
+            name: {"flow": row.flow, "arguments": row.arguments, "schedule": row.schedule}
+            for name, row in jobs.items()
+        }
+        uow.jobs.declare({**kept, "people": spec}, at=declared.stage.time.now)
+    for body, pointer in (
+        ({"kinds": ["contact"]}, "/kinds"),
+        ({"most_deleted": 0}, "/most_deleted"),
+    ):
+        problem = shape(declared.post("/v1/jobs/people/full", json=body, scopes=("jobs:run",)))
+        assert (problem["status"], problem["errors"][0]["pointer"]) == (422, pointer)
+    assert declared.post("/v1/jobs/people/full", json={}, scopes=("jobs:run",)).status_code == 202
+
+
 @pytest.mark.parametrize(
     ("what", "body", "pointer"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,14 @@ def test_a_run_stops_is_looked_at_and_allowed(tmp_path: Path) -> None:
     allowed = amends(tmp_path, "resolve", "run", "--allow-changes", str(changes))
     assert allowed.returncode == 0, allowed.stderr
     assert f"{changes} made" in allowed.stdout
+    database = Database(f"sqlite:///{tmp_path / 'amends.db'}")
+    with database.read() as uow:
+        row = uow.jobs.get("people")
+        assert row is not None
+        assert row.last_tick is not None
+        # Or nothing that is due is ever later than it.
+        assert datetime.now(UTC) - datetime.fromisoformat(row.last_tick) < timedelta(minutes=5)
+    database.close()
     assert (tmp_path / ".amends" / "resolve.duckdb").exists()
     other = amends(tmp_path, "sync", "run", "people")
     assert other.returncode == 1

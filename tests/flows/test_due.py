@@ -214,6 +214,24 @@ def test_a_schedule_keeps_its_days_and_hours_when_the_clocks_change(
     assert [due[8:16] for due in dues(trigger, after, len(expected))] == expected
 
 
+@pytest.mark.parametrize(
+    ("window", "begins", "ends"),
+    [
+        # Both of the hours that are one on the wall.
+        ({"from": "02:00", "to": "02:45"}, "2026-10-25T00:00Z", "2026-10-25T01:45Z"),
+        ({"from": "23:00", "to": "02:30"}, "2026-10-24T21:00Z", "2026-10-25T01:30Z"),
+        ({"from": "01:00", "to": "02:30"}, "2026-03-29T00:00Z", "2026-03-29T01:30Z"),
+        ({"from": "01:00", "to": "04:00"}, "2026-10-24T23:00Z", "2026-10-25T03:00Z"),
+    ],
+)
+def test_a_blackout_lasts_while_the_wall_shows_it(
+    window: dict[str, str], begins: str, ends: str
+) -> None:
+    made = window_of(window, timezone="Europe/Berlin")
+    assert span_at([made], at(begins)) == (at(begins), at(ends))
+    assert span_at([made], at(ends)) is None
+
+
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
 @pytest.mark.parametrize("line", ["15 * * * *", "*/20 * * * *", "30 1 * * *", "30 2 * * *"])
 @pytest.mark.parametrize("blackouts", [[], [{"from": "12:00", "to": "13:00"}]])

@@ -451,6 +451,20 @@ def test_a_run_whose_job_is_gone_lacks_no_receipt(job: Stage) -> None:
     assert receipts.check(job.hub, job.names["erp"]).broken is None
 
 
+def test_an_outage_does_not_hide_that_there_is_nothing_any_more(job: Stage) -> None:
+    """Three saw something, one failed before it saw anything, and the next sees nothing."""
+    for n in range(3):
+        job.erp.put(job.order.model_copy(update={"number": f"SO-N{n}"}), job.account)
+        run(job, f"t{n}")
+        job.time.pass_(hours=1)
+    job.erp.script.arm(Fault.DOWN, operation="changed_since", times=1000)
+    assert run(job, "t3").state == "failed"
+    job.erp.script.disarm()
+    job.time.pass_(hours=1)
+    assert "order" in receipt_of(job, run(job, "t4")).body["unusually_empty"]
+    assert "sync.run.empty" in job.events()
+
+
 def test_nothing_where_there_always_was_something_is_told(job: Stage) -> None:
     for n in range(3):
         job.erp.put(job.order.model_copy(update={"number": f"SO-N{n}"}))

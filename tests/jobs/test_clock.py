@@ -402,6 +402,36 @@ def test_a_full_run_that_was_missed_is_caught_up_once(
     assert [run.mode for run in runs(hub)].count("full") == 1
 
 
+def test_a_full_run_that_was_due_during_a_pause_is_not_caught_up(
+    hub: Hub, clocks: Callable[[], Clock]
+) -> None:
+    with hub.database.begin() as uow:
+        spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
+        declared = {**spec, "schedule": {"every": 7 * 86400}}
+        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+    pause.set_paused(hub, "erp", Asker("key_admin"), paused=True)
+    pause.set_paused(hub, "erp", Asker("key_admin"), paused=False)
+    has_read(clocks())
+    assert [run.mode for run in runs(hub)].count("full") == 0
+
+
+def test_what_was_missed_is_caught_up_after_a_blackout(
+    hub: Hub, clocks: Callable[[], Clock]
+) -> None:
+    now = hub.clock()
+    until = now + timedelta(seconds=8)
+    window = {"since": (now - timedelta(seconds=1)).isoformat(), "until": until.isoformat()}
+    weekly = {"every": 7 * 86400, "blackouts": [window]}
+    declare(hub, weekly, last_tick="2026-01-01T00:00:00Z")
+    has_read(clocks())
+    assert runs(hub) == []
+    wait_for(lambda: len(runs(hub)) == 1)
+    assert runs(hub)[0].queued_at >= until
+    due = last_due(trigger_of(weekly), hub.clock())
+    assert due is not None
+    assert ticks(hub) == [tick_of(due)]
+
+
 def test_what_was_due_during_a_pause_is_not_caught_up_after_a_restart(
     hub: Hub, clocks: Callable[[], Clock]
 ) -> None:

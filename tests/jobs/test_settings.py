@@ -88,6 +88,12 @@ def settings_time():  # type: ignore[no-untyped-def]
     return datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
+def test_a_resolution_after_a_job_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, '[jobs.r]\nflow = "resolve"\nafter = ["nobody"]\n')
+    with pytest.raises(SettingsError, match=r"jobs\.r\.after: there is no job 'nobody'"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -189,3 +189,29 @@ def test_what_was_taken_apart_before_there_were_cannot_links_stays_apart(blank: 
         (row,) = uow.ledger.cannot_links_of({"crm:contact:C1", "crm:contact:C2"})
         assert (row.one, row.other, row.source) == ("crm:contact:C1", "per_a", "lnk_1")
         assert uow.ledger.bars("per_b", {"crm:contact:C1"}) == []
+
+
+def test_ticks_of_the_console_begin_with_their_moment(blank: Database) -> None:
+    """One that sorts after every moment hid whatever was due after it."""
+    schema.upgrade(blank, to="0022")
+    at = "2026-11-20T10:00:00.000001+00:00"
+    job = sa.table(
+        "job",
+        *(sa.column(name) for name in ("name", "flow", "paused", "version", "last_tick")),
+        *(sa.column(name, sa.JSON()) for name in ("arguments", "schedule")),
+        sa.column("declared_at", sa.DateTime(timezone=True)),
+    )
+    ticks = {"resolve": f"cli:{at}", "sync": "2026-11-21T03:00:00Z", "new": None}
+    with blank.engine.begin() as connection:
+        for name, tick in ticks.items():
+            row = {"name": name, "flow": "sync", "paused": False, "version": 1, "last_tick": tick}
+            row |= {
+                "arguments": {},
+                "schedule": {},
+                "declared_at": datetime(2026, 1, 2, tzinfo=UTC),
+            }
+            connection.execute(sa.insert(job).values(**row))
+    schema.upgrade(blank)
+    with blank.engine.begin() as connection:
+        found = {row.name: row.last_tick for row in connection.execute(sa.select(job))}
+    assert found == {**ticks, "resolve": at}

@@ -136,6 +136,14 @@ def run_full(
     asked = _kinds(door.hub, name, wanted.kinds)
     if wanted.most_deleted is not None:
         asked["most_deleted"] = wanted.most_deleted
+    if asked and not _of_sync(door.hub, name):
+        raise InvalidError(
+            f"The job {name!r} resolves all records, and deletes none.",
+            errors=[
+                {"pointer": f"/{field}", "code": "flow", "detail": "is for jobs that sync"}
+                for field in asked
+            ],
+        )
     run_id = sync.owe_asked(door.hub, name, asker, mode="full", wanted=asked)
     return _owed(request, door.hub, run_id)
 
@@ -180,6 +188,12 @@ def backfill(
     }
     run_id = sync.owe_asked(door.hub, name, asker, mode="backfill", wanted=asked)
     return _owed(request, door.hub, run_id)
+
+
+def _of_sync(hub: Hub, name: str) -> bool:
+    with hub.database.read() as uow:
+        row = uow.jobs.get(name)
+    return row is not None and row.flow == "sync"
 
 
 def _kinds(hub: Hub, name: str, kinds: Sequence[Kind]) -> dict[str, Any]:
