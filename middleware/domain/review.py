@@ -16,6 +16,8 @@ AUDIT_SHARE = 0.05
 SHOWN = 3
 """How many candidates a question names."""
 
+MOST_URGENT = 2**31 - 1
+
 SEVERITY = {Severity.LOW: 0.5, Severity.NORMAL: 1.0, Severity.HIGH: 2.0, Severity.CRITICAL: 4.0}
 
 
@@ -32,8 +34,9 @@ class Terms(Frozen):
 
     @property
     def urgency(self) -> int:
-        """The product, in millionths."""
-        return round(self.reach * self.severity * self.uncertainty * 1_000_000)
+        """The product, in millionths; at most what the queue's column holds, which somebody with
+        hundreds of complaints that wait would exceed."""
+        return min(round(self.reach * self.severity * self.uncertainty * 1_000_000), MOST_URGENT)
 
 
 def terms(

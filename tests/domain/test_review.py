@@ -35,6 +35,11 @@ def test_reach_severity_and_uncertainty_multiply() -> None:
     assert urgency(bits_away=3.0) == urgency(bits_away=-3.0) == 250_000
 
 
+def test_what_is_most_urgent_of_all_still_fits_the_queue() -> None:
+    """Somebody with hundreds of complaints that wait could not be identified on PostgreSQL."""
+    assert urgency(waiting=900, severity=Severity.CRITICAL) == 2**31 - 1
+
+
 @pytest.mark.parametrize(
     ("scores", "shortfall", "away"),
     [
