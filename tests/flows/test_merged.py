@@ -346,7 +346,7 @@ def test_a_candidate_that_is_gone_when_a_person_answers_is_not_linked(crm: Stage
     author = {"native_id": "9", "emails": ["fay@example.com"]}
     arrive(crm, event(id="m-9", conversation="c-9", author=author))
     with crm.hub.database.read() as uow:
-        (row,) = uow.reviews.page(state="open", limit=9)
+        (row,) = uow.reviews.page(state="open", kind="review", limit=9)
     (place,) = [n for n, c in enumerate(row.candidates) if c["refs"][0]["id"] == "F1"]
     follow(crm, filler(crm, 1).ref, filler(crm, 2).ref)
     with crm.hub.database.read() as uow:
@@ -360,4 +360,4 @@ def test_a_candidate_that_is_gone_when_a_person_answers_is_not_linked(crm: Stage
     crm.run_due()
     assert of(crm, filler(crm, 2).ref) is not None, "who is left is sure, once it is looked at"
     with crm.hub.database.read() as uow:
-        assert uow.reviews.page(state="open", limit=9) == []
+        assert uow.reviews.page(state="open", kind="review", limit=9) == []
