@@ -118,7 +118,7 @@ def test_a_question_that_waits_is_settled_by_what_comes(syncing: Stage) -> None:
     )
     assert person(syncing)
     with syncing.hub.database.read() as uow:
-        assert uow.reviews.page(state="open", limit=9) == []
+        assert uow.reviews.page(state="open", kind="review", limit=9) == []
 
 
 def test_nobody_is_looked_at_for_what_says_nothing_of_them(syncing: Stage) -> None:
