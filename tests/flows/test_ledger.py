@@ -516,6 +516,62 @@ def test_a_split_that_makes_no_sense(
         merge.split(known.hub, person, asked(known, person), reason="no", asker=AGENT)
 
 
+def test_whoever_stays_behind_does_not_keep_the_orders_of_what_left(known: Stage) -> None:
+    person, _ = two(known)
+    known.run_due()
+    assert the_complaint(known).order_ref == str(known.order.ref)
+    asked = merge.SplitAsked(records=(known.contact.ref, known.account.ref))
+    known.time.pass_(minutes=2)
+    change = merge.split(known.hub, person, asked, reason="the landlord's", asker=AGENT)
+    known.run_due()
+    complaint = the_complaint(known)
+    assert (complaint.person_id, complaint.order_ref) == (person, None)
+    known.time.pass_(minutes=2)
+    merge.undo(known.hub, change.id, reason="theirs", asker=AGENT)
+    known.run_due()
+    assert the_complaint(known).order_ref == str(known.order.ref)
+
+
+def test_a_complaint_stays_with_the_account_that_wrote_it(known: Stage) -> None:
+    """Or the next look would take it back, without what was done for it."""
+    person, _ = two(known)
+    complaint = the_complaint(known)
+    asked = merge.SplitAsked(records=(known.contact.ref,), complaints=(complaint.id,))
+    for does in (
+        lambda: merge.preview_split(known.hub, person, asked),
+        lambda: merge.split(known.hub, person, asked, reason="hers", asker=AGENT),
+    ):
+        with pytest.raises(ConflictError, match="accounts that stay") as refused:
+            does()
+        assert refused.value.detail.count(complaint.id) == 1
+    assert the_complaint(known).person_id == person
+
+
+@pytest.mark.parametrize("how", ["merge", "record"])
+def test_who_is_known_by_somebodys_word_is_not_asked_about(known: Stage, how: str) -> None:
+    arrive(known, event(author={"handle": "kimberg"}))
+    complaint = the_complaint(known)
+    author, person = complaint.identity_id or "", complaint.person_id or ""
+    with known.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    if how == "merge":
+        other = put(known, str(known.contact.ref)).person_id
+        merge.merge(known.hub, other, person, reason="it is them", asker=AGENT)
+    else:
+        put(known, str(known.account.ref), person)
+    with known.hub.database.read() as uow:
+        assert [row.state for row in uow.reviews.page(state=None, limit=9)] == ["settled"]
+    with known.hub.database.begin() as uow:
+        row = uow.reviews.get(question.id)
+        assert row is not None
+        row.state = "open"  # As those are that were asked before.
+    said = reviews.Answered(said=reviews.Said.NONE)
+    with pytest.raises(ConflictError, match="is linked to person"):
+        reviews.answer(known.hub, question.id, said, version=None, asker=AGENT)
+    with known.hub.database.read() as uow:
+        assert uow.ledger.cannot_links_of({author}) == []
+
+
 def test_a_cannot_link_follows_a_person_through_merges(known: Stage) -> None:
     person, other = two(known)
     third = identity(known, "third")
