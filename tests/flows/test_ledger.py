@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Ref
+from middleware.domain.identity import Candidate
+from middleware.domain.ledger import Verdict
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import cannot, lookup, merge, receive, reviews
+from middleware.flows import cannot, lookup, merge, receive, rehearse, reviews
 from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.store import queries
 from middleware.store.ledger import thing_of
-from middleware.store.tables import AuditRow, LinkRow, PersonRow
+from middleware.store.tables import AuditRow, LinkRow, PersonRow, ReviewRow
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, complaints, event, inbox, the_complaint
 
@@ -570,6 +572,97 @@ def test_who_is_known_by_somebodys_word_is_not_asked_about(known: Stage, how: st
         reviews.answer(known.hub, question.id, said, version=None, asker=AGENT)
     with known.hub.database.read() as uow:
         assert uow.ledger.cannot_links_of({author}) == []
+
+
+NAMELESS = {"native_id": None, "handle": "kimberg", "display_name": None}
+
+
+def answered(stage: Stage) -> ReviewRow:
+    """The open question, answered with its first candidate."""
+    with stage.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    said = reviews.Answered(said=reviews.Said.THIS, candidate=0)
+    return reviews.answer(stage.hub, question.id, said, version=None, asker=AGENT)
+
+
+def test_a_complaint_without_an_account_stays_where_a_split_moved_it(known: Stage) -> None:
+    arrive(known, event(author=NAMELESS))
+    answered(known)
+    known.run_due()
+    complaint = the_complaint(known)
+    person = complaint.person_id or ""
+    asked = merge.SplitAsked(records=(known.contact.ref,), complaints=(complaint.id,))
+    split = merge.split(known.hub, person, asked, reason="hers", asker=AGENT)
+
+    def looked_at() -> str | None:
+        known.time.pass_(minutes=2)
+        known.run_due()
+        return the_complaint(known).person_id
+
+    assert looked_at() == split.other_id
+    arrive(known, event("Hello?", id="m-2", author=NAMELESS))
+    assert looked_at() == split.other_id
+    third = put(known, identity(known, "third")).person_id
+    merged = merge.merge(known.hub, third, split.other_id, reason="same", asker=AGENT)
+    assert looked_at() == third
+    for change in (merged, split):
+        merge.undo(known.hub, change.id, reason="no", asker=AGENT)
+    assert looked_at() == person
+
+
+@pytest.mark.parametrize("author", [{"handle": "kimberg"}, NAMELESS])
+def test_nobody_is_asked_who_wrote_what_is_deleted(known: Stage, author: dict[str, Any]) -> None:
+    def states() -> list[str]:
+        with known.hub.database.read() as uow:
+            return [row.state for row in uow.reviews.page(state=None, limit=9)]
+
+    arrive(known, event(author=author))
+    if author is not NAMELESS:
+        arrive(known, event("Again", id="m-2", conversation="c-2", author=author))
+        arrive(known, event(type_="message.deleted", text=None, id="m-2", author=author))
+    assert states() == ["open"], "it is asked for what is left"
+    arrive(known, event(type_="message.deleted", text=None, author=author))
+    assert states() == ["settled"]
+
+
+@pytest.mark.parametrize("what", ["account", "record"])
+def test_an_answer_is_taken_back_with_its_link(known: Stage, what: str) -> None:
+    arrive(known, event(author={"handle": "kimberg"}))
+    complaint = the_complaint(known)
+    row = answered(known)
+    person = (row.answer or {})["person"]
+    shown = Candidate.model_validate(row.candidates[0])
+    assert shown.person_id is None
+    records = [str(ref) for ref in shown.refs]
+    ends = [complaint.identity_id or ""] if what == "account" else records
+    ended = [links_of(known, person)[thing] for thing in ends]
+
+    def word() -> list[Verdict | None]:
+        with known.hub.database.read() as uow:
+            each = [shown.model_copy(update={"refs": (ref,)}) for ref in shown.refs]
+            return [rehearse._word(uow, complaint, one) for one in each]
+
+    assert word() == [Verdict.SAME] * 2
+    known.time.pass_(minutes=1)
+    for link in ended:
+        unlink(known, link)
+    assert word() == [Verdict.UNSURE] * 2
+    known.time.pass_(minutes=1)
+    for link in ended:
+        links.restore_link(known.hub, link.id, reason="my mistake", asker=AGENT)
+    assert word() == [Verdict.SAME] * 2
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_whoever_lifts_a_cannot_link_takes_its_label_back(known: Stage, swapped: bool) -> None:
+    author = identity(known, "77")
+    one, other = sorted((author, str(known.contact.ref)), key=len, reverse=swapped)
+    row, _ = cannot.put(known.hub, one, other, reason="no", asker=AGENT)
+    known.time.pass_(minutes=1)
+    cannot.lift(known.hub, row.id, version=1, reason="I had the wrong tab", asker=AGENT)
+    with known.hub.database.read() as uow:
+        said = uow.ledger.labels_of({author})
+    assert [one.verdict for one in said] == ["different", "unsure"]
 
 
 def test_a_cannot_link_follows_a_person_through_merges(known: Stage) -> None:
