@@ -446,17 +446,21 @@ def _two(uow: UnitOfWork, person_id: str, other_id: str) -> tuple[PersonRow, Per
 
 
 def _hold(uow: UnitOfWork, *person_ids: str) -> None:
-    """Hold persons, and the complaints that will move, until we commit.
+    """Hold persons, their accounts and links, and the complaints that will move, until we commit.
 
     Merges take turns: two that overlap would each wait for what the other holds.
     """
     uow.policies.take_turns(["person_change"])
     found = {uow.ledger.now(person_id) for person_id in person_ids} | set(person_ids)
     known = sorted(person_id for person_id in found if uow.session.get(PersonRow, person_id))
-    # In the order in which receive takes them: a complaint before its person.
-    for person_id in known:
-        for row in uow.ledger.complaints_of(person_id):
-            uow.complaints.get(row.id, lock=True)
+    held = [link for person_id in known for link in uow.people.links_of_person(person_id)]
+    complaints = [row for person_id in known for row in uow.ledger.complaints_of(person_id)]
+    # In the order in which an unlinking and receive take them: an account, its link, a complaint,
+    # its person.
+    for identity_id in sorted({row.identity_id for row in (*held, *complaints) if row.identity_id}):
+        uow.people.identity_by_id(identity_id, lock=True)
+    uow.people.held([link.id for link in held])
+    uow.complaints.hold([row.id for row in complaints])
     for person_id in known:
         uow.session.get(PersonRow, person_id, with_for_update=True, populate_existing=True)
 

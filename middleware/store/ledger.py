@@ -246,7 +246,10 @@ class Ledger:
         self._session.flush()
 
     def change(self, change_id: str, *, lock: bool = False) -> PersonChangeRow | None:
-        return self._session.get(PersonChangeRow, change_id, with_for_update=lock or None)
+        """The change; with `lock` as it is now, and nobody else changes it until we commit."""
+        return self._session.get(
+            PersonChangeRow, change_id, with_for_update=lock or None, populate_existing=lock
+        )
 
     def changes_of(self, person_id: str) -> list[PersonChangeRow]:
         """Merges, splits and undoings that a person was part of, oldest first."""

@@ -860,11 +860,11 @@ def test_an_account_is_held_before_what_it_wrote(
         assert inbox(known, answer)[0] == "handled"
 
 
-def until_somebody_waits(stage: Stage) -> None:
+def until_somebody_waits(stage: Stage, how_many: int = 1) -> None:
     waiting = sa.text("select count(*) from pg_locks where not granted")
     for _ in range(300):
         with stage.hub.database.read() as uow:
-            if uow.session.execute(waiting).scalar_one():
+            if uow.session.execute(waiting).scalar_one() >= how_many:
                 return
         time.sleep(0.1)
     raise AssertionError("nobody waits for anything")
@@ -898,6 +898,48 @@ def test_of_two_who_end_one_link_at_once_one_is_told(known: Stage) -> None:
                 time.sleep(0.2)
         told = [doing.exception(30) for doing in ending]
     assert sorted(type(error).__name__ for error in told) == ["ConflictError", "NoneType"]
+
+
+def test_of_two_who_undo_one_change_at_once_one_is_told_so(known: Stage) -> None:
+    person, other = two(known)
+    change = merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    with ThreadPoolExecutor() as pool:
+        with known.hub.database.begin() as uow:
+            uow.policies.take_turns(["person_change"])
+            undoing = [
+                pool.submit(merge.undo, known.hub, change.id, reason="no", asker=AGENT)
+                for _ in range(2)
+            ]
+            if not known.hub.database.sqlite:
+                until_somebody_waits(known, 2)
+        told = [doing.exception(30) for doing in undoing]
+    (refused,) = [error for error in told if error is not None]
+    assert "undone already" in str(refused)
+    assert known.events().count("person.split") == 1
+
+
+@pytest.mark.parametrize("what", ["account", "record"])
+def test_whoever_merges_and_whoever_unlinks_do_not_wait_for_each_other(
+    known: Stage, what: str
+) -> None:
+    if known.hub.database.sqlite:
+        pytest.skip("its writers take turns")
+    person, other = two(known)
+    author = the_complaint(known).identity_id or ""
+    link = links_of(known, person)[author if what == "account" else str(known.account.ref)]
+    with ThreadPoolExecutor() as pool:
+        with known.hub.database.begin() as uow:
+            uow.people.person(person, lock=True)
+            merging = pool.submit(
+                merge.merge, known.hub, other, person, reason="the same", asker=AGENT
+            )
+            until_somebody_waits(known)
+            unlinking = pool.submit(unlink, known, link)
+            until_somebody_waits(known, 2)
+        assert merging.exception(30) is None
+        told = unlinking.exception(30)
+    assert isinstance(told, ConflictError)
+    assert "carried over" in told.detail
 
 
 def test_what_the_same_account_wrote_before_is_theirs_once_it_is_linked(known: Stage) -> None:
