@@ -457,7 +457,8 @@ def _hold(uow: UnitOfWork, *person_ids: str) -> None:
     complaints = [row for person_id in known for row in uow.ledger.complaints_of(person_id)]
     # In the order in which an unlinking and receive take them: an account, its link, a complaint,
     # its person.
-    for identity_id in sorted({row.identity_id for row in (*held, *complaints) if row.identity_id}):
+    authors = {link.identity_id for link in held} | {row.identity_id for row in complaints}
+    for identity_id in sorted(one for one in authors if one is not None):
         uow.people.identity_by_id(identity_id, lock=True)
     uow.people.held([link.id for link in held])
     uow.complaints.hold([row.id for row in complaints])
