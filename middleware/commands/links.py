@@ -273,7 +273,7 @@ def list_cannot_links(
     with opened(config) as application, refusals(as_json=as_json):
         whose = checked(thing, "/thing")
         with application.database.read() as uow:
-            things = uow.ledger.family(whose) if is_person(whose) else {whose}
+            things = uow.ledger.family(uow.ledger.now(whose)) if is_person(whose) else {whose}
             rows = uow.ledger.cannot_links_of(things, ended=history)
     shown = [cannot_shown(row) for row in rows]
     if as_json:

@@ -95,7 +95,8 @@ def say(
 def lift(
     hub: Hub, cannot_id: str, *, version: int | None, reason: str, asker: Asker
 ) -> CannotLinkRow:
-    """End an assertion: the two may be linked again. Nothing is linked by this.
+    """End an assertion: the two may be linked again. Nothing is linked by this, and nobody says any
+    more that they differ.
 
     Raises NotFoundError and ConflictError (it was lifted before, or changed since it was read).
     """
@@ -108,6 +109,15 @@ def lift(
         if version is not None and row.version != version:
             raise ConflictError(f"it is at version {row.version} now")
         end(hub, uow, row, reason=reason, asker=asker)
+        uow.ledger.add_label(
+            row.one,
+            row.other,
+            Verdict.UNSURE,
+            source="cannot_link",
+            subject=row.id,
+            by=asker.principal,
+            at=hub.clock(),
+        )
     return row
 
 

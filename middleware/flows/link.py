@@ -14,7 +14,7 @@ from datetime import datetime
 from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
-from middleware.domain.ledger import SOMEBODY, Verdict, is_person
+from middleware.domain.ledger import SOMEBODY, Thing, Verdict, is_person
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.flows import cannot, deliver, provisional
 from middleware.flows.hub import Asker, Hub
@@ -24,7 +24,7 @@ from middleware.store import queries
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
 from middleware.store.queries import Strength
-from middleware.store.tables import LinkRow
+from middleware.store.tables import LabelRow, LinkRow
 
 SURE = 0.99
 """How sure an agent's word makes the hub: people err, and say so by revoking."""
@@ -235,6 +235,7 @@ def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: As
     else:
         look_again(hub, uow, strength.complaints)
     tell(hub, uow, "identity.unlinked", row, now)
+    _withdraw(uow, row, asker, now)
     cannot.say(
         uow,
         (thing_of(row), row.person_id),
@@ -300,6 +301,7 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
             complaints = [c.id for c in uow.ledger.complaints_of(person_id)]
             look_again(hub, uow, complaints)
         tell(hub, uow, "identity.linked", again, now)
+        _say_again(uow, row, person_id, asker, now)
         cannot.say(
             uow,
             (thing, person_id),
@@ -312,6 +314,49 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
             detail={"person": person_id, "restores": row.id},
         )
     return again
+
+
+def _withdraw(uow: UnitOfWork, row: LinkRow, asker: Asker, now: datetime) -> None:
+    """Take back what was said of a link's account or record and what else is linked to its person:
+    whoever said that the account is this record's customer was believed by the link that ends."""
+    for label in _last_said(uow, row, row.person_id):
+        if label.verdict == Verdict.SAME:
+            uow.ledger.add_label(
+                label.one,
+                label.other,
+                Verdict.UNSURE,
+                source="unlink",
+                subject=row.id,
+                by=asker.principal,
+                at=now,
+            )
+
+
+def _say_again(uow: UnitOfWork, row: LinkRow, person_id: str, asker: Asker, now: datetime) -> None:
+    """Say again what the ending of a link took back, where nobody said anything else since."""
+    for label in _last_said(uow, row, person_id):
+        if label.verdict == Verdict.UNSURE and label.subject == row.id:
+            uow.ledger.add_label(
+                label.one,
+                label.other,
+                Verdict.SAME,
+                source="link",
+                subject=row.id,
+                by=asker.principal,
+                at=now,
+            )
+
+
+def _last_said(uow: UnitOfWork, row: LinkRow, person_id: str) -> list[LabelRow]:
+    """The last word of each pair of a link's thing and another thing of a person."""
+    thing = thing_of(row)
+    theirs = uow.ledger.things_of(person_id) - {thing}
+    last: dict[frozenset[Thing], LabelRow] = {}
+    for label in uow.ledger.labels_of({thing, *theirs}):
+        pair = frozenset((label.one, label.other))
+        if thing in pair and pair & theirs and not label.implied:
+            last[pair] = label
+    return list(last.values())
 
 
 def carried(row: LinkRow, person_id: str, *, at: datetime, change_id: str | None) -> LinkRow:

@@ -81,7 +81,7 @@ class SplitAsked:
     identities: tuple[str, ...] = ()
     records: tuple[Ref, ...] = ()
     complaints: tuple[str, ...] = ()
-    """Beside those that the identities wrote."""
+    """Beside those that the identities wrote; none that an account wrote that stays."""
     display_name: str | None = None
 
     @property
@@ -156,6 +156,14 @@ def _split_preview(
     complaints = [
         row for row in theirs if row.identity_id in asked.identities or row.id in asked.complaints
     ]
+    authors = {link.identity_id for link in held if link.identity_id} - set(asked.identities)
+    stay = [row.id for row in complaints if row.identity_id in authors]
+    if stay:
+        raise ConflictError(
+            f"written by accounts that stay: {', '.join(stay)}; name the accounts that wrote "
+            "them, and they go along",
+            complaints=stay,
+        )
     ids = {row.id for row in complaints}
     actions = [row.id for row in uow.ledger.actions_of(person.id) if row.complaint_id in ids]
     return ChangePreview(
@@ -310,7 +318,8 @@ def split(
     """Move identities and records of a person to a new one, and hold the two apart.
 
     Complaints and actions go with the identities that wrote; further complaints by name. Raises
-    NotFoundError, InvalidError, ConflictError (it is not theirs, or nothing would stay).
+    NotFoundError, InvalidError, ConflictError (it is not theirs, nothing would stay, or a complaint
+    is named that an account wrote which stays: it is shown under whoever that account is).
     """
     now = hub.clock()
     with hub.database.begin() as uow:
@@ -437,17 +446,22 @@ def _two(uow: UnitOfWork, person_id: str, other_id: str) -> tuple[PersonRow, Per
 
 
 def _hold(uow: UnitOfWork, *person_ids: str) -> None:
-    """Hold persons, and the complaints that will move, until we commit.
+    """Hold persons, their accounts and links, and the complaints that will move, until we commit.
 
     Merges take turns: two that overlap would each wait for what the other holds.
     """
     uow.policies.take_turns(["person_change"])
     found = {uow.ledger.now(person_id) for person_id in person_ids} | set(person_ids)
     known = sorted(person_id for person_id in found if uow.session.get(PersonRow, person_id))
-    # In the order in which receive takes them: a complaint before its person.
-    for person_id in known:
-        for row in uow.ledger.complaints_of(person_id):
-            uow.complaints.get(row.id, lock=True)
+    held = [link for person_id in known for link in uow.people.links_of_person(person_id)]
+    complaints = [row for person_id in known for row in uow.ledger.complaints_of(person_id)]
+    # In the order in which an unlinking and receive take them: an account, its link, a complaint,
+    # its person.
+    authors = {link.identity_id for link in held} | {row.identity_id for row in complaints}
+    for identity_id in sorted(one for one in authors if one is not None):
+        uow.people.identity_by_id(identity_id, lock=True)
+    uow.people.held([link.id for link in held])
+    uow.complaints.hold([row.id for row in complaints])
     for person_id in known:
         uow.session.get(PersonRow, person_id, with_for_update=True, populate_existing=True)
 
@@ -492,7 +506,7 @@ def _carry(
     uow.session.flush()
     for link in held:
         uow.people.add_link(links.carried(link, to, at=now, change_id=change.id))
-    again = []
+    again = set()
     for complaint_id in moves.complaints:
         row = uow.complaints.get(complaint_id)
         assert row is not None
@@ -500,8 +514,13 @@ def _carry(
         row.person_id, row.updated_at = to, now
         row.version += 1
         if row.state == "open":
-            again.append(row.id)
+            again.add(row.id)
     source = change.person_id if to == change.other_id else change.other_id
+    if moves.records:
+        # Those that stay where they are have other records, and so other orders, beside them.
+        for person_id in (source, to):
+            stay = uow.ledger.complaints_of(person_id)
+            again |= {row.id for row in stay if row.state == "open"}
     uow.ledger.give_actions(moves.actions, was=source, to=to)
     links.look_again(hub, uow, again)
     change.moved = {

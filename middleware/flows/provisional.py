@@ -139,6 +139,7 @@ def confirm(hub: Hub, uow: UnitOfWork, person: PersonRow, word: Word) -> None:
     ):
         _end([was], word.at)
         links.append(uow.people.add_link(_by_word(person.id, was.identity_id, word)))
+        uow.reviews.settle(was.identity_id, at=word.at)
     _settle(hub, uow, person, links, word)
 
 

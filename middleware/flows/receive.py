@@ -321,9 +321,18 @@ def _delete(
         if not complaint.stale:
             complaint.state = "deleted"
             complaint.understanding = complaint.order_match = None
+            _ask_no_more(uow, complaint, now)
         _bump(complaint, now)
         prioritise.heard(hub, uow, complaint, now=now)
     return _if_stale(complaint)
+
+
+def _ask_no_more(uow: UnitOfWork, complaint: ComplaintRow, now: datetime) -> None:
+    """Nobody is asked who wrote what is deleted, unless the same account wrote more."""
+    if complaint.identity_id is None:
+        uow.reviews.settle(complaint.id, at=now)
+    elif all(one.state == "deleted" for one in uow.complaints.of_identity(complaint.identity_id)):
+        uow.reviews.settle(complaint.identity_id, at=now)
 
 
 def _complaint_of(uow: UnitOfWork, arrival: ArrivalRow) -> ComplaintRow:
@@ -497,6 +506,9 @@ def _linked(uow: UnitOfWork, complaint: ComplaintRow) -> tuple[str | None, LinkR
     """The person that this identity is linked to already, and not provisionally, and the link that
     says so; where its source names no identity, whom a person said it was, and no link."""
     if complaint.identity_id is None:
+        moved = uow.ledger.moved_by_name(complaint)
+        if moved is not None:
+            return moved, None
         last = uow.reviews.last_answered(complaint.id)
         return (last.answer or {}).get("person") if last is not None else None, None
     link = next(iter(uow.people.links_of_identity(complaint.identity_id)), None)

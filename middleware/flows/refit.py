@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from middleware.contract.canonical import Ref
 from middleware.domain.arrivals import Author
@@ -117,14 +118,26 @@ def _answered(hub: Hub, base: Model) -> Iterator[tuple[str, Labelled]]:
         after = rows[-1].id
 
 
+def _taken_back(uow: UnitOfWork, answer: dict[str, Any]) -> bool:
+    """Whether somebody ended the link that an answer made, or lifted what it held apart."""
+    link = uow.people.link(answer["link"]) if answer.get("link") else None
+    if link is not None:
+        root = link.origin or link.id
+        return root not in uow.ledger.lineages([root])
+    held = map(uow.ledger.cannot_link, answer.get("cannot_links", ()))
+    return any(row is not None and row.valid_to is not None for row in held)
+
+
 def _labelled(hub: Hub, uow: UnitOfWork, row: ReviewRow, base: Model) -> Labelled | None:
-    """None where the answer is overtaken, says nothing, or its author is gone."""
+    """None where the answer is overtaken or taken back, says nothing, or its author is gone."""
     answer = row.answer or {}
     if answer.get("said") not in (Said.THIS, Said.NONE):
         return None
     last = uow.reviews.last_answered(row.subject)
     incoming = [a for a in uow.complaints.arrivals_of(row.complaint_id) if not a.outgoing]
     if last is None or last.id != row.id or not incoming or not incoming[-1].author:
+        return None
+    if _taken_back(uow, answer):
         return None
     author = Author.model_validate(
         {k: v for k, v in incoming[-1].author.items() if k != "order_numbers"}

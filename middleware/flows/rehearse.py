@@ -185,4 +185,6 @@ def _word(uow: UnitOfWork, row: ComplaintRow, candidate: Candidate) -> Verdict |
         for label in uow.ledger.labels_of({subject})
         if uow.ledger.now(label.other) in things and not label.implied
     ]
+    # What is taken back in the same moment that something is said does not hide it.
+    found.sort(key=lambda label: (label.labelled_at, label.verdict != Verdict.UNSURE))
     return Verdict(found[-1].verdict) if found else None

@@ -417,11 +417,7 @@ def _this(
         complaint.version += 1
         links.look_again(hub, uow, [complaint.id])
         return person.id, None
-    linked = next(iter(uow.people.links_of_identity(row.identity_id)), None)
-    if linked is not None and until_now is None:
-        raise ConflictError(
-            f"the author is linked to person {linked.person_id} by now", link=linked.id
-        )
+    _not_linked(uow, row.identity_id)
     cannot.refuse(uow.ledger.bars(person.id, {row.identity_id}), "it can't be this person")
     word = Evidence(
         kind=EvidenceKind.AGENT,
@@ -466,6 +462,7 @@ def _none(
         links.revoke_in(hub, uow, _asked_about(uow, row), reason=reason, asker=asker)
     if row.identity_id is None:
         return []
+    _not_linked(uow, row.identity_id)
     made = []
     for thing in sorted({thing for c in candidates for thing in things_of(c)}):
         cannot_row, _ = uow.ledger.add_cannot_link(
@@ -473,6 +470,15 @@ def _none(
         )
         made.append(cannot_row.id)
     return made
+
+
+def _not_linked(uow: UnitOfWork, identity_id: str) -> None:
+    """Raise ConflictError where an account is somebody's, not provisionally, by now."""
+    linked = next(iter(uow.people.links_of_identity(identity_id)), None)
+    if linked is not None and linked.basis != Basis.PROVISIONAL:
+        raise ConflictError(
+            f"the author is linked to person {linked.person_id} by now", link=linked.id
+        )
 
 
 def _asked_about(uow: UnitOfWork, row: ReviewRow) -> LinkRow:

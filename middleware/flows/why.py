@@ -35,6 +35,8 @@ class Side:
     """By which it is that person's; None for a person itself."""
     ended: tuple[LinkRow, ...] = ()
     """Links that it had before."""
+    gone: bool = False
+    """Whether it is a record that its system has no more; what was said of it stays."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def why(hub: Hub, one: str, other: str) -> Why:
     """Explain a pair: persons, identities, contacts, accounts, in any combination.
 
     Raises InvalidError for what is nobody, or the same twice; NotFoundError for what the hub does
-    not hold.
+    not hold and of which nothing was ever said.
     """
     things = [ledger.checked(one, "/query/one"), ledger.checked(other, "/query/other")]
     if things[0] == things[1]:
@@ -92,6 +94,8 @@ def why(hub: Hub, one: str, other: str) -> Why:
         evidence = max(pairs, key=lambda pair: sum(e.weight for e in pair))
         score = sum(e.weight for e in evidence)
     rules = hub.options.auto_link
+    says = _says(left, right, together, apart, score, decision, rules.link_from)
+    gone = "".join(f"; {s.thing} is gone from its system" for s in (left, right) if s.gone)
     return Why(
         one=left,
         other=right,
@@ -101,7 +105,7 @@ def why(hub: Hub, one: str, other: str) -> Why:
         score=score,
         decision=decision,
         labels=labels,
-        says=_says(left, right, together, apart, score, decision, rules.link_from),
+        says=says + gone,
         rules={**rules.model_dump(mode="json"), "version": rules.version},
     )
 
@@ -114,18 +118,19 @@ def _side(uow: UnitOfWork, thing: Thing) -> Side:
         return Side(thing=thing, person_id=person.id, link=None)
     ref = ledger.record(thing)
     if ref is not None:
-        if uow.records.get(ref) is None:
-            raise NotFoundError(f"The hub holds no record {thing}.")
         links = uow.people.links_of_records((ref,), ended=True)
+        gone = uow.records.get(ref) is None
+        if gone and not links and not uow.ledger.cannot_links_of({thing}, ended=True):
+            raise NotFoundError(f"The hub holds no record {thing}.")
     else:
+        gone = False
         if uow.people.identity_by_id(thing) is None:
             raise NotFoundError(f"No identity has the id {thing}.")
         links = uow.people.links_of_identity(thing, ended=True)
     held = next((link for link in links if link.valid_to is None), None)
     ended = tuple(link for link in links if link.valid_to is not None)
-    return Side(
-        thing=thing, person_id=held.person_id if held is not None else None, link=held, ended=ended
-    )
+    person_id = held.person_id if held is not None else None
+    return Side(thing=thing, person_id=person_id, link=held, ended=ended, gone=gone)
 
 
 def _apart(uow: UnitOfWork, left: Side, right: Side) -> list[CannotLinkRow]:

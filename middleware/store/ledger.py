@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select, update
 
 from middleware.contract.canonical import Ref
 from middleware.domain.ids import new_id
-from middleware.domain.ledger import Thing, in_order, is_person
+from middleware.domain.ledger import ChangeKind, Thing, in_order, is_identity, is_person
 from middleware.store.people import record_of
 from middleware.store.tables import (
     ActionRow,
@@ -246,7 +246,10 @@ class Ledger:
         self._session.flush()
 
     def change(self, change_id: str, *, lock: bool = False) -> PersonChangeRow | None:
-        return self._session.get(PersonChangeRow, change_id, with_for_update=lock or None)
+        """The change; with `lock` as it is now, and nobody else changes it until we commit."""
+        return self._session.get(
+            PersonChangeRow, change_id, with_for_update=lock or None, populate_existing=lock
+        )
 
     def changes_of(self, person_id: str) -> list[PersonChangeRow]:
         """Merges, splits and undoings that a person was part of, oldest first."""
@@ -262,6 +265,18 @@ class Ledger:
     def standings_of(self, person_id: str) -> list[PersonChangeRow]:
         """When a provisional person was settled, expired or came back, oldest first."""
         return [row for row in self.changes_of(person_id) if row.person_id == row.other_id]
+
+    def moved_by_name(self, complaint: ComplaintRow) -> str | None:
+        """Whose a complaint without an account is, where a split that stands moved it by name."""
+        if complaint.person_id is None:
+            return None
+        query = select(PersonChangeRow).where(
+            col(PersonChangeRow.other_id).in_(self.family(complaint.person_id)),
+            PersonChangeRow.kind == ChangeKind.SPLIT.value,
+            col(PersonChangeRow.undone_at).is_(None),
+        )
+        named = (row.moved["complaints"] for row in self._session.exec(query))
+        return complaint.person_id if any(complaint.id in ids for ids in named) else None
 
     def redirecting(self, person_id: str) -> PersonChangeRow | None:
         """The change by which this id leads to another one now."""
@@ -307,7 +322,10 @@ class Ledger:
         score: float | None = None,
         decided_under: str | None = None,
     ) -> None:
-        """Keep what a person said of a pair. Only ids, figures and kinds: nothing personal."""
+        """Keep what a person said of a pair, an account first, as `labels_of` is asked for them.
+        Only ids, figures and kinds: nothing personal."""
+        if is_identity(other) and not is_identity(one):
+            one, other = other, one
         self._session.add(
             LabelRow(
                 id=new_id("lbl"),

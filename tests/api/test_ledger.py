@@ -110,6 +110,36 @@ def test_an_unlinked_author_is_not_linked_again_and_why_says_so(api: Api) -> Non
     assert [ended.id for ended in apart.one.ended] == [link["id"]]
 
 
+def test_why_a_record_was_linked_that_is_gone_since(api: Api) -> None:
+    _, person, author = known(api)
+    ref = api.stage.contact.ref
+    with api.stage.hub.database.begin() as uow:
+        uow.records.delete([ref], as_of=api.stage.time.now)
+    shown = why(api, author, str(ref))
+    assert shown.together
+    assert shown.says == (
+        f"they are one person, {person}, decided by hub; {ref} is gone from its system"
+    )
+    never = ref.model_copy(update={"id": "never"})
+    answer = api.get("/v1/people/why", params={"one": author, "other": str(never)})
+    assert shape(answer)["code"] == "not-found"
+
+
+@pytest.mark.parametrize("asked_as", ["who went", "who stayed"])
+def test_what_is_held_apart_from_a_merged_person_is_found_by_either_id(
+    api: Api, asked_as: str
+) -> None:
+    _, person, _ = known(api)
+    other, third, fourth = (somebody(api, n) for n in ("500", "600", "700"))
+    for one, held in ((third, person), (fourth, other.person_id)):
+        body = {"one": one.identity_id, "other": held, "reason": "a neighbour"}
+        assert api.put("/v1/cannot-links", body, scopes=("links:write",)).status_code == 201
+    assert merge(api, other.person_id, person).status_code == 201
+    thing = person if asked_as == "who went" else other.person_id
+    listed = api.get("/v1/cannot-links", params={"thing": thing}).json()["data"]
+    assert {one["one"] for one in listed} == {third.identity_id, fourth.identity_id}
+
+
 def test_why_there_is_no_link_between_strangers(api: Api) -> None:
     nobody = somebody(api).identity_id or ""
     found = why(api, nobody, str(api.stage.contact.ref))

@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Contact, Handle, Kind, Ref
+from middleware.domain.identity import Candidate
+from middleware.domain.ledger import Verdict
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import cannot, lookup, merge, receive, reviews
+from middleware.flows import cannot, lookup, merge, receive, rehearse, reviews
 from middleware.flows import link as links
 from middleware.flows.hub import Asker
 from middleware.store import queries
 from middleware.store.ledger import thing_of
-from middleware.store.tables import AuditRow, LinkRow, PersonRow
+from middleware.store.tables import AuditRow, LinkRow, PersonRow, ReviewRow
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, complaints, event, inbox, the_complaint
 
@@ -516,6 +518,153 @@ def test_a_split_that_makes_no_sense(
         merge.split(known.hub, person, asked(known, person), reason="no", asker=AGENT)
 
 
+def test_whoever_stays_behind_does_not_keep_the_orders_of_what_left(known: Stage) -> None:
+    person, _ = two(known)
+    known.run_due()
+    assert the_complaint(known).order_ref == str(known.order.ref)
+    asked = merge.SplitAsked(records=(known.contact.ref, known.account.ref))
+    known.time.pass_(minutes=2)
+    change = merge.split(known.hub, person, asked, reason="the landlord's", asker=AGENT)
+    known.run_due()
+    complaint = the_complaint(known)
+    assert (complaint.person_id, complaint.order_ref) == (person, None)
+    known.time.pass_(minutes=2)
+    merge.undo(known.hub, change.id, reason="theirs", asker=AGENT)
+    known.run_due()
+    assert the_complaint(known).order_ref == str(known.order.ref)
+
+
+def test_a_complaint_stays_with_the_account_that_wrote_it(known: Stage) -> None:
+    """Or the next look would take it back, without what was done for it."""
+    person, _ = two(known)
+    complaint = the_complaint(known)
+    asked = merge.SplitAsked(records=(known.contact.ref,), complaints=(complaint.id,))
+    for does in (
+        lambda: merge.preview_split(known.hub, person, asked),
+        lambda: merge.split(known.hub, person, asked, reason="hers", asker=AGENT),
+    ):
+        with pytest.raises(ConflictError, match="accounts that stay") as refused:
+            does()
+        assert refused.value.detail.count(complaint.id) == 1
+    assert the_complaint(known).person_id == person
+
+
+@pytest.mark.parametrize("how", ["merge", "record"])
+def test_who_is_known_by_somebodys_word_is_not_asked_about(known: Stage, how: str) -> None:
+    arrive(known, event(author={"handle": "kimberg"}))
+    complaint = the_complaint(known)
+    author, person = complaint.identity_id or "", complaint.person_id or ""
+    with known.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    if how == "merge":
+        other = put(known, str(known.contact.ref)).person_id
+        merge.merge(known.hub, other, person, reason="it is them", asker=AGENT)
+    else:
+        put(known, str(known.account.ref), person)
+    with known.hub.database.read() as uow:
+        assert [row.state for row in uow.reviews.page(state=None, limit=9)] == ["settled"]
+    with known.hub.database.begin() as uow:
+        row = uow.reviews.get(question.id)
+        assert row is not None
+        row.state = "open"  # As those are that were asked before.
+    said = reviews.Answered(said=reviews.Said.NONE)
+    with pytest.raises(ConflictError, match="is linked to person"):
+        reviews.answer(known.hub, question.id, said, version=None, asker=AGENT)
+    with known.hub.database.read() as uow:
+        assert uow.ledger.cannot_links_of({author}) == []
+
+
+NAMELESS = {"native_id": None, "handle": "kimberg", "display_name": None}
+
+
+def answered(stage: Stage) -> ReviewRow:
+    """The open question, answered with its first candidate."""
+    with stage.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    said = reviews.Answered(said=reviews.Said.THIS, candidate=0)
+    return reviews.answer(stage.hub, question.id, said, version=None, asker=AGENT)
+
+
+def test_a_complaint_without_an_account_stays_where_a_split_moved_it(known: Stage) -> None:
+    arrive(known, event(author=NAMELESS))
+    answered(known)
+    known.run_due()
+    complaint = the_complaint(known)
+    person = complaint.person_id or ""
+    asked = merge.SplitAsked(records=(known.contact.ref,), complaints=(complaint.id,))
+    split = merge.split(known.hub, person, asked, reason="hers", asker=AGENT)
+
+    def looked_at() -> str | None:
+        known.time.pass_(minutes=2)
+        known.run_due()
+        return the_complaint(known).person_id
+
+    assert looked_at() == split.other_id
+    arrive(known, event("Hello?", id="m-2", author=NAMELESS))
+    assert looked_at() == split.other_id
+    third = put(known, identity(known, "third")).person_id
+    merged = merge.merge(known.hub, third, split.other_id, reason="same", asker=AGENT)
+    assert looked_at() == third
+    for change in (merged, split):
+        merge.undo(known.hub, change.id, reason="no", asker=AGENT)
+    assert looked_at() == person
+
+
+@pytest.mark.parametrize("author", [{"handle": "kimberg"}, NAMELESS])
+def test_nobody_is_asked_who_wrote_what_is_deleted(known: Stage, author: dict[str, Any]) -> None:
+    def states() -> list[str]:
+        with known.hub.database.read() as uow:
+            return [row.state for row in uow.reviews.page(state=None, limit=9)]
+
+    arrive(known, event(author=author))
+    if author is not NAMELESS:
+        arrive(known, event("Again", id="m-2", conversation="c-2", author=author))
+        arrive(known, event(type_="message.deleted", text=None, id="m-2", author=author))
+    assert states() == ["open"], "it is asked for what is left"
+    arrive(known, event(type_="message.deleted", text=None, author=author))
+    assert states() == ["settled"]
+
+
+@pytest.mark.parametrize("what", ["account", "record"])
+def test_an_answer_is_taken_back_with_its_link(known: Stage, what: str) -> None:
+    arrive(known, event(author={"handle": "kimberg"}))
+    complaint = the_complaint(known)
+    row = answered(known)
+    person = (row.answer or {})["person"]
+    shown = Candidate.model_validate(row.candidates[0])
+    assert shown.person_id is None
+    records = [str(ref) for ref in shown.refs]
+    ends = [complaint.identity_id or ""] if what == "account" else records
+    ended = [links_of(known, person)[thing] for thing in ends]
+
+    def word() -> list[Verdict | None]:
+        with known.hub.database.read() as uow:
+            each = [shown.model_copy(update={"refs": (ref,)}) for ref in shown.refs]
+            return [rehearse._word(uow, complaint, one) for one in each]
+
+    assert word() == [Verdict.SAME] * 2
+    known.time.pass_(minutes=1)
+    for link in ended:
+        unlink(known, link)
+    assert word() == [Verdict.UNSURE] * 2
+    known.time.pass_(minutes=1)
+    for link in ended:
+        links.restore_link(known.hub, link.id, reason="my mistake", asker=AGENT)
+    assert word() == [Verdict.SAME] * 2
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_whoever_lifts_a_cannot_link_takes_its_label_back(known: Stage, swapped: bool) -> None:
+    author = identity(known, "77")
+    one, other = sorted((author, str(known.contact.ref)), key=len, reverse=swapped)
+    row, _ = cannot.put(known.hub, one, other, reason="no", asker=AGENT)
+    known.time.pass_(minutes=1)
+    cannot.lift(known.hub, row.id, version=1, reason="I had the wrong tab", asker=AGENT)
+    with known.hub.database.read() as uow:
+        said = uow.ledger.labels_of({author})
+    assert [one.verdict for one in said] == ["different", "unsure"]
+
+
 def test_a_cannot_link_follows_a_person_through_merges(known: Stage) -> None:
     person, other = two(known)
     third = identity(known, "third")
@@ -711,11 +860,11 @@ def test_an_account_is_held_before_what_it_wrote(
         assert inbox(known, answer)[0] == "handled"
 
 
-def until_somebody_waits(stage: Stage) -> None:
+def until_somebody_waits(stage: Stage, how_many: int = 1) -> None:
     waiting = sa.text("select count(*) from pg_locks where not granted")
     for _ in range(300):
         with stage.hub.database.read() as uow:
-            if uow.session.execute(waiting).scalar_one():
+            if uow.session.execute(waiting).scalar_one() >= how_many:
                 return
         time.sleep(0.1)
     raise AssertionError("nobody waits for anything")
@@ -749,6 +898,48 @@ def test_of_two_who_end_one_link_at_once_one_is_told(known: Stage) -> None:
                 time.sleep(0.2)
         told = [doing.exception(30) for doing in ending]
     assert sorted(type(error).__name__ for error in told) == ["ConflictError", "NoneType"]
+
+
+def test_of_two_who_undo_one_change_at_once_one_is_told_so(known: Stage) -> None:
+    person, other = two(known)
+    change = merge.merge(known.hub, other, person, reason="the same", asker=AGENT)
+    with ThreadPoolExecutor() as pool:
+        with known.hub.database.begin() as uow:
+            uow.policies.take_turns(["person_change"])
+            undoing = [
+                pool.submit(merge.undo, known.hub, change.id, reason="no", asker=AGENT)
+                for _ in range(2)
+            ]
+            if not known.hub.database.sqlite:
+                until_somebody_waits(known, 2)
+        told = [doing.exception(30) for doing in undoing]
+    (refused,) = [error for error in told if error is not None]
+    assert "undone already" in str(refused)
+    assert known.events().count("person.split") == 1
+
+
+@pytest.mark.parametrize("what", ["account", "record"])
+def test_whoever_merges_and_whoever_unlinks_do_not_wait_for_each_other(
+    known: Stage, what: str
+) -> None:
+    if known.hub.database.sqlite:
+        pytest.skip("its writers take turns")
+    person, other = two(known)
+    author = the_complaint(known).identity_id or ""
+    link = links_of(known, person)[author if what == "account" else str(known.account.ref)]
+    with ThreadPoolExecutor() as pool:
+        with known.hub.database.begin() as uow:
+            uow.people.person(person, lock=True)
+            merging = pool.submit(
+                merge.merge, known.hub, other, person, reason="the same", asker=AGENT
+            )
+            until_somebody_waits(known)
+            unlinking = pool.submit(unlink, known, link)
+            until_somebody_waits(known, 2)
+        assert merging.exception(30) is None
+        told = unlinking.exception(30)
+    assert isinstance(told, ConflictError)
+    assert "carried over" in told.detail
 
 
 def test_what_the_same_account_wrote_before_is_theirs_once_it_is_linked(known: Stage) -> None:

@@ -11,11 +11,15 @@ import pytest
 from middleware.contract.canonical import Contact, Kind, Ref
 from middleware.domain.identity import Basis, Candidate, Evidence, EvidenceKind
 from middleware.domain.problems import ConflictError
+from middleware.flows import cannot
+from middleware.flows import link as links
 from middleware.flows import refit as refits
+from middleware.flows.hub import Asker
 from middleware.resolution.model import read_model, write_model
 from middleware.store.tables import ArrivalRow, ComplaintRow, ReviewRow
 from tests.flows.conftest import Stage
 
+AGENT = Asker(principal="key_agent")
 GIVEN = [a + e + b + "a" for a in "bdfgklmnprst" for e in "aeiou" for b in "lmnrst"]
 FAMILY = [a + e + b + "sen" for a in "bdfgklmnprst" for e in "aeiou" for b in "lmnrst"]
 
@@ -127,3 +131,32 @@ def test_an_answer_that_another_overtook_does_not_count(answered: Stage) -> None
     answered.time.pass_(minutes=1)
     _answered(answered, 5000, f"{given} {family}", "unsure", _ref(answered, 1), subject="cmp_00001")
     assert len(list(refits._answered(answered.hub, likeness))) == refits.LEAST_ANSWERS - 1
+
+
+def test_an_answer_that_was_taken_back_does_not_count(answered: Stage) -> None:
+    """Somebody ended the link that it made, or lifted what it held apart."""
+    now = answered.time()
+    with answered.hub.database.begin() as uow:
+        author = uow.people.see(
+            network="x", native_id="1", handle=None, display_name=None, at=now
+        ).id
+        made = links.LinkAsked(None, reason="said so", identity_id=author)
+        link, _ = links.put_in(answered.hub, uow, made, AGENT)
+        held, _ = uow.ledger.add_cannot_link(
+            author, str(_ref(answered, 2)), reason="no", source="rev_00002", by="kim", at=now
+        )
+        for place, wrote in ((1, {"link": link.id}), (2, {"cannot_links": [held.id]})):
+            row = uow.reviews.get(f"rev_{place:05}")
+            assert row is not None
+            row.answer = {**(row.answer or {}), **wrote}
+
+    def counted() -> int:
+        return len(list(refits._answered(answered.hub, answered.hub.options.likeness)))
+
+    assert counted() == refits.LEAST_ANSWERS
+    links.revoke_link(answered.hub, link.id, version=None, reason="no", asker=AGENT)
+    assert counted() == refits.LEAST_ANSWERS - 1
+    cannot.lift(answered.hub, held.id, version=None, reason="no", asker=AGENT)
+    assert counted() == refits.LEAST_ANSWERS - 2
+    links.restore_link(answered.hub, link.id, reason="it was", asker=AGENT)
+    assert counted() == refits.LEAST_ANSWERS - 1

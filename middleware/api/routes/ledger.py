@@ -100,7 +100,7 @@ def list_cannot_links(
         door.cursors, request, cursor=cursor, limit=limit, thing=thing, history=history
     )
     with door.hub.database.read() as uow:
-        things = uow.ledger.family(thing) if thing.startswith("per_") else {thing}
+        things = uow.ledger.family(uow.ledger.now(thing)) if thing.startswith("per_") else {thing}
         rows = uow.ledger.cannot_links_of(things, ended=history, after=here.text, limit=here.fetch)
     rows, following = paging.leaf(door.cursors, here, rows, lambda row: [row.id])
     page = schemas.CannotLinkPage(
