@@ -14,7 +14,14 @@ from sqlmodel import col, select
 from middleware.contract.canonical import Ref
 from middleware.store.database import UnitOfWork
 from middleware.store.people import record_of
-from middleware.store.tables import ActionRow, ActionStepRow, ComplaintRow, EventRow, LinkRow
+from middleware.store.tables import (
+    ActionRow,
+    ActionStepRow,
+    ComplaintRow,
+    EventRow,
+    LinkRow,
+    PersonChangeRow,
+)
 
 MOST_ORDERS = 50
 
@@ -36,8 +43,8 @@ def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
     notes. Of one that a person ended, what stood on it then.
 
     Of an identity's link, the complaints it wrote; of a record's, all of the person's, because
-    each was shown with that record's orders. What a merge or a split carried over stood on the
-    link before it, too.
+    each was shown with that record's orders, also those that are somebody else's by now. What a
+    merge or a split carried over stood on the link before it, too.
     """
     if link.stood:
         return Strength(**{name: tuple(ids) for name, ids in link.stood.items()})
@@ -50,7 +57,7 @@ def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
     if link.identity_id is not None:
         query = query.where(ComplaintRow.identity_id == link.identity_id)
     else:
-        query = query.where(col(ComplaintRow.person_id).in_(persons))
+        query = query.where(_shown_under(uow, persons, since, until))
     if until is not None:
         query = query.where(col(ComplaintRow.opened_at) <= until)
     shown = list(uow.session.exec(query.order_by(col(ComplaintRow.id))))
@@ -85,13 +92,44 @@ def done_on_strength_of(uow: UnitOfWork, link: LinkRow) -> Strength:
     )
 
 
+def _shown_under(
+    uow: UnitOfWork, persons: Collection[str], since: datetime, until: datetime | None
+) -> sa.ColumnElement[bool]:
+    """Complaints that are one of these persons', or were so meanwhile: what accounts wrote that
+    were linked to them then, and what a change of persons moved."""
+    held = select(LinkRow).where(
+        col(LinkRow.person_id).in_(persons),
+        col(LinkRow.identity_id).is_not(None),
+        sa.or_(col(LinkRow.valid_to).is_(None), col(LinkRow.valid_to) > since),
+    )
+    moved = {
+        complaint
+        for person in persons
+        for change in uow.ledger.changes_of(person)
+        if change.made_at > since and (until is None or change.made_at <= until)
+        for complaint in change.moved.get("complaints", ())
+    }
+    written = [
+        sa.and_(
+            col(ComplaintRow.identity_id) == link.identity_id,
+            *([col(ComplaintRow.opened_at) <= link.valid_to] if link.valid_to is not None else []),
+        )
+        for link in uow.session.exec(held)
+        if until is None or link.valid_from <= until
+    ]
+    return sa.or_(
+        col(ComplaintRow.person_id).in_(persons), col(ComplaintRow.id).in_(moved), *written
+    )
+
+
 NOTHING = Strength((), (), ())
 
 
 def on_which_nothing_stands(uow: UnitOfWork, links: Collection[LinkRow]) -> set[str]:
-    """Those of these links of records whose persons have no complaint and no action.
+    """Those of these links of records whose persons have no complaint and no action, and never had
+    an account or a change that could have brought some.
 
-    `done_on_strength_of` would answer `NOTHING`; of many links this is asked in three statements.
+    `done_on_strength_of` would answer `NOTHING`; of many links this is asked in six statements.
     """
     roots = {link.origin or link.id for link in links}
     if not roots:
@@ -103,13 +141,17 @@ def on_which_nothing_stands(uow: UnitOfWork, links: Collection[LinkRow]) -> set[
     for link_id, origin, person_id in uow.session.exec(said):
         persons[origin or link_id].add(person_id)
     everybody = {person for of_root in persons.values() for person in of_root}
-    known = set(
-        uow.session.exec(
-            select(ComplaintRow.person_id).where(col(ComplaintRow.person_id).in_(everybody))
-        )
-    ) | set(
-        uow.session.exec(select(ActionRow.person_id).where(col(ActionRow.person_id).in_(everybody)))
-    )
+    had_account = sa.select(col(LinkRow.person_id)).where(col(LinkRow.identity_id).is_not(None))
+    known: set[str] = set()
+    for asked in (
+        sa.select(col(ComplaintRow.person_id)),
+        sa.select(col(ActionRow.person_id)),
+        had_account,
+        sa.select(col(PersonChangeRow.person_id)),
+        sa.select(col(PersonChangeRow.other_id)),
+    ):
+        (person,) = asked.selected_columns
+        known |= set(uow.session.execute(asked.where(person.in_(everybody))).scalars())
     return {
         link.id
         for link in links
