@@ -32,6 +32,9 @@ from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
 from middleware.store.tables import ComplaintRow, LinkRow, PersonChangeRow, PersonRow
 
+TURN = "person_change"
+"""Whoever changes persons takes turns by it, before anything else is held."""
+
 
 @dataclass(frozen=True)
 class Moves:
@@ -297,12 +300,12 @@ def merge_in(
     for person in (stays, goes):
         word = provisional.Word(asker.principal, reason, hub.clock())
         provisional.confirm(hub, uow, person, word)
-    change = _change(ChangeKind.MERGE, stays.id, goes.id, reason, asker, hub.clock())
+    change = change_of(ChangeKind.MERGE, stays.id, goes.id, reason, asker, hub.clock())
     change.redirected = goes.id
     held = uow.people.links_of_person(goes.id)
     _carry(hub, uow, change, held, shown.moves, to=stays.id)
     goes.redirect_to = stays.id
-    _finish(hub, uow, change, shown.moves, asker)
+    finish(hub, uow, change, shown.moves, asker)
     return change
 
 
@@ -328,7 +331,7 @@ def split(
         shown = _split_preview(hub, uow, person, asked)
         _hold_to_preview(shown, token)
         new = uow.people.add_person(display_name=asked.display_name, at=now)
-        change = _change(ChangeKind.SPLIT, person.id, new.id, reason, asker, now)
+        change = change_of(ChangeKind.SPLIT, person.id, new.id, reason, asker, now)
         held = [
             link for link in uow.people.links_of_person(person.id) if thing_of(link) in asked.things
         ]
@@ -344,7 +347,7 @@ def split(
             if fresh
         ]
         change.moved = {**change.moved, "cannot_links": made}
-        _finish(hub, uow, change, shown.moves, asker)
+        finish(hub, uow, change, shown.moves, asker)
         for thing in sorted(asked.things):
             uow.ledger.add_label(
                 thing,
@@ -401,7 +404,7 @@ def _undo_in(hub: Hub, uow: UnitOfWork, change_id: str, *, reason: str, asker: A
         [row for row in uow.ledger.bars(back, things) if row.id not in own],
         "it can't go back",
     )
-    undoing = _change(ChangeKind.UNDO, change.person_id, change.other_id, reason, asker, now)
+    undoing = change_of(ChangeKind.UNDO, change.person_id, change.other_id, reason, asker, now)
     undoing.undoes = change.id
     moves = _moves_back(hub, uow, change, going, here)
     _carry(hub, uow, undoing, going, moves, to=back)
@@ -415,7 +418,7 @@ def _undo_in(hub: Hub, uow: UnitOfWork, change_id: str, *, reason: str, asker: A
     else:
         _close_if_empty(hub, uow, undoing, change)
     change.undone_by, change.undone_at = undoing.id, now
-    _finish(hub, uow, undoing, moves, asker)
+    finish(hub, uow, undoing, moves, asker)
     uow.ledger.add_label(
         change.other_id,
         change.person_id,
@@ -450,7 +453,7 @@ def _hold(uow: UnitOfWork, *person_ids: str) -> None:
 
     Merges take turns: two that overlap would each wait for what the other holds.
     """
-    uow.policies.take_turns(["person_change"])
+    uow.policies.take_turns([TURN])
     found = {uow.ledger.now(person_id) for person_id in person_ids} | set(person_ids)
     known = sorted(person_id for person_id in found if uow.session.get(PersonRow, person_id))
     held = [link for person_id in known for link in uow.people.links_of_person(person_id)]
@@ -473,9 +476,10 @@ def _hold_to_preview(shown: ChangePreview, token: str | None) -> None:
         )
 
 
-def _change(
+def change_of(
     kind: ChangeKind, person_id: str, other_id: str, reason: str, asker: Asker, at: datetime
 ) -> PersonChangeRow:
+    """A change of which nothing is said yet of what it moves."""
     return PersonChangeRow(
         id=new_id("chg"),
         kind=kind.value,
@@ -592,7 +596,7 @@ def _close_if_empty(
     undoing.redirected = left
 
 
-def _finish(hub: Hub, uow: UnitOfWork, change: PersonChangeRow, moves: Moves, asker: Asker) -> None:
+def finish(hub: Hub, uow: UnitOfWork, change: PersonChangeRow, moves: Moves, asker: Asker) -> None:
     """Keep the change, and tell of it: two became one, or one became two."""
     uow.ledger.add_change(change)
     joined = change.kind == ChangeKind.MERGE

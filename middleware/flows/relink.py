@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence
 from middleware.domain.ids import new_id
-from middleware.flows import deliver
+from middleware.domain.ledger import ChangeKind
+from middleware.flows import deliver, merge
 from middleware.flows import link as links
-from middleware.flows.hub import Hub
+from middleware.flows.hub import Asker, Hub
 from middleware.resolution.batch.persons import Assigned, Change, Do
 from middleware.store import queries, resolving
 from middleware.store.database import UnitOfWork
+from middleware.store.ledger import thing_of
 from middleware.store.resolving import NewLink, NewPerson
 from middleware.store.tables import LinkRow
 
@@ -59,6 +61,8 @@ def apply(
     """
     done = Done()
     with hub.database.begin() as uow:
+        if any(one.merged for one in assigned):
+            uow.policies.take_turns([merge.TURN])
         refs = [Ref.parse(ref) for one in assigned for ref in one.refs]
         live = {str(ref) for ref in resolving.hold(uow, refs)}
         now = {str(link.ref): link for link in resolving.links_of(uow, refs)}
@@ -134,7 +138,7 @@ def _write(hub: Hub, uow: UnitOfWork, run_id: str, fresh: Sequence[_Fresh], done
         done.add("persons", len(persons))
     for one in fresh:
         for other in one.merged:
-            _redirect(uow, other, one.links[0].person_id)
+            _redirect(hub, uow, run_id, other, one.links[0].person_id)
 
 
 def _named_apart(uow: UnitOfWork, refs: Sequence[str]) -> set[str]:
@@ -177,7 +181,7 @@ def _carry_out(
     if made:
         uow.audit.write(at=hub.clock(), actor=RUN, action="links.made", subject=run_id, links=made)
     for other in one.merged:
-        _redirect(uow, other, person_id)
+        _redirect(hub, uow, run_id, other, person_id)
 
 
 def _called(one: Assigned, names: Mapping[str, str]) -> str | None:
@@ -230,10 +234,45 @@ def _end(hub: Hub, uow: UnitOfWork, change: Change, run_id: str, ending: _Ending
     )
 
 
-def _redirect(uow: UnitOfWork, person_id: str, into: str | None) -> None:
-    """A person whose every link went to another one is found there from now on."""
+def _redirect(hub: Hub, uow: UnitOfWork, run_id: str, person_id: str, into: str | None) -> None:
+    """A person whose every link went to another one is found there from now on, with complaints
+    and actions that no link brings: the ledger says since when, as of a merge.
+
+    Undoing it gives back the id and what hung on it alone. The records went by the run's links and
+    are named as left out: they leave in a split, which holds them apart from the next run, too.
+    """
     if into is None or not resolving.unlinked(uow, person_id):
         return
     row = uow.people.person(person_id)
-    if row is not None and row.id == person_id:
-        row.redirect_to = into
+    if row is None or row.id != person_id:
+        return
+    now = hub.clock()
+    ended = [
+        link
+        for link in uow.people.links_of_person(person_id, ended=True)
+        if link.record_id is not None and (link.revoked_reason or "").startswith(f"{run_id}: ")
+    ]
+    complaints = uow.complaints.hold([one.id for one in uow.ledger.complaints_of(person_id)])
+    for complaint in complaints:
+        complaint.person_id, complaint.updated_at = into, now
+    actions = [one.id for one in uow.ledger.actions_of(person_id)]
+    uow.ledger.give_actions(actions, was=person_id, to=into)
+    row.redirect_to = into
+    links.look_again(hub, uow, [one.id for one in complaints if one.state == "open"])
+    moves = merge.Moves(
+        records=tuple(sorted(thing_of(link) for link in ended)),
+        complaints=tuple(one.id for one in complaints),
+        actions=tuple(actions),
+    )
+    reason = f"a run of resolution found one customer: {run_id}"
+    asker = Asker(principal=RUN)
+    change = merge.change_of(ChangeKind.MERGE, into, person_id, reason, asker, now)
+    change.redirected = person_id
+    change.moved = {
+        "links": [link.origin or link.id for link in ended],
+        "identities": [],
+        "records": list(moves.records),
+        "complaints": list(moves.complaints),
+        "actions": list(moves.actions),
+    }
+    merge.finish(hub, uow, change, moves, asker)

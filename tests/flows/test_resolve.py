@@ -11,13 +11,13 @@ import pytest
 from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Address, Contact, Kind, Ref
-from middleware.flows import link, relink, resolve, sync
+from middleware.flows import link, merge, relink, resolve, sync
 from middleware.flows.hub import Asker, ResolveOptions
 from middleware.flows.link import LinkAsked
 from middleware.resolution import batch
 from middleware.resolution.batch.model import shipped
 from middleware.resolution.batch.workspace import Workspace
-from middleware.store.tables import LinkRow, PersonRow, RunRow
+from middleware.store.tables import ActionRow, LinkRow, PersonRow, RunRow
 from tests.bench.records import Crowd
 from tests.flows.conftest import Stage
 
@@ -233,6 +233,62 @@ def test_what_is_put_together_keeps_the_oldest_person_and_what_is_split_the_larg
     apart = {person_of(desk, r) for r in two}
     assert len(apart) == 1
     assert apart.isdisjoint({older, newer})
+
+
+def test_a_person_whom_a_run_finds_to_be_another_leads_there_with_all_that_is_theirs(
+    desk: Stage,
+) -> None:
+    """Also as of a date, and what no link brings: complaints of no account, actions for nobody's
+    complaint. It stands in the ledger as a merge, and is told as one."""
+    other = {"emails": ("k@elsewhere.example",), "phones": ("+4915198765432",), "address": None}
+    one, two = [kim(1), kim(2, system="shop")], [kim(3, **other), kim(4, system="shop", **other)]
+    desk.store(*crowd(200), *one, *two)
+    run(desk)
+    older, newer = sorted(str(person_of(desk, r)) for r in (one[0], two[0]))
+    gone = two if person_of(desk, two[0]) == newer else one
+    complaint, now = desk.complaint(), desk.time.now
+    with desk.hub.database.begin() as uow:
+        row = uow.complaints.get(complaint)
+        assert row is not None
+        row.person_id = newer
+        uow.session.add(
+            ActionRow(
+                id="act_1",
+                kind="replacement",
+                state="done",
+                person_id=newer,
+                request={},
+                requested_by="key_agent",
+                expires_at=now,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+    desk.time.pass_(minutes=1)
+    emails, phones = (*one[0].emails, *two[0].emails), (*one[0].phones, *two[0].phones)
+    desk.store(kim(5, emails=emails, phones=phones))
+    run(desk, "t2")
+    with desk.hub.database.read() as uow:
+        found = [uow.ledger.person_as_of(newer, at) for at in (now, desk.time.now)]
+        assert [row.id for row in uow.ledger.complaints_of(older)] == [complaint]
+        assert [row.id for row in uow.ledger.actions_of(older)] == ["act_1"]
+        (change,) = uow.ledger.changes_of(newer)
+    assert [row and row.id for row in found] == [newer, older]
+    assert (change.kind, change.redirected, change.made_by) == ("merge", newer, relink.RUN)
+    assert change.moved["records"] == sorted(str(record.ref) for record in gone)
+    assert "person.merged" in desk.events()
+    # The records went by the run's own links; what the change itself moved goes back.
+    undone = merge.undo(desk.hub, change.id, reason="no", asker=ASKER)
+    assert set(undone.left_out) == {str(record.ref) for record in gone}
+    with desk.hub.database.read() as uow:
+        assert [row.id for row in uow.ledger.complaints_of(newer)] == [complaint]
+        assert [row.id for row in uow.ledger.actions_of(newer)] == ["act_1"]
+    asked = merge.SplitAsked(records=tuple(record.ref for record in gone))
+    merge.split(desk.hub, older, asked, reason="another", asker=ASKER)
+    desk.time.pass_(minutes=1)
+    desk.store(*(record.model_copy(update={"display_name": "K."}) for record in gone))
+    run(desk, "t3", full=True)
+    assert older not in {person_of(desk, record) for record in gone}
 
 
 @sqlite
