@@ -303,7 +303,7 @@ def merge_in(
     change = change_of(ChangeKind.MERGE, stays.id, goes.id, reason, asker, hub.clock())
     change.redirected = goes.id
     held = uow.people.links_of_person(goes.id)
-    _carry(hub, uow, change, held, shown.moves, to=stays.id)
+    carry(hub, uow, change, held, shown.moves, to=stays.id)
     goes.redirect_to = stays.id
     finish(hub, uow, change, shown.moves, asker)
     return change
@@ -335,7 +335,7 @@ def split(
         held = [
             link for link in uow.people.links_of_person(person.id) if thing_of(link) in asked.things
         ]
-        _carry(hub, uow, change, held, shown.moves, to=new.id)
+        carry(hub, uow, change, held, shown.moves, to=new.id)
         made = [
             row.id
             for row, fresh in (
@@ -407,7 +407,7 @@ def _undo_in(hub: Hub, uow: UnitOfWork, change_id: str, *, reason: str, asker: A
     undoing = change_of(ChangeKind.UNDO, change.person_id, change.other_id, reason, asker, now)
     undoing.undoes = change.id
     moves = _moves_back(hub, uow, change, going, here)
-    _carry(hub, uow, undoing, going, moves, to=back)
+    carry(hub, uow, undoing, going, moves, to=back)
     for row in uow.ledger.cannot_links_of(things):
         if row.id in own:
             cannot.end(hub, uow, row, reason=reason, asker=asker)
@@ -492,7 +492,7 @@ def change_of(
     )
 
 
-def _carry(
+def carry(
     hub: Hub,
     uow: UnitOfWork,
     change: PersonChangeRow,
@@ -501,9 +501,9 @@ def _carry(
     *,
     to: str,
 ) -> None:
-    """End links here and say them again there; show complaints and actions there."""
+    """End links here and say them again there; show complaints and actions there. Who changes
+    persons holds the complaints."""
     now = hub.clock()
-    was = {link.person_id for link in held}
     for link in held:
         link.valid_to = now
         link.version += 1
@@ -514,7 +514,6 @@ def _carry(
     for complaint_id in moves.complaints:
         row = uow.complaints.get(complaint_id)
         assert row is not None
-        was |= {row.person_id} if row.person_id is not None else set()
         row.person_id, row.updated_at = to, now
         row.version += 1
         if row.state == "open":

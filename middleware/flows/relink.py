@@ -246,33 +246,22 @@ def _redirect(hub: Hub, uow: UnitOfWork, run_id: str, person_id: str, into: str 
     row = uow.people.person(person_id)
     if row is None or row.id != person_id:
         return
-    now = hub.clock()
     ended = [
         link
         for link in uow.people.links_of_person(person_id, ended=True)
         if link.record_id is not None and (link.revoked_reason or "").startswith(f"{run_id}: ")
     ]
     complaints = uow.complaints.hold([one.id for one in uow.ledger.complaints_of(person_id)])
-    for complaint in complaints:
-        complaint.person_id, complaint.updated_at = into, now
-    actions = [one.id for one in uow.ledger.actions_of(person_id)]
-    uow.ledger.give_actions(actions, was=person_id, to=into)
-    row.redirect_to = into
-    links.look_again(hub, uow, [one.id for one in complaints if one.state == "open"])
     moves = merge.Moves(
         records=tuple(sorted(thing_of(link) for link in ended)),
         complaints=tuple(one.id for one in complaints),
-        actions=tuple(actions),
+        actions=tuple(one.id for one in uow.ledger.actions_of(person_id)),
     )
     reason = f"a run of resolution found one customer: {run_id}"
     asker = Asker(principal=RUN)
-    change = merge.change_of(ChangeKind.MERGE, into, person_id, reason, asker, now)
+    change = merge.change_of(ChangeKind.MERGE, into, person_id, reason, asker, hub.clock())
     change.redirected = person_id
-    change.moved = {
-        "links": [link.origin or link.id for link in ended],
-        "identities": [],
-        "records": list(moves.records),
-        "complaints": list(moves.complaints),
-        "actions": list(moves.actions),
-    }
+    merge.carry(hub, uow, change, (), moves, to=into)
+    change.moved = {**change.moved, "links": [link.origin or link.id for link in ended]}
+    row.redirect_to = into
     merge.finish(hub, uow, change, moves, asker)
