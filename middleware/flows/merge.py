@@ -417,6 +417,17 @@ def _undo_in(hub: Hub, uow: UnitOfWork, change_id: str, *, reason: str, asker: A
         gone.redirect_to = None
     else:
         _close_if_empty(hub, uow, undoing, change)
+        for thing in sorted(things):
+            # The splitting said that they differ, of each.
+            uow.ledger.add_label(
+                thing,
+                change.person_id,
+                Verdict.UNSURE,
+                source="undo",
+                subject=undoing.id,
+                by=asker.principal,
+                at=now,
+            )
     change.undone_by, change.undone_at = undoing.id, now
     finish(hub, uow, undoing, moves, asker)
     uow.ledger.add_label(

@@ -149,7 +149,7 @@ def _labelled(hub: Hub, uow: UnitOfWork, row: ReviewRow, base: Model) -> Labelle
     if answer["said"] == Said.THIS:
         theirs.update(Candidate.model_validate(row.candidates[answer["candidate"]]).refs)
         if answer["person"] is not None:
-            theirs.update(lookup.customers_of(uow, answer["person"]))
+            theirs.update(lookup.customers_of(uow, uow.ledger.now(answer["person"])))
     prior = base.prior_bits(looked.population)
     best: tuple[float, int] | None = None
     candidates = []

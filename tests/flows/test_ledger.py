@@ -480,6 +480,8 @@ def test_a_split_holds_apart_what_it_parted(known: Stage) -> None:
         back = uow.people.person(new)
         assert back is not None
         assert back.id == person, "the id that the split made still leads to somebody"
+        said = [row.verdict for row in uow.ledger.labels_of({author}) if row.other == person]
+        assert said[-1] == "unsure", "the account and its person are said to differ"
     assert the_complaint_of(known, complaint.id) == person
     assert picture(known)[0] == was[0]  # type: ignore[index]
 
