@@ -809,6 +809,27 @@ BACKFILL_RUN: Json = {
     "tick": f"{SYNCED}/backfill/3f2a9c1d",
     "wanted": {"since": "2026-11-20T00:00:00+00:00", "until": "2026-11-21T00:00:00+00:00"},
 }
+ALLOWED_RUN: Json = {**_OWED, "job": "resolve", "wanted": {"allow_changes": 2200}}
+REPORT: Json = {
+    "run_id": RUN_ID,
+    "model": "7f6e0d5a3c11",
+    "counts": {
+        "records": {"seen": 1204, "changed": 1204, "deleted": 0},
+        "planned": {"made": 1200, "moved": 0, "ended": 0},
+    },
+    "changes": [
+        {
+            "change": "made",
+            "record": "crm:contact:0035e00000A1b2c",
+            "person": None,
+            "was": None,
+            "beside": ["erp:account:1017"],
+        }
+    ],
+    "refused": [
+        {"why": "one_per_source", "records": ["erp:account:1017", "erp:account:1018"]},
+    ],
+}
 
 RECEIPT: Json = {
     "run": RUN_ID,

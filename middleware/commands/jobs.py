@@ -26,7 +26,7 @@ from middleware.commands.console import (
 )
 from middleware.contract.canonical import Kind
 from middleware.flows import pause, receipts, sync, watch
-from middleware.flows.due import next_due, trigger_of
+from middleware.flows.due import next_due, tick_now, trigger_of
 from middleware.flows.engine import WorkerRunningError
 from middleware.flows.hub import Asker
 from middleware.store.tables import JobRow, RunRow
@@ -188,7 +188,7 @@ def run_sync(
                 wanted["most_deleted"] = most_deleted
             run_id = sync.owe_asked(hub, job, ME, mode="full", wanted=wanted)
         else:
-            tick = hub.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            tick = tick_now(hub.clock())
             run_id, _ = sync.owe(hub, job, tick=tick, requested_by="cli")
         _until_it_ends(application, job, run_id, as_json=as_json)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ import typer
 from middleware.app import Application, handlers
 from middleware.commands.console import ConfigOption, JsonOption, err, fail, opened, out, say
 from middleware.flows import resolve, sync
+from middleware.flows.due import tick_now
 from middleware.flows.engine import WorkerRunningError
 
 commands = typer.Typer(help="Which records are one customer.", no_args_is_help=True)
@@ -42,9 +42,9 @@ def run_resolution(
             hub.engine.work(handlers(hub))
         except WorkerRunningError:
             err.print("a worker is running: it does the work, this only watches", style="dim")
-        wanted = {"allow": allow_changes} if allow_changes is not None else None
+        wanted = {"allow_changes": allow_changes} if allow_changes is not None else None
         mode = "full" if full else "changes"
-        tick = hub.clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        tick = tick_now(hub.clock())
         run_id, _ = sync.owe(hub, name, tick=tick, requested_by="cli", mode=mode, wanted=wanted)
         with err.status(f"{name}: queued") as status:
             while True:

@@ -203,3 +203,8 @@ def moment_of(tick: str, *, otherwise: datetime) -> datetime:
 def full_tick_of(due: datetime) -> str:
     """The name of a full run's tick, which may be due together with an ordinary one."""
     return f"{tick_of(due)}/full"
+
+
+def tick_now(now: datetime) -> str:
+    """The tick of a run that somebody asks for now, and nobody else's: to the microsecond."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -6,6 +6,7 @@ is never touched; and whatever changed since the run planned it is left for the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,10 @@ from middleware.store.tables import LinkRow
 
 RUN = "resolve"
 """Who decided a link that a run made."""
+
+
+class CarriedOn(Exception):
+    """Another worker carries on with this very run, or has ended it."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,14 @@ def apply(
     """Carry out the changes of some groups in one transaction.
 
     `reasons` and `names` are by record: why it belongs there, and what a new person is called.
-    Doing it twice changes nothing the second time.
+    Doing it twice changes nothing the second time. What came of it is counted in the run's row, in
+    the same transaction. Raises CarriedOn where the run is no longer under way.
     """
     done = Done()
     with hub.database.begin() as uow:
+        run = uow.jobs.run(run_id, lock=True)
+        if run is None or run.state != "running":
+            raise CarriedOn
         if any(one.merged for one in assigned):
             uow.policies.take_turns([merge.TURN])
         refs = [Ref.parse(ref) for one in assigned for ref in one.refs]
@@ -79,6 +88,8 @@ def apply(
             else:
                 _carry_out(hub, uow, run_id, one, reasons, names, ending, done)
         _write(hub, uow, run_id, fresh, done)
+        came = Counter(run.counts.get("links", {})) + Counter(done.counts)
+        run.counts = {**run.counts, "links": dict(came)}
     return done
 
 
@@ -165,7 +176,8 @@ def _carry_out(
         done.add("persons")
     for change in one.changes:
         to = person_id if change.do is not Do.END else None
-        if to is not None and uow.ledger.bars(to, {change.ref}):
+        was = uow.ledger.family(change.held.person) if change.held is not None else set()
+        if to is not None and uow.ledger.bars(to, {change.ref} | was):
             # Said since the run planned it.
             done.add("said_apart")
             done.late.append(change.ref)

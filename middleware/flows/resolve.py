@@ -24,16 +24,17 @@ from middleware.contract.canonical import Account, Contact, Kind, Ref
 from middleware.domain import ledger
 from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
-from middleware.domain.problems import NotOfferedError
-from middleware.flows import deliver, rounds
-from middleware.flows.hub import Hub
+from middleware.domain.problems import ConflictError, NotFoundError, NotOfferedError
+from middleware.flows import deliver, relink, rounds, sync
+from middleware.flows.due import tick_now
+from middleware.flows.hub import Asker, Hub
 from middleware.resolution import batch
 from middleware.store import resolving
 from middleware.store.database import UnitOfWork
+from middleware.store.jobs import ENDED
 from middleware.store.tables import RunRow
 
 if TYPE_CHECKING:
-    from middleware.flows.relink import Reason
     from middleware.resolution.batch.grouping import Rules
     from middleware.resolution.batch.model import Model
     from middleware.resolution.batch.persons import Assigned
@@ -82,10 +83,6 @@ EVIDENCE = {
 """What a comparison of the model is evidence of; the others are an address's."""
 
 
-class _CarriedOn(Exception):
-    """Another worker carries on with this very run, or has ended it."""
-
-
 class _Stopping(Exception):
     """This worker is to stop."""
 
@@ -117,9 +114,9 @@ def run(hub: Hub, run_id: str) -> None:
     made: _Run | None = None
     try:
         batch.require()
-        made = _Run(hub, run_id, counts, full=full, allowed=wanted.get("allow"))
+        made = _Run(hub, run_id, counts, full=full, allowed=wanted.get("allow_changes"))
         made.carry_out()
-    except _CarriedOn:
+    except relink.CarriedOn:
         log.info("run is carried on elsewhere", extra={"run": run_id})
         return
     except _Stopping:
@@ -251,7 +248,6 @@ class _Run:
 
     def _group(self, space: Workspace) -> None:
         """Make the touched groups anew, by what is known of who is who and who is not."""
-        from middleware.flows.relink import RUN
         from middleware.resolution.batch.grouping import figures, regroup, take_rules
 
         self._step("group", 0, space.count)
@@ -259,24 +255,29 @@ class _Run:
             take_rules(
                 space,
                 ((str(one), str(other)) for one, other in cannot_links(uow)),
-                ((str(r), person) for r, person in resolving.held_by_others(uow, run=RUN)),
+                ((str(r), person) for r, person in resolving.held_by_others(uow, run=relink.RUN)),
             )
         regroup(space, self.rules)
         self.counts |= figures(space, self.rules)
 
     def _plan(self, space: Workspace) -> None:
-        """Count what would change, and stop if that is too much."""
-        from middleware.flows.relink import RUN
+        """Count what would change, with what a run that is carried on has changed, and stop if that
+        is too much."""
         from middleware.resolution.batch.grouping import looked_at, refused, settled
 
-        counted: dict[str, int] = {"made": 0, "moved": 0, "ended": 0}
+        done: dict[str, int] = self.counts.get("links", {})
+        counted = {what: done.get(what, 0) for what in ("made", "moved", "ended")}
+        if any(counted.values()):
+            self.examples = list((report(self.hub, self.run_id) or {}).get("changes", ()))
+        named = {(one["change"], one["record"]) for one in self.examples}
         for number, looked in enumerate(looked_at(space, at_once=GROUPS)):
             self._step("plan", number * GROUPS, self.counts["groups"]["groups"])
             assigned = self._assigned(space, looked.groups)
             for one in assigned:
                 for change in one.changes:
                     counted[change.do] += 1
-                    if sum(e["change"] == change.do for e in self.examples) < EXAMPLES:
+                    many = sum(e["change"] == change.do for e in self.examples) >= EXAMPLES
+                    if not many and (change.do, change.ref) not in named:
                         self.examples.append(_example(one, change.do, change.ref))
             busy = {one.refs[0] for one in assigned}
             at_rest = [ref for group in looked.groups if group[0] not in busy for ref in group]
@@ -285,10 +286,10 @@ class _Run:
         held_back = [{"why": why, "records": [a, b]} for why, a, b in refused(space, most=5)]
         chosen = self.hub.options.resolve
         with self.hub.database.begin() as uow:
-            linked = resolving.counted(uow, run=RUN)
+            linked = resolving.counted(uow, run=relink.RUN)
             uow.audit.write(
                 at=self.hub.clock(),
-                actor=RUN,
+                actor=relink.RUN,
                 action="run.report",
                 subject=self.run_id,
                 model=self.model.fingerprint,
@@ -299,13 +300,13 @@ class _Run:
         changes = sum(counted.values())
         allowed = self.allowed
         if allowed is None:
-            allowed = max(chosen.most_changes, int(chosen.most_changed_share * linked))
+            before = linked - done.get("made", 0) + done.get("ended", 0)
+            allowed = max(chosen.most_changes, int(chosen.most_changed_share * before))
         if changes > allowed:
             raise _TooMuch(changes, allowed)
 
     def _link(self, space: Workspace) -> None:
         """Change the links, some groups at a time."""
-        from middleware.flows.relink import apply
         from middleware.resolution.batch.grouping import looked_at, settled, touch
 
         done: dict[str, int] = dict(self.counts.get("links", {}))
@@ -316,7 +317,7 @@ class _Run:
             for start in range(0, len(assigned), AT_ONCE):
                 self._step("link", sum(done.get(k, 0) for k in ("made", "moved", "ended")), total)
                 part = assigned[start : start + AT_ONCE]
-                came = apply(self.hub, self.run_id, part, reasons, names)
+                came = relink.apply(self.hub, self.run_id, part, reasons, names)
                 if came.late:
                     touch(space, list(space.numbers(came.late).values()))
                 for what, count in came.counts.items():
@@ -329,7 +330,6 @@ class _Run:
     # --- what they need -----------------------------------------------------------------------
 
     def _assigned(self, space: Workspace, groups: Sequence[tuple[str, ...]]) -> list[Assigned]:
-        from middleware.flows.relink import RUN
         from middleware.resolution.batch.grouping import groups_of
         from middleware.resolution.batch.persons import Held, assign
 
@@ -338,7 +338,7 @@ class _Run:
             links = resolving.links_of(uow, refs)
             all_links = resolving.links_of_persons(uow, {link.person_id for link in links})
         held = {
-            str(link.ref): Held(link.id, link.person_id, link.decided_by == RUN)
+            str(link.ref): Held(link.id, link.person_id, link.decided_by == relink.RUN)
             for link in reversed(links)
         }
         records_of: dict[str, list[str]] = {}
@@ -349,9 +349,8 @@ class _Run:
             home |= dict.fromkeys(group, group)
         return assign(groups, held, records_of, lambda ref: home.get(ref, (ref,)))
 
-    def _reasons(self, space: Workspace, assigned: Sequence[Assigned]) -> dict[str, Reason]:
+    def _reasons(self, space: Workspace, assigned: Sequence[Assigned]) -> dict[str, relink.Reason]:
         """Why each record that is to be linked belongs to its group."""
-        from middleware.flows.relink import Reason
         from middleware.resolution.batch.grouping import best_pairs
 
         refs = [ref for one in assigned if len(one.refs) > 1 for ref in one.refs]
@@ -370,7 +369,7 @@ class _Run:
                 if part.level is not None and part.bits
             ]
             evidence.insert(0, _prior(scorer.prior_bits))
-            reasons[ref] = Reason(tuple(evidence), self.model.probability(weight))
+            reasons[ref] = relink.Reason(tuple(evidence), self.model.probability(weight))
         return reasons
 
     def _names(self, assigned: Sequence[Assigned]) -> dict[str, str]:
@@ -393,7 +392,7 @@ class _Run:
         with self.hub.database.begin() as uow:
             row = uow.jobs.run(self.run_id)
             if row is None or row.state != "running":
-                raise _CarriedOn
+                raise relink.CarriedOn
             row.counts = dict(self.counts)
 
 
@@ -443,7 +442,7 @@ def take_noted(
         took = _take_stale(hub, space, noted, tell=tell, among=[str(ref) for ref in page.refs])
         with hub.database.begin() as uow:
             if not uow.followed.forget(token, page.notes):
-                raise _CarriedOn
+                raise relink.CarriedOn
         notes, seen = notes + len(page.notes), seen + len(page.refs)
         changed, deleted = changed + took[0], deleted + took[1]
     return {"seen": seen, "changed": changed, "deleted": deleted}
@@ -581,6 +580,27 @@ def _records_of(uow: UnitOfWork, thing: ledger.Thing) -> list[Ref]:
         persons = [link.person_id for link in uow.people.links_of_identity(thing)]
     theirs = (other for person in persons for other in uow.ledger.things_of(person))
     return [ref for ref in map(ledger.record, theirs) if ref is not None]
+
+
+def allow(hub: Hub, run_id: str, asker: Asker) -> str:
+    """Owe a run that may change as many links as the report of a stopped one shows, and beside them
+    as many as any run may; answers its id. What a stopped full run weighed is not weighed again.
+
+    Raises NotFoundError, and ConflictError where it was not stopped, or a later run looked since.
+    """
+    with hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+        if row is None:
+            raise NotFoundError(f"there is no run {run_id}")
+        last = uow.jobs.last_of(row.job, states=("queued", "running", *ENDED))
+    if row.state != "stopped" or row.error is None:
+        raise ConflictError(f"it is {row.state}; only a run that was stopped is let through")
+    if last is not None and last.id != run_id:
+        raise ConflictError(f"{last.id} ran since: what it says is what would change now")
+    wanted = {"allow_changes": row.error["changes"] + row.error["allowed"]}
+    tick = tick_now(hub.clock())
+    owed, _ = sync.owe(hub, row.job, tick=tick, requested_by=asker.principal, wanted=wanted)
+    return owed
 
 
 def report(hub: Hub, run_id: str) -> dict[str, Any] | None:

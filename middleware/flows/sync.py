@@ -98,7 +98,7 @@ def owe(
     runs that overlap, the one that moves the cursor goes on; the other ends as `overtaken`.
     A job that runs after others is held until they have run, when its schedule asks; a person is
     not made to wait. `wanted` narrows a run: `kinds`, `most_deleted`, and a backfill's `since` and
-    `until`; a resolution's `allow`.
+    `until`; a resolution's `allow_changes`.
     """
     now = hub.clock()
     with hub.database.begin() as uow:

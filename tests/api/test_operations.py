@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from sqlmodel import SQLModel
 from adapters.memory.remote import Fault
 from middleware.api.schemas import operations as schemas
 from middleware.api.webhooks import EVENTS
-from middleware.contract.canonical import Kind
+from middleware.contract.canonical import Contact, Kind, Ref
 from middleware.contract.capabilities import Quarantined
 from middleware.contract.errors import Unauthorised
 from middleware.domain.ids import new_id
 from middleware.domain.turns import Urgency
 from middleware.flows import sync, watch
+from middleware.flows.hub import ResolveOptions
 from middleware.store.tables import (
     CannotLinkRow,
     ConnectionRow,
@@ -373,7 +375,7 @@ def test_everything_is_read_anew_or_a_window_again(declared: Api) -> None:
     assert (backfilled["mode"], backfilled["state"]) == ("backfill", "done")
 
 
-def test_a_resolution_is_of_all_records(declared: Api) -> None:
+def declare_resolution(declared: Api) -> None:
     with declared.stage.hub.database.begin() as uow:
         jobs = {row.name: row for row in uow.jobs.all()}
         spec = {"flow": "resolve", "arguments": {}, "schedule": {"every": 86400}}
@@ -382,6 +384,10 @@ def test_a_resolution_is_of_all_records(declared: Api) -> None:
             for name, row in jobs.items()
         }
         uow.jobs.declare({**kept, "people": spec}, at=declared.stage.time.now)
+
+
+def test_a_resolution_is_of_all_records(declared: Api) -> None:
+    declare_resolution(declared)
     for body, pointer in (
         ({"kinds": ["contact"]}, "/kinds"),
         ({"most_deleted": 0}, "/most_deleted"),
@@ -389,6 +395,37 @@ def test_a_resolution_is_of_all_records(declared: Api) -> None:
         problem = shape(declared.post("/v1/jobs/people/full", json=body, scopes=("jobs:run",)))
         assert (problem["status"], problem["errors"][0]["pointer"]) == (422, pointer)
     assert declared.post("/v1/jobs/people/full", json={}, scopes=("jobs:run",)).status_code == 202
+
+
+def test_a_resolution_that_was_stopped_is_looked_at_and_let_through(
+    declared: Api, tmp_path: Path
+) -> None:
+    chosen = ResolveOptions(workspace=tmp_path, most_changes=0, most_changed_share=0)
+    declared.stage = declared.stage.with_options(resolve=chosen)
+    declared.app.state.door.hub = declared.stage.hub
+    declare_resolution(declared)
+    said = {"given_name": "Ada", "family_name": "Oyelaran", "emails": ("ada@example.org",)}
+    two = [Contact(ref=Ref.parse(f"{s}:contact:C9"), **said) for s in ("crm", "erp")]
+    declared.stage.store(*two)
+    run = declared.post("/v1/jobs/people/runs").headers["location"]
+    assert shape(declared.get(f"{run}/report"))["code"] == "not-found"
+    assert shape(declared.post(f"{run}/allow"))["code"] == "conflict"
+    declared.stage.run_due()
+    stopped = schemas.RunShown.model_validate(declared.get(run).json())
+    assert (stopped.state, stopped.error and stopped.error["changes"]) == ("stopped", 4)
+    report = schemas.ReportShown.model_validate(
+        declared.get(f"{run}/report", scopes=("jobs:read",)).json()
+    )
+    assert report.counts["planned"] == {"made": 4, "moved": 0, "ended": 0}
+    shown = {(one.change, one.record, one.person, *one.beside) for one in report.changes}
+    refs = [str(one.ref) for one in two]
+    assert shown > {("made", refs[0], None, refs[1]), ("made", refs[1], None, refs[0])}
+    answer = declared.post(f"{run}/allow", scopes=("jobs:run",))
+    assert answer.status_code == 202
+    declared.stage.run_due()
+    done = declared.get(answer.headers["location"]).json()
+    assert (done["state"], done["counts"]["links"]["made"]) == ("done", 4)
+    assert shape(declared.post(f"{run}/allow"))["code"] == "conflict"
 
 
 @pytest.mark.parametrize(
@@ -453,6 +490,8 @@ def test_a_job_shows_when_it_is_due_what_it_waits_for_and_its_alarms(declared: A
         ("POST", "/v1/jobs/none/pause"),
         ("GET", "/v1/runs/none"),
         ("GET", "/v1/runs/none/receipt"),
+        ("GET", "/v1/runs/none/report"),
+        ("POST", "/v1/runs/none/allow"),
     ],
 )
 def test_no_such_job(declared: Api, method: str, path: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Address, Contact, Kind, Ref
+from middleware.domain.problems import ConflictError, NotFoundError
 from middleware.flows import link, merge, relink, resolve, sync
 from middleware.flows.hub import Asker, ResolveOptions
 from middleware.flows.link import LinkAsked
@@ -39,7 +40,8 @@ def desk(stage: Stage, tmp_path: Path) -> Stage:
 
 
 def run(stage: Stage, tick: str = "t1", *, full: bool = False, allow: int | None = None) -> RunRow:
-    mode, wanted = "full" if full else "changes", {"allow": allow} if allow is not None else None
+    mode = "full" if full else "changes"
+    wanted = {"allow_changes": allow} if allow is not None else None
     run_id, _ = sync.owe(
         stage.hub, "people", tick=tick, requested_by="test", mode=mode, wanted=wanted
     )
@@ -396,6 +398,31 @@ def test_a_run_that_would_change_too_much_stops_and_says_what(desk: Stage) -> No
     assert (allowed.state, allowed.counts["links"]["made"]) == ("done", changes)
 
 
+def test_a_stopped_run_is_let_through_by_its_report(desk: Stage) -> None:
+    """With what came meanwhile, as far as any run may; and not by a report that is outdated."""
+    desk = desk.with_options(resolve=replace(desk.hub.options.resolve, most_changes=3))
+    desk.store(*crowd(200))
+    first = run(desk, full=True)
+    second = run(desk, "t2")
+    assert first.error == second.error
+    with pytest.raises(ConflictError, match=f"{second.id} ran since"):
+        resolve.allow(desk.hub, first.id, ASKER)
+    desk.store(kim(1), kim(2, system="shop"))
+    allowed = resolve.allow(desk.hub, second.id, ASKER)
+    desk.run_due()
+    with desk.hub.database.read() as uow:
+        done = uow.jobs.run(allowed)
+    assert done is not None
+    assert second.error is not None
+    assert done.wanted == {"allow_changes": second.error["changes"] + 3}
+    assert (done.state, done.counts["links"]["made"]) == ("done", second.error["changes"] + 2)
+    for run_id in (second.id, allowed):
+        with pytest.raises(ConflictError):
+            resolve.allow(desk.hub, run_id, ASKER)
+    with pytest.raises(NotFoundError):
+        resolve.allow(desk.hub, "run_none", ASKER)
+
+
 @sqlite
 @pytest.mark.parametrize("dies_in", ["_weigh", "_group", "_plan", "_link"])
 def test_a_run_that_dies_is_carried_on(
@@ -414,12 +441,8 @@ def test_a_run_that_dies_is_carried_on(
     _ended_like_another(desk, run_id)
 
 
-@sqlite
-@pytest.mark.parametrize("dies_at", [1, 3])
-def test_a_run_that_dies_between_changes_is_carried_on(
-    desk: Stage, monkeypatch: pytest.MonkeyPatch, dies_at: int
-) -> None:
-    desk.store(*crowd(200))
+def _dies_between_changes(desk: Stage, monkeypatch: pytest.MonkeyPatch, dies_at: int) -> str:
+    """A run that dies when so many parts of its changes are committed; its id."""
     monkeypatch.setattr(resolve, "AT_ONCE", 7)
     run_id, _ = sync.owe(desk.hub, "people", tick="t", requested_by="test")
     original, chunks = relink.apply, 0
@@ -435,11 +458,72 @@ def test_a_run_that_dies_between_changes_is_carried_on(
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(relink, "apply", die)
         desk.run_due()
+    return run_id
+
+
+@pytest.mark.parametrize("dies_at", [1, 3])
+def test_a_run_that_dies_between_changes_is_carried_on_as_one(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
+    desk.store(*crowd(200))
+    run_id = _dies_between_changes(desk, monkeypatch, dies_at)
     linked = len(parts(desk))
     assert linked > 0
     desk.handlers["resolve"](run_id)
     assert len(parts(desk)) > linked
+    with desk.hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+        links = uow.session.exec(select(LinkRow)).all()
+    assert row is not None
+    made = {"made": len(links), "moved": 0, "ended": 0}
+    assert row.counts["links"] == {"made": len(links), "persons": len(parts(desk))}
+    assert row.counts["planned"] == made, "what it did before it died is part of the run"
+    found = resolve.report(desk.hub, run_id)
+    assert found is not None
+    assert found["counts"]["planned"] == made
+    named = {one["record"] for one in found["changes"]}
+    assert len(named) == len(found["changes"]) == min(len(links), resolve.EXAMPLES)
     _ended_like_another(desk, run_id)
+
+
+@sqlite
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_a_run_changed_before_it_died_counts_for_its_limit(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    records = crowd(200)
+    desk.store(*records)
+    chosen = desk.hub.options.resolve
+    shown = run(desk.with_options(resolve=replace(chosen, most_changes=0)), "t0")
+    assert shown.error is not None
+    changes = shown.error["changes"]
+    limited = desk.with_options(resolve=replace(chosen, most_changes=changes))
+    run_id = _dies_between_changes(limited, monkeypatch, 3)
+    limited.store(*[kim(n) for n in range(1, 1 + 2 * more)])
+    limited.handlers["resolve"](run_id)
+    with limited.hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    assert row is not None
+    assert row.state == ("stopped" if more else "done")
+    if more:
+        assert row.error is not None
+        assert (row.error["changes"], row.error["allowed"]) == (changes + 2, changes)
+
+
+def test_a_worker_that_lost_its_run_changes_nothing_more(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.store(*crowd(200))
+    run_id = _dies_between_changes(desk, monkeypatch, 1)
+    was = parts(desk)
+    with desk.hub.database.begin() as uow:
+        row = uow.jobs.run(run_id)
+        assert row is not None
+        row.state = "failed"
+    desk.run_due()
+    with pytest.raises(relink.CarriedOn):
+        relink.apply(desk.hub, run_id, (), {}, {})
+    assert parts(desk) == was
 
 
 def _ended_like_another(stage: Stage, run_id: str) -> None:
@@ -463,6 +547,18 @@ def test_a_worker_that_stops_owes_the_rest(desk: Stage) -> None:
     assert (owed.flow, owed.arguments) == ("resolve", (run_id,))
     desk.run_due()
     _ended_like_another(desk, run_id)
+
+
+@sqlite
+@pytest.mark.parametrize("others", [2, 4, 16, 64])
+def test_a_small_hub_knows_its_customers_by_name_and_address(desk: Stage, others: int) -> None:
+    """Among twenty records an address that two share is every tenth: it is no common one for it."""
+    one, two = kim(1, phones=(), address=None), kim(2, system="shop", phones=(), address=None)
+    family = kim(3, system="shop", given_name="Lars", phones=(), address=None)
+    desk.store(one, two, family, *crowd(others * 4)[:others])
+    run(desk)
+    assert person_of(desk, one) == person_of(desk, two) is not None
+    assert person_of(desk, family) is None, "who shares an address with them is another"
 
 
 def test_what_somebody_changes_meanwhile_is_left_for_the_next_run(

@@ -17,7 +17,7 @@ from middleware.api.paging import Cursor, Limit
 from middleware.api.schemas import operations as schemas
 from middleware.contract.canonical import Kind
 from middleware.domain.problems import InvalidError, NotFoundError
-from middleware.flows import pause, receipts, sync
+from middleware.flows import pause, receipts, resolve, sync
 from middleware.flows.due import next_due, tick_of, trigger_of
 from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
@@ -244,6 +244,58 @@ def get_receipt(run_id: str, request: Request, door: TheDoor) -> Response:
     if row is None:
         raise NotFoundError(f"No receipt: the run {run_id} has not ended, or there is none.")
     return answer(request, _receipt(row, intact=receipts.intact(door.hub, row)))
+
+
+@router.get(
+    "/v1/runs/{run_id}/report",
+    response_model=schemas.ReportShown,
+    **operation(Scope.JOBS_READ, "not-found", example=examples.REPORT),
+)
+def get_report(run_id: str, request: Request, door: TheDoor) -> Response:
+    """Show what a resolution changed, or would have changed if it was stopped, and why, by
+    reference: `/v1/people/why` tells of any two."""
+    found = resolve.report(door.hub, run_id)
+    if found is None:
+        raise NotFoundError(f"No report: the run {run_id} did not come so far, or there is none.")
+    shown = schemas.ReportShown(
+        run_id=run_id,
+        model=found["model"],
+        counts=found["counts"],
+        changes=[
+            schemas.LinkPlanned(
+                change=one["change"],
+                record=one["record"],
+                person=one["person"],
+                was=one["was"],
+                beside=one["with"],
+            )
+            for one in found["changes"]
+        ],
+        refused=[schemas.KeptApart(**one) for one in found["refused"]],
+    )
+    return answer(request, shown)
+
+
+@router.post(
+    "/v1/runs/{run_id}/allow",
+    response_model=schemas.RunShown,
+    **operation(
+        Scope.JOBS_RUN,
+        "not-found",
+        "conflict",
+        status=202,
+        says="A new run is owed.",
+        headers={"Location": "The new run."},
+        example=examples.ALLOWED_RUN,
+    ),
+)
+def allow_run(run_id: str, request: Request, door: TheDoor, asker: Asking) -> Response:
+    """Let a resolution that was stopped change what its report shows.
+
+    A new run may change as many links, and beside them as many as any run may, because records
+    change meanwhile. Refused where the run was not stopped, or a later one of the job ran since.
+    """
+    return _owed(request, door.hub, resolve.allow(door.hub, run_id, asker))
 
 
 _PAUSED: dict[str, Any] = operation(

@@ -113,7 +113,8 @@ class RunShown(Shown):
     """held (it waits for other jobs), queued, running, done, failed, overtaken (another run went
     on with what was left), stopped (a resolution that would have changed too much)."""
     wanted: dict[str, Any] | None
-    """What it was narrowed to: kinds, most_deleted, since and until."""
+    """What it was narrowed to: kinds, most_deleted, since and until; of a resolution, how many
+    links it may change (`allow_changes`)."""
     waits_for: dict[str, str]
     """Of a held run: the jobs that it waits for, or `schedule`, and why."""
     requested_by: str
@@ -190,6 +191,42 @@ class ReceiptShown(Shown):
     intact: bool
     """Whether digest and signature still fit what is stored."""
     finished_at: Moment
+
+
+class LinkPlanned(Shown):
+    """A link that a resolution changed, or would have."""
+
+    change: str
+    """made, moved (to another person) or ended."""
+    record: str
+    person: str | None
+    """Whose it becomes; `null` for a new person, and where it is ended."""
+    was: str | None
+    """Whose it was."""
+    beside: list[str]
+    """Records of the same customer, at most three."""
+
+
+class KeptApart(Shown):
+    """Two records that are alike and were not put together."""
+
+    why: str
+    """said_apart, one_per_source, other_number, other_person, too_large or bridge."""
+    records: list[str]
+
+
+class ReportShown(Shown):
+    """What a resolution changed, or would have changed if it was stopped, and why."""
+
+    run_id: str
+    model: str
+    """The fingerprint of the model."""
+    counts: dict[str, dict[str, int]]
+    """As of its plan; `planned` counts the links to be made, moved and ended."""
+    changes: list[LinkPlanned]
+    """At most twenty of each kind."""
+    refused: list[KeptApart]
+    """At most five for each reason."""
 
 
 class RunPage(Page[RunShown]):

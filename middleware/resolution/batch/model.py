@@ -94,6 +94,9 @@ class Level(Frozen):
     u: Probability | None = None
     rare: Annotated[float, Field(ge=0, le=1)] = 0
     """How far the value's own frequency takes u's place: 0 not at all, 1 wholly (`equal` only)."""
+    seen: Annotated[int, Field(ge=0)] = 0
+    """So many records that u was seen of count with those at hand in a value's frequency: an
+    address that two of twenty records share is no common one; a name may be."""
     fixed: bool = False
     """Whether training leaves m and u as they are."""
 
@@ -101,6 +104,8 @@ class Level(Frozen):
     def _makes_sense(self) -> Self:
         if self.rare and (self.when is None or len(self.when.equal) != 1):
             raise ValueError("`rare` needs a predicate that is `equal` on one column")
+        if self.seen and not self.rare:
+            raise ValueError("`seen` goes with `rare`")
         if self.fixed and (self.m is None or self.u is None):
             raise ValueError("a level that training leaves alone needs m and u")
         return self
@@ -216,15 +221,14 @@ class Model(Frozen):
         return tuple(dict.fromkeys([*found, *(self.joins.columns() if self.joins else ())]))
 
     @property
-    def rare_columns(self) -> tuple[str, ...]:
-        """Those of which the frequency of values counts."""
-        found = [
-            level.when.equal[0]
-            for comparison in self.comparisons
-            for level in comparison.levels
-            if level.rare and level.when
-        ]
-        return tuple(dict.fromkeys(found))
+    def rare_columns(self) -> dict[str, Level]:
+        """Those of which the frequency of values counts, and the first level that says so."""
+        found: dict[str, Level] = {}
+        for comparison in self.comparisons:
+            for level in comparison.levels:
+                if level.rare and level.when:
+                    found.setdefault(level.when.equal[0], level)
+        return found
 
     def prior_bits(self, records: int) -> float:
         """What a pair weighs before anything is compared, among so many records.

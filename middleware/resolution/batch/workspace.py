@@ -238,9 +238,11 @@ class Workspace:
             self.do("DELETE FROM kept")
             self._keep("record")
             self._key_all()
-            for column in self.model.rare_columns:
+            for column, level in self.model.rare_columns.items():
+                seen, of_them = float(level.seen), level.seen * (level.u or 0)
                 self.do(f"""CREATE OR REPLACE TABLE tf_{column} AS
-                    SELECT {column}, count(*)::DOUBLE / sum(count(*)) OVER () AS tf_{column}
+                    SELECT {column}, (count(*) + {of_them})
+                        / (sum(count(*)) OVER () + {seen}) AS tf_{column}
                     FROM compared WHERE {column} IS NOT NULL GROUP BY {column}""")
             self.do("DELETE FROM changed")
             self.say("records", str(self.count))
@@ -259,18 +261,13 @@ class Workspace:
 
     def exact_u(self) -> dict[str, float]:
         """How often two random records have the same value, by column, counted exactly."""
-        columns = self.model.rare_columns
-        listed = ", ".join(f"count({column})" for column in columns)
         found = {}
-        for column, bearers in zip(
-            columns, self.all(f"SELECT {listed} FROM compared")[0] if columns else (), strict=True
-        ):
-            same = self.one(
-                f"SELECT sum(n * (n - 1)) FROM (SELECT round(tf_{column} * $n) AS n"
-                f" FROM tf_{column})",
-                n=bearers,
-            )
-            found[column] = float(same or 0) / (bearers * (bearers - 1)) if bearers > 1 else 0.0
+        for column in self.model.rare_columns:
+            same, bearers = self.all(
+                f"""SELECT sum(n * (n - 1)), sum(n) FROM (SELECT count(*)::DOUBLE AS n FROM compared
+                    WHERE {column} IS NOT NULL GROUP BY {column})"""
+            )[0]
+            found[column] = same / (bearers * (bearers - 1)) if bearers and bearers > 1 else 0.0
         return found
 
     def scorer(self, rows: Iterable[Mapping[str, Any]]) -> Scorer:
