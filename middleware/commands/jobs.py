@@ -14,6 +14,7 @@ import typer
 from rich.table import Column, Table
 
 from middleware.app import Application, handlers
+from middleware.commands import resolve
 from middleware.commands.console import (
     ConfigOption,
     JsonOption,
@@ -110,7 +111,9 @@ def _schedule(stored: dict[str, Any] | None) -> str:
 
 def _run(row: RunRow) -> dict[str, Any]:
     waits = (row.waits or {}).get("for", {})
-    told = f"{row.state} {told_counts(row.counts)}".rstrip()
+    # A resolution counts by its steps, a sync by kinds of record.
+    counted = (resolve.told if "step" in row.counts else told_counts)(row.counts)
+    told = f"{row.state} {counted}".rstrip()
     if waits and row.state == "held":
         told = "held: " + "; ".join(f"{name} {why}" for name, why in waits.items())
     elif row.error:

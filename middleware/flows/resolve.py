@@ -70,6 +70,7 @@ leaves no note."""
 LOOKED_THROUGH = "looked_through"
 """Under this the workspace says when every record was last looked at; empty until that is done."""
 
+CHANGED = ("made", "moved", "ended")
 STEPS = ("read", "weigh", "group", "plan", "link")
 
 EVIDENCE = {
@@ -133,7 +134,7 @@ def run(hub: Hub, run_id: str) -> None:
     except NotOfferedError as failed:
         state, error = "failed", {"message": failed.detail}
     except Exception as failed:
-        mended = _mendable(failed)
+        mended = _mendable(hub, failed)
         if mended is None:
             log.exception("resolution failed", extra={"run": run_id})
             mended = f"the run failed with {type(failed).__name__}; see the log"
@@ -149,13 +150,19 @@ def _underway(running: Sequence[RunRow], hub: Hub, uow: Any) -> Iterator[RunRow]
             yield row
 
 
-def _mendable(error: Exception) -> str | None:
+def _mendable(hub: Hub, error: Exception) -> str | None:
     """What an operator can do something about, in words; None for what is our own mistake."""
     from middleware.resolution.batch.model import ModelUnreadableError
-    from middleware.resolution.batch.workspace import WorkspaceBusyError
+    from middleware.resolution.batch.workspace import WorkspaceUnusableError, short_of
 
-    known = isinstance(error, ModelUnreadableError | WorkspaceBusyError)
-    return str(error) if known else None
+    if isinstance(error, ModelUnreadableError | WorkspaceUnusableError):
+        return str(error)
+    chosen = hub.options.resolve
+    return {
+        "memory": f"there is more to weigh than fits into {chosen.memory}: raise `resolve.memory`",
+        "disk": f"the disk of {chosen.workspace}, or that of temporary files, is full",
+        None: None,
+    }[short_of(error)]
 
 
 class _Run:
@@ -266,7 +273,7 @@ class _Run:
         from middleware.resolution.batch.grouping import looked_at, refused, settled
 
         done: dict[str, int] = self.counts.get("links", {})
-        counted = {what: done.get(what, 0) for what in ("made", "moved", "ended")}
+        counted = {what: done.get(what, 0) for what in CHANGED}
         if any(counted.values()):
             self.examples = list((report(self.hub, self.run_id) or {}).get("changes", ()))
         named = {(one["change"], one["record"]) for one in self.examples}
@@ -309,13 +316,13 @@ class _Run:
         """Change the links, some groups at a time."""
         from middleware.resolution.batch.grouping import looked_at, settled, touch
 
-        done: dict[str, int] = dict(self.counts.get("links", {}))
+        done: dict[str, int] = dict.fromkeys(CHANGED, 0) | self.counts.get("links", {})
         total = sum(self.counts["planned"].values())
         for looked in looked_at(space, at_once=GROUPS):
             assigned = self._assigned(space, looked.groups)
             reasons, names = self._reasons(space, assigned), self._names(assigned)
             for start in range(0, len(assigned), AT_ONCE):
-                self._step("link", sum(done.get(k, 0) for k in ("made", "moved", "ended")), total)
+                self._step("link", sum(done[k] for k in CHANGED), total)
                 part = assigned[start : start + AT_ONCE]
                 came = relink.apply(self.hub, self.run_id, part, reasons, names)
                 if came.late:

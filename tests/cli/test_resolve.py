@@ -53,6 +53,9 @@ def test_a_run_stops_is_looked_at_and_allowed(tmp_path: Path) -> None:
         # Or nothing that is due is ever later than it.
         assert datetime.now(UTC) - datetime.fromisoformat(row.last_tick) < timedelta(minutes=5)
     database.close()
+    assert amends(tmp_path, "jobs", "list").returncode == 0
+    shown = amends(tmp_path, "jobs", "runs", "people")
+    assert f"links: {changes} made, 0 moved, 0 ended" in shown.stdout, shown.stderr
     assert (tmp_path / ".amends" / "resolve.duckdb").exists()
     other = amends(tmp_path, "sync", "run", "people")
     assert other.returncode == 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 from sqlmodel import col, select
 
@@ -16,6 +17,7 @@ from middleware.flows import link, merge, relink, resolve, sync
 from middleware.flows.hub import Asker, ResolveOptions
 from middleware.flows.link import LinkAsked
 from middleware.resolution import batch
+from middleware.resolution.batch import executor
 from middleware.resolution.batch.model import shipped
 from middleware.resolution.batch.workspace import Workspace
 from middleware.store.tables import ActionRow, LinkRow, PersonRow, RunRow
@@ -476,7 +478,7 @@ def test_a_run_that_dies_between_changes_is_carried_on_as_one(
         links = uow.session.exec(select(LinkRow)).all()
     assert row is not None
     made = {"made": len(links), "moved": 0, "ended": 0}
-    assert row.counts["links"] == {"made": len(links), "persons": len(parts(desk))}
+    assert row.counts["links"] == {**made, "persons": len(parts(desk))}
     assert row.counts["planned"] == made, "what it did before it died is part of the run"
     found = resolve.report(desk.hub, run_id)
     assert found is not None
@@ -559,6 +561,46 @@ def test_a_small_hub_knows_its_customers_by_name_and_address(desk: Stage, others
     run(desk)
     assert person_of(desk, one) == person_of(desk, two) is not None
     assert person_of(desk, family) is None, "who shares an address with them is another"
+
+
+@sqlite
+@pytest.mark.parametrize(
+    ("why", "says"),
+    [
+        (duckdb.OutOfMemoryException("no block"), "more to weigh than fits into 2GB"),
+        (duckdb.IOException("Could not write file: No space left on device"), "is full"),
+        (ValueError("ours"), "failed with RuntimeError; see the log"),
+    ],
+)
+def test_a_machine_that_is_too_small_is_said_to_be(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch, why: Exception, says: str
+) -> None:
+    """As Splink wraps it; and the next run, with more, carries on."""
+
+    def weigh(*_: object, **__: object) -> None:
+        raise RuntimeError("Error executing the following sql") from why
+
+    desk.store(*crowd(60))
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "weigh", weigh)
+        row = run(desk)
+    assert row.state == "failed"
+    assert row.error is not None
+    assert says in row.error["message"]
+    assert run(desk, "t2").counts["links"]["made"] > 0
+
+
+@sqlite
+def test_a_workspace_that_is_none_is_named(desk: Stage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "broken"):
+        if folder.name == "broken":
+            folder.mkdir()
+            (folder / "resolve.duckdb").write_bytes(b"no database" * 500)
+        options = replace(desk.hub.options.resolve, workspace=folder)
+        row = run(desk.with_options(resolve=options), folder.name)
+        assert row.error is not None
+        assert row.error["message"].startswith(f"{folder / 'resolve.duckdb'} can't be opened")
 
 
 def test_what_somebody_changes_meanwhile_is_left_for_the_next_run(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,8 +59,22 @@ def _compared(source: str) -> str:
         FROM {source} s LEFT JOIN kept k ON k.unique_id = s.unique_id)"""
 
 
-class WorkspaceBusyError(Exception):
-    """Another process has the workspace open; wait for its run to end."""
+class WorkspaceUnusableError(Exception):
+    """Another process has the workspace open, or its folder or file is not what it should be."""
+
+
+def short_of(error: BaseException) -> str | None:
+    """`memory` or `disk`, if that is what the workspace's work failed for; Splink wraps it."""
+    seen: set[int] = set()
+    why: BaseException | None = error
+    while why is not None and id(why) not in seen:
+        seen.add(id(why))
+        if isinstance(why, duckdb.OutOfMemoryException):
+            return "memory"
+        if "No space left" in str(why):
+            return "disk"
+        why = why.__cause__ or why.__context__
+    return None
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ class Workspace:
         """Open the file, or make it; None means one in memory.
 
         What another model or `stamp` made is thrown away. `memory` is what DuckDB may take before
-        it spills to files beside the workspace. Raises WorkspaceBusyError.
+        it spills to files beside the workspace. Raises WorkspaceUnusableError.
         """
         unknown = set(model.columns) - {*TEXTS, *LISTS}
         if unknown:
@@ -102,12 +116,12 @@ class Workspace:
         config: dict[str, Any] = {"memory_limit": memory, "preserve_insertion_order": False}
         if threads:
             config["threads"] = threads
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = duckdb.connect(str(path or ":memory:"), config=config)
-        except duckdb.IOException as error:
-            raise WorkspaceBusyError(f"{path} can't be opened: {error}") from None
+        except (duckdb.IOException, OSError) as error:
+            raise WorkspaceUnusableError(f"{path} can't be opened: {error}") from None
         self._prepare(f"{LAYOUT}/{model.fingerprint}/{stamp}")
 
     def close(self) -> None:
@@ -467,7 +481,8 @@ class Workspace:
         try:
             yield
         except BaseException:
-            self._connection.rollback()
+            with suppress(duckdb.Error):  # it may be over: what it failed for is to be told
+                self._connection.rollback()
             raise
         self.do("COMMIT")
 
