@@ -162,6 +162,7 @@ WHY: Json = {
         "chosen": [],
         "version": VERSION,
     },
+    "weighed": None,
     "rules": _RULES,
     "labels": [],
 }

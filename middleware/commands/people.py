@@ -19,6 +19,7 @@ from middleware.flows import provisional
 from middleware.flows.index import index_again
 from middleware.flows.refit import refit
 from middleware.flows.rehearse import Checked, Difference, Rehearsal, rehearse
+from middleware.flows.weigh import Weighed
 from middleware.flows.why import Side, why
 from middleware.resolution.model import ModelError, read_model, write_model
 
@@ -102,6 +103,7 @@ def explain(
             "evidence": [piece.model_dump(mode="json") for piece in found.evidence],
             "score": found.score,
             "decision": found.decision.why if found.decision is not None else None,
+            "weighed": _weighed(found.weighed),
             "rules": found.rules,
         }
         out.print_json(json.dumps(told))
@@ -113,10 +115,25 @@ def explain(
         say(f"  {piece.weight:+.1f} bits: {piece.detail} ({piece.kind}, {piece.basis})")
     for row in found.cannot_links:
         say(f"  held apart by {row.decided_by} ({row.id}): {row.reason}")
+    if found.weighed is not None:
+        return
     say(
         f"a link needs {found.rules['link_from']:g} bits and {found.rules['margin']:g} ahead of "
         f"the next, a question {found.rules['review_from']:g} (version {found.rules['version']})"
     )
+
+
+def _weighed(found: Weighed | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    return {
+        "one": str(found.one),
+        "other": str(found.other),
+        "bits": found.bits,
+        "probability": found.probability,
+        "joins_from": found.joins_from,
+        "against": found.against,
+    }
 
 
 def _side(side: Side) -> dict[str, object]:

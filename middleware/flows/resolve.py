@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from middleware.contract.canonical import Account, Contact, Kind, Ref
 from middleware.domain import ledger
-from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
 from middleware.domain.problems import ConflictError, NotFoundError, NotOfferedError
 from middleware.flows import deliver, relink, rounds, sync
 from middleware.flows.due import tick_now
 from middleware.flows.hub import Asker, Hub
+from middleware.flows.weigh import KINDS, evidence_of, model_of
 from middleware.resolution import batch
 from middleware.store import resolving
 from middleware.store.database import UnitOfWork
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from middleware.resolution.batch.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
-KINDS = (Kind.CONTACT, Kind.ACCOUNT)
-"""The kinds of record that are somebody."""
 
 PAGE = 5_000
 """Records that are read at once."""
@@ -72,16 +69,6 @@ LOOKED_THROUGH = "looked_through"
 
 CHANGED = ("made", "moved", "ended")
 STEPS = ("read", "weigh", "group", "plan", "link")
-
-EVIDENCE = {
-    "given": EvidenceKind.NAME,
-    "family": EvidenceKind.NAME,
-    "email": EvidenceKind.EMAIL,
-    "phone": EvidenceKind.PHONE,
-    "handle": EvidenceKind.HANDLE,
-    "ids": EvidenceKind.EXTERNAL_ID,
-}
-"""What a comparison of the model is evidence of; the others are an address's."""
 
 
 class _Stopping(Exception):
@@ -370,13 +357,8 @@ class _Run:
         reasons = {}
         for ref, (other, weight) in best.items():
             left, right = rows[numbers[ref]], rows[numbers[other]]
-            evidence = [
-                _evidence(part.comparison, part.bits, other, self.read_at)
-                for part in scorer.parts(left, right)
-                if part.level is not None and part.bits
-            ]
-            evidence.insert(0, _prior(scorer.prior_bits))
-            reasons[ref] = relink.Reason(tuple(evidence), self.model.probability(weight))
+            evidence = evidence_of(scorer, left, right, other, self.read_at)
+            reasons[ref] = relink.Reason(evidence, self.model.probability(weight))
         return reasons
 
     def _names(self, assigned: Sequence[Assigned]) -> dict[str, str]:
@@ -547,14 +529,6 @@ def stamp_of(hub: Hub) -> str:
     return f"{VERSION}/{sorted(hub.options.phone_regions)}/{sorted(unique)}/{blocked}".rstrip("/")
 
 
-def model_of(hub: Hub) -> Model:
-    """The model that the settings name, or the one that comes with the hub."""
-    from middleware.resolution.batch.model import load, shipped
-
-    chosen = hub.options.resolve.model
-    return load(chosen) if chosen else shipped()
-
-
 @contextmanager
 def _engine(hub: Hub, space: Workspace) -> Iterator[Any]:
     """What weighs all pairs of a workspace: Splink on DuckDB, or on Spark where that is chosen."""
@@ -627,26 +601,6 @@ def _example(one: Assigned, do: str, ref: str) -> dict[str, Any]:
         "was": held.person if held else None,
         "with": others[:3],
     }
-
-
-def _prior(bits: float) -> Evidence:
-    return Evidence(
-        kind=EvidenceKind.PRIOR,
-        detail="any two records, before they are compared",
-        weight=bits,
-        basis=Basis.CRM_RECORD,
-    )
-
-
-def _evidence(comparison: str, bits: float, other: str, at: datetime) -> Evidence:
-    verb = "agrees with" if bits > 0 else "differs from"
-    return Evidence(
-        kind=EVIDENCE.get(comparison, EvidenceKind.ADDRESS),
-        detail=f"{comparison} {verb} that of {other}",
-        weight=max(-64.0, min(64.0, bits)),
-        basis=Basis.CRM_RECORD,
-        at=at,
-    )
 
 
 def _name(record: Any) -> str | None:

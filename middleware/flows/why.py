@@ -16,10 +16,13 @@ from middleware.domain.problems import InvalidError, NotFoundError
 from middleware.domain.understanding import Entity, Understanding
 from middleware.flows import lookup
 from middleware.flows.hub import Hub
-from middleware.resolution.exact import Known, compare, decide
+from middleware.flows.weigh import Weighed, likeliest
+from middleware.resolution.batch.model import ModelUnreadableError
+from middleware.resolution.exact import Known, decide
 from middleware.store import queries
 from middleware.store.database import UnitOfWork
 from middleware.store.ledger import thing_of
+from middleware.store.records import Stored
 from middleware.store.tables import CannotLinkRow, LabelRow, LinkRow
 
 MOST_RECORDS = 20
@@ -53,6 +56,8 @@ class Why:
     score: float | None = None
     decision: Decision | None = None
     """What the hub would decide now about the author; None where neither is an identity."""
+    weighed: Weighed | None = None
+    """Where neither is an identity: what a run of resolution makes of their likeliest records."""
     labels: tuple[LabelRow, ...] = ()
     """What people said of the pair."""
     says: str = ""
@@ -79,9 +84,11 @@ def why(hub: Hub, one: str, other: str) -> Why:
         left, right = (_side(uow, thing) for thing in things)
         together = left.person_id is not None and left.person_id == right.person_id
         apart = () if together else tuple(_apart(uow, left, right))
-        known = _known(hub, uow, right)
+        records = _records(uow, right)
         wrote = _wrote(uow, left.thing) if ledger.is_identity(left.thing) else None
-        own = _known(hub, uow, left) if wrote is None else []
+        known = _known(hub, uow, records) if wrote is not None else []
+        own = _records(uow, left) if wrote is None else []
+        weighed, unreadable = _weighed(hub, uow, own, records)
         names = {left.thing, right.thing}
         labels = tuple(row for row in uow.ledger.labels_of(names) if {row.one, row.other} == names)
     evidence: tuple[Evidence, ...] = ()
@@ -89,12 +96,13 @@ def why(hub: Hub, one: str, other: str) -> Why:
     decision: Decision | None = None
     if wrote is not None:
         evidence, score, decision = _of_author(hub, wrote, known, right)
-    elif own and known:
-        pairs = [compare(a, b, regions=hub.options.phone_regions) for a in own for b in known]
-        evidence = max(pairs, key=lambda pair: sum(e.weight for e in pair))
-        score = sum(e.weight for e in evidence)
+    elif weighed is not None:
+        evidence, score = weighed.evidence, weighed.bits
     rules = hub.options.auto_link
     says = _says(left, right, together, apart, score, decision, rules.link_from)
+    if weighed is not None and not together and not apart:
+        says = weighed.says
+    says += unreadable
     gone = "".join(f"; {s.thing} is gone from its system" for s in (left, right) if s.gone)
     return Why(
         one=left,
@@ -104,6 +112,7 @@ def why(hub: Hub, one: str, other: str) -> Why:
         evidence=evidence,
         score=score,
         decision=decision,
+        weighed=weighed,
         labels=labels,
         says=says + gone,
         rules={**rules.model_dump(mode="json"), "version": rules.version},
@@ -151,8 +160,8 @@ def _apart(uow: UnitOfWork, left: Side, right: Side) -> list[CannotLinkRow]:
     ]
 
 
-def _known(hub: Hub, uow: UnitOfWork, side: Side) -> list[Known]:
-    """The records of one side, as they are compared."""
+def _records(uow: UnitOfWork, side: Side) -> list[Stored]:
+    """The customer's records of one side."""
     ref = ledger.record(side.thing)
     if ref is not None:
         refs = [ref]
@@ -161,12 +170,25 @@ def _known(hub: Hub, uow: UnitOfWork, side: Side) -> list[Known]:
         refs = [r for r in map(queries.record_of, found) if r is not None][:MOST_RECORDS]
     else:
         return []
-    persons = lookup.person_of(uow, refs)
-    return [
-        lookup.known_as(hub, stored, persons.get(stored.record.ref), ())
-        for stored in uow.records.get_all(refs)
-        if isinstance(stored.record, Contact | Account)
-    ]
+    return [one for one in uow.records.get_all(refs) if isinstance(one.record, Contact | Account)]
+
+
+def _known(hub: Hub, uow: UnitOfWork, records: Sequence[Stored]) -> list[Known]:
+    """The same as they are compared with whoever writes."""
+    persons = lookup.person_of(uow, [one.record.ref for one in records])
+    return [lookup.known_as(hub, one, persons.get(one.record.ref), ()) for one in records]
+
+
+def _weighed(
+    hub: Hub, uow: UnitOfWork, some: Sequence[Stored], others: Sequence[Stored]
+) -> tuple[Weighed | None, str]:
+    """What resolution makes of the likeliest two, or why that can't be said."""
+    if not some or not others:
+        return None, ""
+    try:
+        return likeliest(hub, uow, some, others), ""
+    except ModelUnreadableError as error:
+        return None, f"; the model of resolution can't be read: {error}"
 
 
 class _Wrote(NamedTuple):

@@ -307,28 +307,6 @@ def _dated(
         yield item if at is None else item.model_copy(update={"at": at})
 
 
-def compare(left: Known, right: Known, *, regions: Sequence[str] = ()) -> tuple[Evidence, ...]:
-    """What speaks for two records' being one customer's, the strongest first."""
-    one, other = _Group((left,), regions), _Group((right,), regions)
-    found: list[Evidence] = []
-    for system, _ in sorted(one.external_ids & other.external_ids)[:1]:
-        found.append(_worth(EvidenceKind.EXTERNAL_ID, f"the same id in {system}"))
-    for address in sorted(one.emails & other.emails)[:1]:
-        told = f"the same e-mail {normalise.masked_email(address)}"
-        found.append(_worth(EvidenceKind.EMAIL, told))
-    if not one.emails & other.emails:
-        for address in sorted(one.aliases & other.aliases)[:1]:
-            told = f"the same mailbox {normalise.masked_email(address)} but for an alias"
-            found.append(_worth(EvidenceKind.EMAIL_ALIAS, told))
-    if one.phones.keys() & other.phones.keys():
-        found.append(_same_phone(one.phones, other.phones))
-    if one.names & other.names:
-        found.append(_worth(EvidenceKind.NAME, "the same name"))
-    at = min((side.as_of for side in (left, right) if side.as_of is not None), default=None)
-    found = [item.model_copy(update={"at": at}) for item in found]
-    return tuple(sorted(found, key=lambda e: (-e.weight, e.kind)))
-
-
 def _with_likeness(
     exact: list[Evidence], alike: Resembling, model: Model, population: int
 ) -> tuple[list[Evidence], bool]:

@@ -145,8 +145,12 @@ def test_why_there_is_no_link_between_strangers(api: Api) -> None:
     found = why(api, nobody, str(api.stage.contact.ref))
     assert (found.together, found.score) == (False, 0.0)
     records = why(api, str(api.stage.contact.ref), str(api.stage.account.ref))
-    assert {e.kind for e in records.evidence} == {"external_id", "email", "name"}
+    assert {e.kind for e in records.evidence} == {"prior", "external_id", "email", "name"}
+    assert records.score == pytest.approx(sum(e.weight for e in records.evidence))
     assert records.decision is None
+    assert records.weighed is not None
+    assert (records.weighed.bits, records.weighed.against) == (records.score, None)
+    assert "when it runs" in records.says
     missing = api.call("GET", "/v1/people/why", params={"one": "per_1", "other": "per_2"})
     assert shape(missing)["code"] == "not-found"
     same = api.call("GET", "/v1/people/why", params={"one": nobody, "other": nobody})

@@ -25,6 +25,7 @@ from middleware.flows import cannot, merge
 from middleware.flows import why as reasons
 from middleware.flows.hub import Hub
 from middleware.flows.keys import Scope
+from middleware.flows.weigh import Weighed
 from middleware.store import queries
 
 router = APIRouter(route_class=Route)
@@ -359,7 +360,10 @@ def explain_pair(
     other: Annotated[schemas.ThingText, Query(description="Another one.")],
 ) -> Response:
     """Explain why two things are one customer to the hub, or why not: links, people's words, the
-    evidence as it is now, and the thresholds that decide."""
+    evidence as it is now, and the thresholds that decide.
+
+    Of an identity it is what the hub would decide if they wrote now; of records and persons what a
+    run of resolution makes of their likeliest records."""
     found = reasons.why(door.hub, one, other)
     decision = None
     if found.decision is not None:
@@ -384,9 +388,23 @@ def explain_pair(
             evidence=[LinkEvidenceShown(**e.model_dump(mode="json")) for e in found.evidence],
             score=found.score,
             decision=decision,
+            weighed=_weighed(found.weighed),
             rules=schemas.RulesShown.model_validate(found.rules),
             labels=[_label(row) for row in found.labels],
         ),
+    )
+
+
+def _weighed(found: Weighed | None) -> schemas.WeighedShown | None:
+    if found is None:
+        return None
+    return schemas.WeighedShown(
+        one=str(found.one),
+        other=str(found.other),
+        bits=found.bits,
+        probability=found.probability,
+        joins_from=found.joins_from,
+        against=found.against,
     )
 
 

@@ -12,6 +12,7 @@ from middleware.api.schemas.people import LinkEvidenceShown, LinkShown
 from middleware.domain.identity import Outcome
 from middleware.domain.ledger import ChangeKind, Verdict
 from middleware.flows.reviews import Said
+from middleware.flows.weigh import Against
 
 ThingText = Annotated[
     str,
@@ -192,6 +193,21 @@ class WhyDecisionShown(Shown):
     version: str | None
 
 
+class WeighedShown(Shown):
+    """What a run of resolution makes of two records by themselves; a run also counts how frequent
+    their very values are, and sees the rest of their groups."""
+
+    one: RefText
+    other: RefText
+    bits: float
+    probability: float
+    joins_from: float
+    """The probability from which on a run joins two records."""
+    against: Against | None
+    """one_per_source, other_number, other_person, unlike (their names differ, and they share no
+    id), doubtful (not sure enough); `null` where a run joins such a pair."""
+
+
 class RulesShown(Shown):
     """The thresholds that decide."""
 
@@ -236,6 +252,8 @@ class WhyShown(Shown):
     score: float | None
     """The sum of the evidence's weights in bits; `null` where there is nothing to compare."""
     decision: WhyDecisionShown | None
+    weighed: WeighedShown | None
+    """Where neither of the two is an identity: their likeliest records, whose the evidence is."""
     rules: RulesShown
     labels: list[LabelShown]
 
