@@ -218,7 +218,7 @@ class _Run:
             read = take_noted(self.hub, space, token, noted, tell=tell)
         before = self.counts.get("records", {})
         self.counts["records"] = {
-            "seen": read["seen"],
+            "seen": max(read["seen"], before.get("seen", 0)),
             "changed": read["changed"] + before.get("changed", 0),
             "deleted": read["deleted"] + before.get("deleted", 0),
         }

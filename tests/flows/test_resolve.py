@@ -479,6 +479,7 @@ def test_a_run_that_dies_between_changes_is_carried_on_as_one(
     assert row is not None
     made = {"made": len(links), "moved": 0, "ended": 0}
     assert row.counts["links"] == {**made, "persons": len(parts(desk))}
+    assert row.counts["records"]["seen"] == row.counts["records"]["changed"] == len(crowd(200))
     assert row.counts["planned"] == made, "what it did before it died is part of the run"
     found = resolve.report(desk.hub, run_id)
     assert found is not None
