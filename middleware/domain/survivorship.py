@@ -46,6 +46,8 @@ class Value(Frozen):
     """Whether orders are kept where it comes from."""
     verified: bool = False
     """Whether the customer has written to us from it."""
+    key: str | None = None
+    """The same for values that are one, however they are written; by default the text tells."""
 
     @property
     def connection(self) -> str | None:
@@ -70,8 +72,8 @@ def choose(
 ) -> list[Chosen]:
     """The golden view: one value for each field that any source has, in the order of the rules.
 
-    A field without a rule of its own goes to the newest. Equal values are one; it is told by the
-    source that ranks best.
+    A field without a rule of its own goes to the newest. Equal values are one, also where they are
+    written otherwise; it is told by the source that ranks best.
     """
     in_force = {**RULES, **(rules or {})}
     by_field: dict[str, list[Value]] = {}
@@ -96,8 +98,8 @@ def _chosen(name: str, found: Sequence[Value], rule: Sequence[str]) -> Chosen:
     best = ranked[0]
     others: dict[str, Value] = {}
     for value in ranked[1:]:
-        if _same(value.value) != _same(best.value):
-            others.setdefault(_same(value.value), value)
+        if _same(value) != _same(best):
+            others.setdefault(_same(value), value)
     return Chosen(
         field=name,
         value=best.value,
@@ -146,5 +148,5 @@ def _in_any_order(value: Value) -> tuple[str, str, bool, bool, float]:
     return value.source, value.value, not value.verified, not value.erp, newest
 
 
-def _same(text: str) -> str:
-    return " ".join(text.casefold().split())
+def _same(value: Value) -> str:
+    return value.key or " ".join(value.value.casefold().split())

@@ -10,6 +10,7 @@ from middleware.contract.capabilities import ReadsShipments
 from middleware.domain.survivorship import UNIQUE_IDS, Chosen, Value, choose
 from middleware.flows.hub import Hub
 from middleware.resolution import normalise
+from middleware.resolution.identifiers import country_of
 from middleware.store.records import Stored
 from middleware.store.tables import HandleRow, IdentityRow
 
@@ -33,6 +34,7 @@ def view(
         at = stored.record.updated_at or stored.as_of
         erp = stored.record.ref.connection in erps
         for field, text in _said(stored.record):
+            key = _key(hub, field, text, stored.record)
             values.append(
                 Value(
                     field=field,
@@ -40,7 +42,8 @@ def view(
                     source=str(stored.record.ref),
                     at=at,
                     erp=erp,
-                    verified=_key(hub, field, text) in reached,
+                    verified=(field, key) in reached,
+                    key=key,
                 )
             )
     values += _of_identities(identities, handles)
@@ -56,13 +59,15 @@ def _reached(identities: Sequence[IdentityRow]) -> Iterator[tuple[str, str]]:
                 yield "phone", number
 
 
-def _key(hub: Hub, field: str, text: str) -> tuple[str, str]:
+def _key(hub: Hub, field: str, text: str, record: Record) -> str | None:
+    """An address or a number in one way of writing; None where the text itself tells."""
     if field == "email":
-        return field, normalise.email(text) or text
-    if field == "phone":
-        numbers = list(normalise.phones(text, regions=hub.options.phone_regions))
-        return field, numbers[0] if len(numbers) == 1 else text
-    return field, text
+        return normalise.email(text)
+    if field == "phone" and isinstance(record, Contact | Account):
+        regions = hub.options.phone_regions
+        numbers = normalise.phones(text, regions=regions, country=country_of(record))
+        return numbers[0] if len(numbers) == 1 else None
+    return None
 
 
 def _said(record: Record) -> Iterator[tuple[str, str]]:
@@ -105,6 +110,7 @@ def _of_identities(
     identities: Sequence[IdentityRow], handles: dict[str, list[HandleRow]]
 ) -> Iterator[Value]:
     """Handles are dated by the network; the addresses that somebody wrote from are verified."""
+    keys = {row.id: key for row in identities for _, key in _reached((row,))}
     for row in identities:
         seen: datetime = row.last_seen_at
         if row.network in ("email", "whatsapp", "sms"):
@@ -114,6 +120,7 @@ def _of_identities(
                 source=row.id,
                 at=seen,
                 verified=True,
+                key=keys.get(row.id),
             )
             continue
         for handle in handles.get(row.id, ()):

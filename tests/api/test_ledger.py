@@ -271,7 +271,11 @@ def test_an_ended_link_is_restored(api: Api) -> None:
 
 def test_the_golden_view_says_where_each_value_is_from(api: Api) -> None:
     other = api.stage.account.model_copy(
-        update={"name": "Kim Berg GmbH", "emails": ("office@example.com",)}
+        update={
+            "name": "Kim Berg GmbH",
+            "emails": ("office@example.com",),
+            "phones": ("+49 40 1234567", "0049 (40) 1234567"),
+        }
     )
     api.stage.store(other)
     author = {"network": "email", "native_id": "kim@example.com", "handle": None, **EMAIL}
@@ -286,6 +290,7 @@ def test_the_golden_view_says_where_each_value_is_from(api: Api) -> None:
     assert golden["customer_number"].value == "1001"
     assert golden["name"].source == str(api.stage.contact.ref)
     assert [o.value for o in golden["email"].others] == ["office@example.com"]
+    assert {o.value for o in golden["phone"].others}.isdisjoint(other.phones)
     (link,) = api.call("GET", "/v1/links", params={"record": str(other.ref)}).json()["data"]
     revoke(api, LinkShown.model_validate(link))
     after = PersonShown.model_validate(api.get(f"/v1/people/{person}").json())

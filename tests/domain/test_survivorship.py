@@ -87,6 +87,15 @@ def test_the_same_value_in_other_letters_is_no_other_value() -> None:
     assert choose([value(" ")]) == []
 
 
+def test_the_same_value_written_otherwise_is_no_other_value() -> None:
+    one = value("040 123456", field="phone", key="+4940123456", source="crm:contact:1")
+    same = value("+49 (40) 123456", field="phone", key="+4940123456", source="erp:account:1")
+    other = value("040 123456", field="phone", key="+3940123456", source="erp:account:2")
+    (chosen,) = choose([one, same, other])
+    assert [o.value for o in chosen.others] == ["040 123456"]
+    assert [o.key for o in chosen.others] == ["+3940123456"]
+
+
 def test_of_equals_the_one_that_was_written_from_is_told() -> None:
     one = Value(field="legal_name", value="a", source="crm:contact:1", at=T0)
     other = one.model_copy(update={"verified": True})
