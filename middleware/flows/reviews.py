@@ -299,6 +299,10 @@ def _holder(agent: str | None, asker: Asker) -> str:
 # --- answers ------------------------------------------------------------------------------------
 
 
+class _OvertakenError(ConflictError):
+    """A candidate is not any more who was shown: the question is asked anew."""
+
+
 def answer(
     hub: Hub, review_id: str, said: Answered, *, version: int | None, asker: Asker
 ) -> ReviewRow:
@@ -308,8 +312,22 @@ def answer(
     to, if it is not the same), `none` holds the author apart from every candidate shown (of an
     audit and a contradiction: ends the link), `unsure` only closes the question. Raises
     NotFoundError, InvalidError (there is no such candidate), and ConflictError (closed, changed
-    since it was read, somebody else's, or the link is not possible any more).
+    since it was read, somebody else's, or the link is not possible any more). Where the candidate
+    is not any more who was shown, the complaint is looked at again.
     """
+    try:
+        return _answer(hub, review_id, said, version=version, asker=asker)
+    except _OvertakenError:
+        with hub.database.begin() as uow:
+            row = uow.reviews.get(review_id)
+            if row is not None:
+                links.look_again(hub, uow, [row.complaint_id])
+        raise
+
+
+def _answer(
+    hub: Hub, review_id: str, said: Answered, *, version: int | None, asker: Asker
+) -> ReviewRow:
     now = hub.clock()
     with hub.database.begin() as uow:
         seen = uow.reviews.get(review_id)
@@ -393,12 +411,11 @@ def _this(
     there = [uow.records.get(ref, lock=True) for ref in sorted(chosen.refs, key=str)]
     chosen = chosen.model_copy(update={"refs": tuple(one.record.ref for one in there if one)})
     if chosen.person_id is None and not chosen.refs:
-        raise ConflictError(
+        raise _OvertakenError(
             "the records of this candidate are gone from their systems; who is on file now is "
             "shown once the complaint was looked at again"
         )
-    held = [link.person_id for link in uow.people.links_of_records(chosen.refs)]
-    known = chosen.person_id or min(held, default=None)
+    known = _whose(uow, row, chosen)
     person = uow.people.person(known, lock=True) if known is not None else None
     until_now = provisional.of(uow, row.identity_id) if row.identity_id is not None else None
     if person is None:
@@ -445,6 +462,23 @@ def _this(
     links.attach(hub, uow, row.identity_id, person.id, now)
     links.tell(hub, uow, "identity.linked", made, now)
     return person.id, made.id
+
+
+def _whose(uow: UnitOfWork, row: ReviewRow, chosen: Candidate) -> str | None:
+    """The person of a candidate, None for nobody's; raises where a record of theirs went to
+    somebody else since the question was asked."""
+    held = uow.people.links_of_records(chosen.refs)
+    known = uow.ledger.now(chosen.person_id) if chosen.person_id is not None else None
+    if known is None and held:
+        known = min(held, key=lambda link: link.id).person_id
+    for link in held:
+        if link.person_id != known and link.valid_from > row.updated_at:
+            raise _OvertakenError(
+                f"{thing_of(link)} of this candidate is {link.person_id}'s by now; whose the others "
+                "are is shown once the complaint was looked at again",
+                link=link.id,
+            )
+    return known
 
 
 def _none(

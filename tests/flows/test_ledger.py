@@ -587,6 +587,30 @@ def answered(stage: Stage) -> ReviewRow:
     return reviews.answer(stage.hub, question.id, said, version=None, asker=AGENT)
 
 
+def test_a_candidate_whose_record_is_somebody_elses_by_now_is_no_answer(known: Stage) -> None:
+    """It was shown with both records; one was split off since. The question is asked anew."""
+    person = put(known, str(known.contact.ref), None).person_id
+    put(known, str(known.account.ref), person)
+    arrive(known, event(author=NAMELESS))
+    with known.hub.database.read() as uow:
+        (question,) = uow.reviews.page(state="open", limit=9)
+    assert question.candidates[0]["person_id"] == person
+    known.time.pass_(minutes=1)
+    asked = merge.SplitAsked(records=(known.contact.ref,))
+    new = merge.split(known.hub, person, asked, reason="her boss", asker=AGENT).other_id
+    known.run_due()
+    with pytest.raises(ConflictError, match=f"{known.contact.ref} of this candidate is {new}'s"):
+        answered(known)
+    assert the_complaint(known).person_id is None
+    known.run_due()
+    with known.hub.database.read() as uow:
+        (again,) = uow.reviews.page(state="open", limit=9)
+    assert again.version > question.version
+    assert {one["person_id"] for one in again.candidates} == {person, new}
+    answered(known)
+    assert the_complaint(known).person_id == again.candidates[0]["person_id"]
+
+
 def test_a_complaint_without_an_account_stays_where_a_split_moved_it(known: Stage) -> None:
     arrive(known, event(author=NAMELESS))
     answered(known)
