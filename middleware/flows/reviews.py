@@ -474,8 +474,8 @@ def _whose(uow: UnitOfWork, row: ReviewRow, chosen: Candidate) -> str | None:
     for link in held:
         if link.person_id != known and link.valid_from > row.updated_at:
             raise _OvertakenError(
-                f"{thing_of(link)} of this candidate is {link.person_id}'s by now; whose the others "
-                "are is shown once the complaint was looked at again",
+                f"{thing_of(link)} of this candidate is {link.person_id}'s by now; whose the "
+                "others are is shown once the complaint was looked at again",
                 link=link.id,
             )
     return known
