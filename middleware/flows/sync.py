@@ -163,20 +163,24 @@ def run(hub: Hub, run_id: str) -> None:
         row = uow.jobs.run(run_id)
         if row is None or row.state not in ("queued", "running"):
             return
-        job = uow.jobs.get(row.job)
+        job = uow.jobs.ever(row.job)
         row.state = "running"
         row.started_at = row.started_at or now
-        arguments = {**job.arguments, **(row.wanted or {})} if job else {}
+        arguments = {**(job.arguments if job else {}), **(row.wanted or {})}
         mode = row.mode
-    if not arguments:
+        named = arguments.get("kinds") or row.windows or ()
+        kinds = tuple(kind for kind in Kind if kind.value in named)
+        taken_out = job is None or job.deleted_at is not None
+    connection = arguments.get("connection")
+    if connection is None:
         _finish(hub, run_id, "failed", error={"message": receipts.NOT_DECLARED})
         return
-    connection = arguments["connection"]
-    kinds: tuple[Kind, ...] = ()
     overtaken: dict[str, str] = {}
     source: dict[str, dict[str, Any]] = {}
     state, error = "done", None
     try:
+        if taken_out:
+            raise NotOfferedError("the job was taken out of the configuration")
         kinds = kinds_of(hub, arguments)
         hub.gate.doubt(connection)
         for kind in kinds:
@@ -411,7 +415,7 @@ def _finish(
     kinds: Sequence[Kind] = (),
     source: dict[str, dict[str, Any]] | None = None,
 ) -> None:
-    """End a run with its receipt; one whose job is gone has none."""
+    """End a run with its receipt; one that nobody knows the connection of has none."""
     now: datetime = hub.clock()
     hub.seal.prepare()
     with hub.database.begin() as uow:

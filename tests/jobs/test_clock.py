@@ -85,6 +85,14 @@ def declare(hub: Hub, schedule: dict[str, Any] | None, *, last_tick: str | None 
             row.last_tick = last_tick
 
 
+def declare_with_a_missed_full_run(hub: Hub) -> None:
+    """Declare the job `erp` as it was nine days ago, with a full run every day."""
+    spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
+    declared = {**spec, "schedule": {"every": 7 * 86400}}
+    with hub.database.begin() as uow:
+        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+
+
 def runs(hub: Hub) -> list[RunRow]:
     """The runs owed so far, oldest first."""
     with hub.database.read() as uow:
@@ -393,10 +401,7 @@ def test_a_full_run_is_owed_at_its_own_times(hub: Hub, clocks: Callable[[], Cloc
 def test_a_full_run_that_was_missed_is_caught_up_once(
     hub: Hub, clocks: Callable[[], Clock]
 ) -> None:
-    with hub.database.begin() as uow:
-        spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
-        declared = {**spec, "schedule": {"every": 7 * 86400}}
-        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+    declare_with_a_missed_full_run(hub)
     clocks()
     clocks()
     assert [run.mode for run in runs(hub)].count("full") == 1
@@ -405,10 +410,7 @@ def test_a_full_run_that_was_missed_is_caught_up_once(
 def test_a_full_run_that_was_due_during_a_pause_is_not_caught_up(
     hub: Hub, clocks: Callable[[], Clock]
 ) -> None:
-    with hub.database.begin() as uow:
-        spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
-        declared = {**spec, "schedule": {"every": 7 * 86400}}
-        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+    declare_with_a_missed_full_run(hub)
     pause.set_paused(hub, "erp", Asker("key_admin"), paused=True)
     pause.set_paused(hub, "erp", Asker("key_admin"), paused=False)
     has_read(clocks())
