@@ -175,12 +175,14 @@ def run(hub: Hub, run_id: str) -> None:
     if connection is None:
         _finish(hub, run_id, "failed", error={"message": receipts.NOT_DECLARED})
         return
+    if taken_out:
+        told = {"message": "the job was taken out of the configuration"}
+        _finish(hub, run_id, "failed", error=told, connection=connection, kinds=kinds)
+        return
     overtaken: dict[str, str] = {}
     source: dict[str, dict[str, Any]] = {}
     state, error = "done", None
     try:
-        if taken_out:
-            raise NotOfferedError("the job was taken out of the configuration")
         kinds = kinds_of(hub, arguments)
         hub.gate.doubt(connection)
         for kind in kinds:
@@ -201,8 +203,8 @@ def run(hub: Hub, run_id: str) -> None:
     except NotOfferedError as failed:
         state, error = "failed", {"message": failed.detail}
     if overtaken and error is None:
-        told = "; ".join(f"{run} has gone on with {kind}" for kind, run in overtaken.items())
-        state, error = "overtaken", {"message": told, "by": overtaken}
+        by = "; ".join(f"{run} has gone on with {kind}" for kind, run in overtaken.items())
+        state, error = "overtaken", {"message": by, "by": overtaken}
     _finish(hub, run_id, state, error=error, connection=connection, kinds=kinds, source=source)
 
 

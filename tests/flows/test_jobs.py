@@ -121,7 +121,8 @@ def test_each_round_needs_a_run_of_its_own(orders: Stage) -> None:
     held = scheduled(orders, "shipments")
     assert held.state == "held"
     orders.time.pass_(hours=1)
-    assert scheduled(orders, "shipments").id == held.id, "a later tick joins the held run"
+    joined, new = sync.owe(orders.hub, "shipments", tick=tick(orders), requested_by="schedule")
+    assert (joined, new) == (held.id, False), "a later tick joins the held run"
     scheduled(orders, "orders")
     assert found(orders, held.id).state == "done"
 
@@ -131,10 +132,51 @@ def test_a_run_from_before_the_tick_is_not_of_this_round(orders: Stage) -> None:
     declare(orders, orders={"schedule": {"every": 1800}}, shipments={"after": ["orders"]})
     scheduled(orders, "orders")
     orders.time.pass_(hours=1)
-    assert scheduled(orders, "shipments").state == "held"
+    held = scheduled(orders, "shipments")
+    assert held.state == "held"
+    assert held.waits == {"for": {"orders": "has not run yet"}, "upon": {}}
     scheduled(orders, "orders")
     with orders.hub.database.read() as uow:
         assert uow.jobs.held() == []
+
+
+def test_a_job_without_a_schedule_takes_a_run_by_hand_for_the_next_due_one(orders: Stage) -> None:
+    """It has no times of its own that the run would have to be of."""
+    declare(
+        orders,
+        orders={},
+        accounts={"arguments": {"kinds": ["account"]}},
+        follows={"schedule": None, "after": ["orders", "accounts"]},
+    )
+    sync.owe(orders.hub, "accounts", tick=tick(orders), requested_by="key_admin")
+    orders.run_due()
+    orders.time.pass_(hours=1)
+    scheduled(orders, "orders")
+    with orders.hub.database.read() as uow:
+        assert [run.state for run in uow.jobs.runs_of("follows")] == ["done"]
+
+
+@pytest.mark.parametrize("after", [["orders"], None])
+def test_a_held_run_goes_by_what_is_declared_now(orders: Stage, after: list[str] | None) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    held = scheduled(orders, "shipments")
+    declare(orders, shipments={"after": after})
+    look(orders)
+    orders.run_due()
+    now = found(orders, held.id)
+    assert now.waits is not None
+    if after is None:
+        assert (now.state, now.waits["for"]) == ("done", {})
+    else:
+        assert (now.state, now.waits["for"]) == ("held", {"orders": "is no longer declared"})
+
+
+def test_a_job_without_a_schedule_that_is_paused_begins_no_round(orders: Stage) -> None:
+    declare(orders, orders={}, follows={"schedule": None, "after": ["orders"]})
+    pause.set_paused(orders.hub, "follows", ME, paused=True)
+    scheduled(orders, "orders")
+    with orders.hub.database.read() as uow:
+        assert uow.jobs.runs_of("follows") == []
 
 
 def test_one_that_failed_holds_it_and_says_so(orders: Stage) -> None:
@@ -164,8 +206,14 @@ def test_a_job_without_a_schedule_follows_every_round(orders: Stage) -> None:
         with orders.hub.database.read() as uow:
             (held,) = uow.jobs.held()
         assert held.waits == {"for": {"accounts": "has not run yet"}, "upon": {}}
+        look(orders)  # the accounts of the last round are still those of the last round
+        assert found(orders, held.id).state == "held"
         scheduled(orders, "accounts")
         assert (found(orders, held.id).state, held.tick) == ("done", at)
+        with orders.hub.database.read() as uow:
+            job = uow.jobs.get("resolve")
+        assert job is not None
+        assert job.last_tick == at
         orders.time.pass_(hours=1)
     with orders.hub.database.read() as uow:
         assert [run.state for run in uow.jobs.runs_of("resolve")] == ["done", "done"]
@@ -182,6 +230,9 @@ def test_a_run_of_some_kinds_is_nobodys_round(orders: Stage) -> None:
     held = scheduled(orders, "shipments")
     some = asked(orders, "full", kinds=["account"])
     assert some.state == "done"
+    hour = {"since": orders.time.now - timedelta(hours=1), "until": orders.time.now}
+    window = asked(orders, "backfill", **{name: at.isoformat() for name, at in hour.items()})
+    assert window.state == "done"
     assert found(orders, held.id).state == "held"
     with orders.hub.database.read() as uow:
         assert uow.jobs.runs_of("follows") == []
