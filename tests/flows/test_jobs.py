@@ -94,6 +94,11 @@ def alarms(stage: Stage) -> dict[tuple[str, str], dict[str, Any]]:
         return {(row.type, row.subject): row.detail for row in uow.jobs.alarms()}
 
 
+def told_of(stage: Stage, type_: str) -> list[dict[str, Any]]:
+    with stage.hub.database.read() as uow:
+        return [dict(e.data) for e in uow.events.since(0, limit=1000) if e.type == type_]
+
+
 def look(stage: Stage) -> None:
     reconcile.run(stage.hub, tick(stage))
 
@@ -519,15 +524,17 @@ def test_a_source_that_fails_to_count_does_not_fail_the_run(orders: Stage) -> No
 
 def test_a_late_job_is_told_once_and_cleared(orders: Stage) -> None:
     scheduled(orders, "orders")
-    orders.time.pass_(hours=1, minutes=29)
+    orders.time.now = datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
     look(orders)
     assert alarms(orders) == {}
     for _ in range(3):
-        orders.time.pass_(minutes=2)
+        orders.time.pass_(seconds=1)
         look(orders)
-    late = alarms(orders)["late", "orders"]
-    assert (late["why"], late["due"]) == ("not_started", "2026-11-21T13:00:00Z")
-    assert orders.events().count("sync.job.late") == 1
+        assert ("late", "orders") in alarms(orders)
+    late = {"why": "not_started", "job": "orders", "run": None, "due": "2026-11-21T13:00:00Z"}
+    assert alarms(orders)["late", "orders"] == late
+    (told,) = told_of(orders, "sync.job.late")
+    assert told == {"connection": None, "kinds": [], **late}
     scheduled(orders, "orders")
     look(orders)
     assert alarms(orders) == {}
@@ -549,6 +556,34 @@ def test_a_late_job_says_why(orders: Stage, why: str) -> None:
     orders.time.pass_(minutes=2)
     (late,) = [f for f in watch.find(orders.hub, orders.time.now) if f.type == "late"]
     assert (late.subject, late.why) == ("orders", why)
+
+
+def late(stage: Stage) -> dict[str, str]:
+    found = watch.find(stage.hub, stage.time.now)
+    return {one.subject: one.why for one in found if one.type == "late"}
+
+
+def test_a_job_that_never_ran_is_late(orders: Stage) -> None:
+    orders.time.pass_(hours=2)
+    assert late(orders) == {"orders": "not_started"}
+
+
+def test_one_that_follows_others_is_late_with_a_run_that_is_not_done(orders: Stage) -> None:
+    declare(orders, orders={}, follows={"schedule": None, "after": ["orders"]})
+    assert late(orders) == {}
+    scheduled(orders, "orders")
+    orders.time.pass_(hours=2)
+    assert late(orders) == {"orders": "not_started"}
+    scheduled(orders, "orders", run=False)
+    orders.run_due()
+    sync.owe(orders.hub, "follows", tick=tick(orders) + "/2", requested_by="key_admin")
+    orders.time.pass_(minutes=31)
+    assert late(orders) == {"follows": "queued"}
+    declare(orders, orders={}, follows={"schedule": None, "after": ["nobody"]})
+    found = watch.find(orders.hub, orders.time.now)
+    assert [(one.type, one.why) for one in found] == [("unscheduled", "after_unknown")]
+    pause.set_paused(orders.hub, "follows", ME, paused=True)
+    assert watch.find(orders.hub, orders.time.now) == []
 
 
 def test_a_resolution_that_is_stopped_each_time_is_late(orders: Stage) -> None:
