@@ -16,6 +16,7 @@ from middleware.domain.turns import Urgency
 from middleware.flows import pause, receipts, reconcile, rereading, sync, watch
 from middleware.flows.gate import Gate
 from middleware.flows.hub import Asker
+from middleware.store.jobs import Jobs
 from middleware.store.tables import ReceiptRow, RunRow
 from tests.flows.conftest import Stage
 
@@ -145,7 +146,7 @@ def test_a_run_from_before_the_tick_is_not_of_this_round(orders: Stage) -> None:
         assert uow.jobs.held() == []
 
 
-def test_a_job_without_a_schedule_takes_a_run_by_hand_for_the_next_due_one(orders: Stage) -> None:
+def test_a_job_without_a_schedule_takes_a_run_that_was_due_before_its_round(orders: Stage) -> None:
     """It has no times of its own that the run would have to be of."""
     declare(
         orders,
@@ -153,10 +154,11 @@ def test_a_job_without_a_schedule_takes_a_run_by_hand_for_the_next_due_one(order
         accounts={"arguments": {"kinds": ["account"]}},
         follows={"schedule": None, "after": ["orders", "accounts"]},
     )
-    sync.owe(orders.hub, "accounts", tick=tick(orders), requested_by="key_admin")
-    orders.run_due()
+    earlier = tick(orders)
     orders.time.pass_(hours=1)
     scheduled(orders, "orders")
+    sync.owe(orders.hub, "accounts", tick=earlier, requested_by="schedule")
+    orders.run_due()
     with orders.hub.database.read() as uow:
         assert [run.state for run in uow.jobs.runs_of("follows")] == ["done"]
 
@@ -282,6 +284,21 @@ def test_a_held_run_is_not_released_into_a_blackout_or_a_pause(orders: Stage) ->
     look(orders)
     orders.run_due()
     assert found(orders, held.id).state == "done"
+
+
+def test_a_run_that_another_node_released_is_not_released_again(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    held = scheduled(orders, "shipments")
+    scheduled(orders, "orders")
+    done = found(orders, held.id)
+    monkeypatch.setattr(Jobs, "held", lambda _: [held])  # as it was read a moment before
+    orders.time.pass_(hours=1)
+    look(orders)
+    orders.run_due()
+    assert found(orders, held.id).model_dump() == done.model_dump()
+    assert done.state == "done"
 
 
 def test_a_held_run_whose_job_is_gone_ends(orders: Stage) -> None:
@@ -657,6 +674,18 @@ def test_kinds_that_no_job_syncs_are_an_alarm_unless_left_out_on_purpose(orders:
     declare(orders, orders={"arguments": left_out})
     look(orders)
     assert alarms(orders) == {}
+
+
+@pytest.mark.parametrize("named", ["a", "b"])
+def test_a_job_that_names_no_kinds_syncs_them_all(orders: Stage, named: str) -> None:
+    erp = orders.names["erp"]
+    whole: dict[str, Any] = {"arguments": {}}
+    declare(orders, **{name: {} if name == named else dict(whole) for name in ("a", "b")})
+    with orders.hub.database.begin() as uow:
+        uow.connections.declare({erp: ("memory", {})}, at=orders.time.now)
+        assert watch.raised(orders.hub, uow, "empty", f"{erp}:contact", {}, at=orders.time.now)
+    look(orders)
+    assert set(alarms(orders)) == {("empty", f"{erp}:contact")}
 
 
 @pytest.mark.parametrize("gone", [True, False])
