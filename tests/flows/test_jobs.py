@@ -13,7 +13,7 @@ from middleware.contract.canonical import Kind, Order
 from middleware.contract.capabilities import Quarantined, Tally
 from middleware.contract.errors import Rejected
 from middleware.domain.turns import Urgency
-from middleware.flows import pause, receipts, reconcile, rereading, sync, watch
+from middleware.flows import pause, prioritise, receipts, reconcile, rereading, sync, watch
 from middleware.flows.gate import Gate
 from middleware.flows.hub import Asker
 from middleware.store.jobs import Jobs
@@ -364,6 +364,18 @@ def test_a_sweep_that_would_delete_too_much_deletes_nothing_and_says_so(orders: 
     assert "sync.alarm.cleared" in orders.events()
 
 
+def test_a_sweep_is_refused_for_the_kind_alone_that_would_lose_too_much(orders: Stage) -> None:
+    declare(orders, orders={"arguments": {"kinds": ["order", "account"]}})
+    scheduled(orders, "orders")
+    vanish(orders, 2, 3, 4)
+    refused = asked(orders, "full")
+    assert refused.progress is not None
+    assert [refused.progress[kind]["phase"] for kind in ("order", "account")] == ["done", "done"]
+    assert receipt_of(orders, refused).body["gaps"] == [
+        {"kind": "order", "why": "sweep_refused", "count": 3}
+    ]
+
+
 def test_what_is_there_when_asked_for_singly_is_kept(
     orders: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -499,6 +511,33 @@ def test_a_backfill_reads_a_window_again_and_leaves_the_cursor(orders: Stage) ->
     assert receipt_of(orders, again).body["gaps"] == []
     orders.time.pass_(hours=1)
     assert receipt_of(orders, scheduled(orders, "orders")).body["gaps"] == []
+
+
+def test_a_backfill_marks_what_was_deleted_in_its_window(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    since = datetime.now(UTC)
+    orders.erp.delete(order(orders, 5).ref)
+    until = datetime.now(UTC)
+    again = asked(orders, "backfill", since=since.isoformat(), until=until.isoformat())
+    assert again.counts["order"]["deleted"] == 1
+    assert "O5" not in live(orders)
+
+
+def test_whose_orders_a_full_run_finds_changed_are_scored_anew(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduled(orders, "orders")
+    told: list[str] = []
+
+    def owed(_hub: Any, _uow: Any, records: Any, *, name: str) -> None:
+        told.extend(record.ref.id for record in records)
+
+    monkeypatch.setattr(prioritise, "owe_accounts", owed)
+    asked(orders, "full")
+    assert told == []
+    orders.erp.put(order(orders, 3).model_copy(update={"number": "SO-CHANGED"}))
+    assert asked(orders, "full").counts["order"]["changed"] == 1
+    assert "O3" in told
 
 
 # --- what the source says ----------------------------------------------------------------------

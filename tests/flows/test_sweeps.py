@@ -303,6 +303,21 @@ def test_what_changed_behind_the_cursor_before_anybody_saw_the_clock_go_back(wor
     assert world.stored() == world.source.truth()
 
 
+def test_a_source_that_has_no_windows_says_what_to_do_instead(world: World) -> None:
+    world.hub.registry._source = Unasked(world.source)  # type: ignore[attr-defined]
+    window = {"since": world.time.now - timedelta(hours=2), "until": world.time.now}
+    wanted = {name: at.isoformat() for name, at in window.items()}
+    run_id, _ = sync.owe(
+        world.hub, "accounts", tick="w", requested_by="test", mode="backfill", wanted=wanted
+    )
+    world.handlers["sync"](run_id)
+    row = latest(world)
+    assert row.state == "failed"
+    assert row.error is not None
+    assert "a full run reads everything" in row.error["message"]
+    assert gaps(world) == [{"kind": "account", "why": "not_read"}]
+
+
 def test_a_record_that_was_made_again_under_its_key_is_there(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

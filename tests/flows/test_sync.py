@@ -532,6 +532,25 @@ def test_nothing_where_there_always_was_something_is_told(job: Stage) -> None:
     assert job.events().count("sync.run.empty") == 1
 
 
+def test_what_another_job_sees_is_not_what_this_one_usually_sees(job: Stage) -> None:
+    for n in range(3):
+        job.erp.put(job.order.model_copy(update={"number": f"SO-N{n}"}))
+        run(job, f"t{n}")
+    with job.hub.database.begin() as uow:
+        arguments = {"connection": job.names["erp"], "kinds": ["order"]}
+        spec = {"flow": "sync", "arguments": arguments, "schedule": {"every": 60}}
+        uow.jobs.declare({"erp": spec, "nightly": spec}, at=job.time.now)
+    job.time.pass_(days=1)
+    run_id, _ = sync.owe(job.hub, "nightly", tick="t9", requested_by="test")
+    job.run_due()
+    with job.hub.database.read() as uow:
+        first = uow.receipts.of_run(run_id)
+    assert first is not None
+    assert first.body["counts"]["order"]["seen"] == 0
+    assert first.body["unusually_empty"] == []
+    assert "sync.run.empty" not in job.events()
+
+
 def forget_cursors(stage: Stage) -> None:
     with stage.hub.database.begin() as uow:
         for row in uow.jobs.cursors():
