@@ -162,7 +162,7 @@ class Rereading:
                 "read_until": None if before.get("expired") else page.as_of.isoformat(),
             }
             row.progress = {**(row.progress or {}), self.kind.value: after}
-            if self.marks and after["phase"] == "sweep":
+            if after["phase"] == "sweep":
                 self._put_cursor(uow, page, after, saved, now)
         return after
 

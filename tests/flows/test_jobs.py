@@ -513,6 +513,18 @@ def test_a_backfill_reads_a_window_again_and_leaves_the_cursor(orders: Stage) ->
     assert receipt_of(orders, scheduled(orders, "orders")).body["gaps"] == []
 
 
+def test_a_backfill_of_a_quiet_day_is_no_alarm(orders: Stage) -> None:
+    for n in (3, 4, 5):
+        scheduled(orders, "orders")
+        orders.erp.put(order(orders, n).model_copy(update={"number": f"SO-N{n}"}))
+        orders.time.pass_(hours=1)
+    day = {"since": "2020-01-01T00:00:00+00:00", "until": "2020-01-02T00:00:00+00:00"}
+    quiet = asked(orders, "backfill", **day)
+    assert (quiet.state, quiet.counts["order"]["seen"]) == ("done", 0)
+    assert receipt_of(orders, quiet).body["unusually_empty"] == []
+    assert alarms(orders) == {}
+
+
 def test_a_backfill_marks_what_was_deleted_in_its_window(orders: Stage) -> None:
     scheduled(orders, "orders")
     since = datetime.now(UTC)
