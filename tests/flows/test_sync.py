@@ -432,6 +432,7 @@ def test_receipts_that_were_taken_off_the_end_are_missed(job: Stage, left: int) 
         assert name in receipts.connections(uow)
     found = receipts.check(job.hub, name)
     assert found.broken == f"the receipt of run {rows[left].run_id} is missing"
+    assert receipts.check(job.hub, job.names["crm"]).broken is None
 
 
 def take_out(stage: Stage) -> None:
@@ -530,6 +531,14 @@ def test_nothing_where_there_always_was_something_is_told(job: Stage) -> None:
     assert empty.counts["order"]["seen"] == 0
     assert receipt_of(job, empty).body["unusually_empty"] == ["order"]
     assert job.events().count("sync.run.empty") == 1
+    subject = f"{job.names['erp']}:order"
+    with job.hub.database.read() as uow:
+        assert [(one.type, one.subject) for one in uow.jobs.alarms()] == [("empty", subject)]
+    job.erp.put(job.order.model_copy(update={"number": "SO-AGAIN"}))
+    run(job, "t10")
+    with job.hub.database.read() as uow:
+        assert uow.jobs.alarms() == []
+    assert job.events().count("sync.alarm.cleared") == 1
 
 
 def test_what_another_job_sees_is_not_what_this_one_usually_sees(job: Stage) -> None:
