@@ -36,7 +36,7 @@ from pydantic_settings import (
 )
 
 from middleware.contract.canonical import Kind
-from middleware.domain.blackouts import span_at, window_of
+from middleware.domain.blackouts import Once, span_at, window_of
 from middleware.domain.bursts import BurstRules
 from middleware.domain.claims import LEASE, LONGEST_LEASE
 from middleware.domain.gathering import AUTO, SUGGEST
@@ -185,8 +185,9 @@ class ScheduleSettings(Section):
             raise ValueError(f"there is no time zone {self.timezone!r}") from None
         windows = [window_of(one, timezone=self.timezone) for one in self.blackouts]
         monday = datetime(2024, 1, 1, tzinfo=UTC)
-        for hours in range(8 * 24):
-            span_at(windows, monday + timedelta(hours=hours))
+        week = [monday + timedelta(hours=hours) for hours in range(8 * 24)]
+        for moment in (*week, *(one.since for one in windows if isinstance(one, Once))):
+            span_at(windows, moment)
         return self
 
 

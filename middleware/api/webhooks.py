@@ -257,7 +257,7 @@ class RunTold(Shown):
     state: str
     counts: dict[str, dict[str, int]]
     receipt: str | None = None
-    """The hash of its receipt; without one if its job is no longer declared."""
+    """The hash of its receipt; a resolution has none."""
     gaps: int | None = None
     """How many gaps the receipt names."""
 

@@ -108,7 +108,7 @@ class OutsideBlackouts(BaseTrigger):  # type: ignore[misc]
         at_least = _at_least(previous, now)
         if not self._skip:
             ended = span_at(self._windows, at_least - _MOMENT)
-            if ended is not None and ended[1] >= at_least:
+            if ended is not None:
                 first = self._inner.get_next_fire_time(None, ended[0])
                 if first is not None and first < ended[1]:
                     return ended[1]
@@ -154,14 +154,13 @@ def every(interval: timedelta) -> IntervalTrigger:
 
 
 def _calendar(stored: dict[str, Any], timezone: str) -> BaseTrigger:
-    hour, _, minute = str(stored.get("at", "00:00")).partition(":")
     first = stored.get("first")
     days = CalendarIntervalTrigger(
         **{name: int(stored.get(name, 0)) for name in ("years", "months", "weeks", "days")},
         start_date=date.fromisoformat(first) if first else EPOCH.date(),
         timezone=UTC,
     )
-    return _Calendar(days, time(int(hour), int(minute or 0)), ZoneInfo(timezone))
+    return _Calendar(days, time.fromisoformat(stored.get("at", "00:00")), ZoneInfo(timezone))
 
 
 def next_due(trigger: BaseTrigger, after: datetime) -> datetime | None:

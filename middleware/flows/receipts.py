@@ -24,7 +24,7 @@ from middleware.store.tables import CursorRow, JobRow, ReceiptRow, RunRow
 
 PURPOSE = "receipt"
 NOT_DECLARED = "the job is no longer declared"
-"""Why a run ends that has no receipt: whose it would be is not known any more."""
+"""Why a run ends that has no receipt: it never began, or whose it would be is not known."""
 ORDINARY = "changes"
 LOOKED_AT = 50
 """How many receipts back the end of a kind's last reading is looked for."""
@@ -191,15 +191,15 @@ def check(hub: Hub, connection: str) -> Checked:
 
 def connections(uow: UnitOfWork) -> list[str]:
     """Those that have receipts, or should have."""
-    jobs = uow.jobs.all()
-    ran = [row for row in jobs if _of_sync(row) and uow.jobs.last_of(row.name, states=ENDED)]
+    jobs = [row for row in uow.jobs.all_ever() if _of_sync(row)]
+    ran = [row for row in jobs if uow.jobs.last_of(row.name, states=ENDED)]
     return sorted({*uow.receipts.connections(), *(row.arguments["connection"] for row in ran)})
 
 
 def _jobs(uow: UnitOfWork, connection: str) -> list[str]:
     return [
         row.name
-        for row in uow.jobs.all()
+        for row in uow.jobs.all_ever()
         if _of_sync(row) and row.arguments["connection"] == connection
     ]
 

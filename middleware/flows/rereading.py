@@ -58,9 +58,9 @@ class Rereading:
     read: Read
     add: Callable[[dict[str, Any], Kind, Counts], dict[str, Any]]
     """Adds a page's counts to a run's."""
-    marks: bool = True
+    marks: bool
     """Whether the records seen are marked: those of a full run."""
-    most_deleted: float = MOST_DELETED
+    most_deleted: float
 
     def state(self) -> State:
         with self.hub.database.read() as uow:
@@ -93,9 +93,7 @@ class Rereading:
         why = "the source's clock went back"
         state = {**self._anew(expired, why), "clock_back": True}
         with self.hub.database.begin() as uow:
-            row = uow.jobs.run(self.run_id, lock=True)
-            if row is None or row.state != "running":
-                raise CarriedOn
+            row = self._mine(uow, {})
             uow.records.date_back(self.connection, self.kind, as_of=to)
             saved = uow.jobs.cursor(self.connection, self.kind.value)
             if saved is not None:
@@ -164,7 +162,7 @@ class Rereading:
                 "read_until": None if before.get("expired") else page.as_of.isoformat(),
             }
             row.progress = {**(row.progress or {}), self.kind.value: after}
-            if self.marks and after["phase"] == "sweep":
+            if after["phase"] == "sweep":
                 self._put_cursor(uow, page, after, saved, now)
         return after
 

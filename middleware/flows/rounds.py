@@ -44,7 +44,7 @@ def hold(
     return held, new
 
 
-def release(hub: Hub, uow: UnitOfWork, job: JobRow, run: RunRow, *, now: datetime) -> bool:
+def release(hub: Hub, uow: UnitOfWork, job: JobRow, run: RunRow, *, now: datetime) -> None:
     """Queue a held run if all that it waits for is done; else write down what it waits for."""
     waits: dict[str, str] = {}
     upon: dict[str, str] = {}
@@ -61,13 +61,11 @@ def release(hub: Hub, uow: UnitOfWork, job: JobRow, run: RunRow, *, now: datetim
     if blackout is not None:
         waits["schedule"] = f"a blackout until {tick_of(blackout[1])}"
     if waits:
-        if (run.waits or {}).get("for") != waits:
-            run.waits = {"for": waits, "upon": {}}
-        return False
+        run.waits = {"for": waits, "upon": {}}
+        return
     run.state, run.queued_at = "queued", now
     run.waits = {"for": {}, "upon": upon}
     hub.engine.enqueue(uow, job.flow, run.id, name=f"{job.flow}:{job.name}:{run.tick}")
-    return True
 
 
 def _gone_by(uow: UnitOfWork, job: JobRow) -> dict[str, str]:
@@ -94,7 +92,7 @@ def _done(
     if done is not None and done.id != gone_by and (due is None or done.tick >= due):
         return done, ""
     newest = uow.jobs.last_of(name, states=("held", "queued", "running", *ENDED))
-    if newest is None or newest.id == gone_by or newest.state == "done":
+    if newest is None or newest.state == "done":
         return None, "is paused" if earlier.paused else "has not run yet"
     if newest.state in ENDED:
         why = (newest.error or {}).get("message", "")

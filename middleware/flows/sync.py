@@ -163,16 +163,22 @@ def run(hub: Hub, run_id: str) -> None:
         row = uow.jobs.run(run_id)
         if row is None or row.state not in ("queued", "running"):
             return
-        job = uow.jobs.get(row.job)
+        job = uow.jobs.ever(row.job)
         row.state = "running"
         row.started_at = row.started_at or now
-        arguments = {**job.arguments, **(row.wanted or {})} if job else {}
+        arguments = {**(job.arguments if job else {}), **(row.wanted or {})}
         mode = row.mode
-    if not arguments:
+        named = arguments.get("kinds") or row.windows or ()
+        kinds = tuple(kind for kind in Kind if kind.value in named)
+        taken_out = job is None or job.deleted_at is not None
+    connection = arguments.get("connection")
+    if connection is None:
         _finish(hub, run_id, "failed", error={"message": receipts.NOT_DECLARED})
         return
-    connection = arguments["connection"]
-    kinds: tuple[Kind, ...] = ()
+    if taken_out:
+        told = {"message": "the job was taken out of the configuration"}
+        _finish(hub, run_id, "failed", error=told, connection=connection, kinds=kinds)
+        return
     overtaken: dict[str, str] = {}
     source: dict[str, dict[str, Any]] = {}
     state, error = "done", None
@@ -197,8 +203,8 @@ def run(hub: Hub, run_id: str) -> None:
     except NotOfferedError as failed:
         state, error = "failed", {"message": failed.detail}
     if overtaken and error is None:
-        told = "; ".join(f"{run} has gone on with {kind}" for kind, run in overtaken.items())
-        state, error = "overtaken", {"message": told, "by": overtaken}
+        by = "; ".join(f"{run} has gone on with {kind}" for kind, run in overtaken.items())
+        state, error = "overtaken", {"message": by, "by": overtaken}
     _finish(hub, run_id, state, error=error, connection=connection, kinds=kinds, source=source)
 
 
@@ -411,7 +417,7 @@ def _finish(
     kinds: Sequence[Kind] = (),
     source: dict[str, dict[str, Any]] | None = None,
 ) -> None:
-    """End a run with its receipt; one whose job is gone has none."""
+    """End a run with its receipt; one that nobody knows the connection of has none."""
     now: datetime = hub.clock()
     hub.seal.prepare()
     with hub.database.begin() as uow:

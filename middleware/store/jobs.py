@@ -48,9 +48,16 @@ class Jobs:
         row = self._session.get(JobRow, name, with_for_update=lock or None)
         return None if row is None or row.deleted_at is not None else row
 
+    def ever(self, name: str) -> JobRow | None:
+        """A job that is declared, or was."""
+        return self._session.get(JobRow, name)
+
     def all(self) -> list[JobRow]:
-        query = select(JobRow).where(col(JobRow.deleted_at).is_(None)).order_by(JobRow.name)
-        return list(self._session.exec(query))
+        return [row for row in self.all_ever() if row.deleted_at is None]
+
+    def all_ever(self) -> list[JobRow]:
+        """With those that are no longer declared."""
+        return list(self._session.exec(select(JobRow).order_by(JobRow.name)))
 
     def page(self, *, after: str | None, limit: int) -> list[JobRow]:
         """Declared jobs by name, after one of them."""

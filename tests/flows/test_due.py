@@ -119,6 +119,37 @@ def test_what_is_always_left_out_is_never_due() -> None:
     assert next_due(trigger, at("2026-11-20T00:00Z")) is None
 
 
+def test_one_that_waits_for_a_blackouts_end_is_due_at_the_end_itself() -> None:
+    trigger = in_office({"cron": "30 9 * * *"}, "wait")
+    end = at("2026-11-20T17:00Z")
+    assert trigger.get_next_fire_time(None, end) == end
+
+
+@pytest.mark.parametrize("moment", ["2026-11-20T12:00Z", "2026-11-20T20:00Z"])
+@pytest.mark.parametrize("how", ["wait", "skip"])
+def test_what_no_day_has_is_never_due_whatever_the_blackouts(moment: str, how: str) -> None:
+    trigger = in_office({"cron": "0 0 30 2 *"}, how)
+    assert next_due(trigger, at(moment)) is None
+    assert last_due(trigger, at(moment)) is None
+
+
+def test_blackouts_are_in_greenwich_where_no_zone_is_named() -> None:
+    trigger = trigger_of({"cron": "30 9 * * *", "blackouts": [OFFICE]})
+    assert next_due(trigger, at("2026-11-20T12:00Z")) == at("2026-11-20T18:00Z")
+
+
+def test_a_schedule_goes_on_from_now_when_the_clock_went_back() -> None:
+    for schedule in ({"cron": "0 * * * *"}, {"calendar": {"days": 1, "at": "13:00"}}):
+        last, now = at("2026-11-21T13:00Z"), at("2026-11-20T12:10Z")
+        assert trigger_of(schedule).get_next_fire_time(last, now) == at("2026-11-20T13:00Z")
+
+
+def test_a_calendar_is_due_at_its_very_moment() -> None:
+    trigger = trigger_of({"calendar": {"days": 1, "at": "13:45"}})
+    due = at("2026-11-20T13:45Z")
+    assert trigger.get_next_fire_time(None, due) == due
+
+
 def test_a_calendar_counts_from_its_first_day() -> None:
     fortnight = {"calendar": {"weeks": 2, "at": "03:00"}, "timezone": "Europe/Berlin"}
     found = dues(trigger_of(fortnight), "2026-11-20T00:00Z", 2)
@@ -128,6 +159,8 @@ def test_a_calendar_counts_from_its_first_day() -> None:
         "2026-12-15T00:00:00Z",
         "2027-01-15T00:00:00Z",
     ]
+    yearly = {"calendar": {"years": 1, "first": "2026-01-15"}}
+    assert dues(trigger_of(yearly), "2026-11-20T00:00Z", 1) == ["2027-01-15T00:00:00Z"]
 
 
 SCHEDULES = st.one_of(

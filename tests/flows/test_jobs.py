@@ -13,9 +13,10 @@ from middleware.contract.canonical import Kind, Order
 from middleware.contract.capabilities import Quarantined, Tally
 from middleware.contract.errors import Rejected
 from middleware.domain.turns import Urgency
-from middleware.flows import pause, receipts, reconcile, rereading, sync, watch
+from middleware.flows import pause, prioritise, receipts, reconcile, rereading, sync, watch
 from middleware.flows.gate import Gate
 from middleware.flows.hub import Asker
+from middleware.store.jobs import Jobs
 from middleware.store.tables import ReceiptRow, RunRow
 from tests.flows.conftest import Stage
 
@@ -94,6 +95,11 @@ def alarms(stage: Stage) -> dict[tuple[str, str], dict[str, Any]]:
         return {(row.type, row.subject): row.detail for row in uow.jobs.alarms()}
 
 
+def told_of(stage: Stage, type_: str) -> list[dict[str, Any]]:
+    with stage.hub.database.read() as uow:
+        return [dict(e.data) for e in uow.events.since(0, limit=1000) if e.type == type_]
+
+
 def look(stage: Stage) -> None:
     reconcile.run(stage.hub, tick(stage))
 
@@ -121,7 +127,8 @@ def test_each_round_needs_a_run_of_its_own(orders: Stage) -> None:
     held = scheduled(orders, "shipments")
     assert held.state == "held"
     orders.time.pass_(hours=1)
-    assert scheduled(orders, "shipments").id == held.id, "a later tick joins the held run"
+    joined, new = sync.owe(orders.hub, "shipments", tick=tick(orders), requested_by="schedule")
+    assert (joined, new) == (held.id, False), "a later tick joins the held run"
     scheduled(orders, "orders")
     assert found(orders, held.id).state == "done"
 
@@ -131,10 +138,52 @@ def test_a_run_from_before_the_tick_is_not_of_this_round(orders: Stage) -> None:
     declare(orders, orders={"schedule": {"every": 1800}}, shipments={"after": ["orders"]})
     scheduled(orders, "orders")
     orders.time.pass_(hours=1)
-    assert scheduled(orders, "shipments").state == "held"
+    held = scheduled(orders, "shipments")
+    assert held.state == "held"
+    assert held.waits == {"for": {"orders": "has not run yet"}, "upon": {}}
     scheduled(orders, "orders")
     with orders.hub.database.read() as uow:
         assert uow.jobs.held() == []
+
+
+def test_a_job_without_a_schedule_takes_a_run_that_was_due_before_its_round(orders: Stage) -> None:
+    """It has no times of its own that the run would have to be of."""
+    declare(
+        orders,
+        orders={},
+        accounts={"arguments": {"kinds": ["account"]}},
+        follows={"schedule": None, "after": ["orders", "accounts"]},
+    )
+    earlier = tick(orders)
+    orders.time.pass_(hours=1)
+    scheduled(orders, "orders")
+    sync.owe(orders.hub, "accounts", tick=earlier, requested_by="schedule")
+    orders.run_due()
+    with orders.hub.database.read() as uow:
+        assert [run.state for run in uow.jobs.runs_of("follows")] == ["done"]
+
+
+@pytest.mark.parametrize("after", [["orders"], None])
+def test_a_held_run_goes_by_what_is_declared_now(orders: Stage, after: list[str] | None) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    held = scheduled(orders, "shipments")
+    declare(orders, shipments={"after": after})
+    look(orders)
+    orders.run_due()
+    now = found(orders, held.id)
+    assert now.waits is not None
+    if after is None:
+        assert (now.state, now.waits["for"]) == ("done", {})
+    else:
+        assert (now.state, now.waits["for"]) == ("held", {"orders": "is no longer declared"})
+
+
+def test_a_job_without_a_schedule_that_is_paused_begins_no_round(orders: Stage) -> None:
+    declare(orders, orders={}, follows={"schedule": None, "after": ["orders"]})
+    pause.set_paused(orders.hub, "follows", ME, paused=True)
+    scheduled(orders, "orders")
+    with orders.hub.database.read() as uow:
+        assert uow.jobs.runs_of("follows") == []
 
 
 def test_one_that_failed_holds_it_and_says_so(orders: Stage) -> None:
@@ -164,8 +213,14 @@ def test_a_job_without_a_schedule_follows_every_round(orders: Stage) -> None:
         with orders.hub.database.read() as uow:
             (held,) = uow.jobs.held()
         assert held.waits == {"for": {"accounts": "has not run yet"}, "upon": {}}
+        look(orders)  # the accounts of the last round are still those of the last round
+        assert found(orders, held.id).state == "held"
         scheduled(orders, "accounts")
         assert (found(orders, held.id).state, held.tick) == ("done", at)
+        with orders.hub.database.read() as uow:
+            job = uow.jobs.get("resolve")
+        assert job is not None
+        assert job.last_tick == at
         orders.time.pass_(hours=1)
     with orders.hub.database.read() as uow:
         assert [run.state for run in uow.jobs.runs_of("resolve")] == ["done", "done"]
@@ -182,6 +237,9 @@ def test_a_run_of_some_kinds_is_nobodys_round(orders: Stage) -> None:
     held = scheduled(orders, "shipments")
     some = asked(orders, "full", kinds=["account"])
     assert some.state == "done"
+    hour = {"since": orders.time.now - timedelta(hours=1), "until": orders.time.now}
+    window = asked(orders, "backfill", **{name: at.isoformat() for name, at in hour.items()})
+    assert window.state == "done"
     assert found(orders, held.id).state == "held"
     with orders.hub.database.read() as uow:
         assert uow.jobs.runs_of("follows") == []
@@ -226,6 +284,21 @@ def test_a_held_run_is_not_released_into_a_blackout_or_a_pause(orders: Stage) ->
     look(orders)
     orders.run_due()
     assert found(orders, held.id).state == "done"
+
+
+def test_a_run_that_another_node_released_is_not_released_again(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(orders, orders={}, shipments={"after": ["orders"]})
+    held = scheduled(orders, "shipments")
+    scheduled(orders, "orders")
+    done = found(orders, held.id)
+    monkeypatch.setattr(Jobs, "held", lambda _: [held])  # as it was read a moment before
+    orders.time.pass_(hours=1)
+    look(orders)
+    orders.run_due()
+    assert found(orders, held.id).model_dump() == done.model_dump()
+    assert done.state == "done"
 
 
 def test_a_held_run_whose_job_is_gone_ends(orders: Stage) -> None:
@@ -289,6 +362,18 @@ def test_a_sweep_that_would_delete_too_much_deletes_nothing_and_says_so(orders: 
     assert asked(orders, "full", most_deleted=0.5).counts["order"]["deleted"] == 3
     assert ("sweep", subject) not in alarms(orders)
     assert "sync.alarm.cleared" in orders.events()
+
+
+def test_a_sweep_is_refused_for_the_kind_alone_that_would_lose_too_much(orders: Stage) -> None:
+    declare(orders, orders={"arguments": {"kinds": ["order", "account"]}})
+    scheduled(orders, "orders")
+    vanish(orders, 2, 3, 4)
+    refused = asked(orders, "full")
+    assert refused.progress is not None
+    assert [refused.progress[kind]["phase"] for kind in ("order", "account")] == ["done", "done"]
+    assert receipt_of(orders, refused).body["gaps"] == [
+        {"kind": "order", "why": "sweep_refused", "count": 3}
+    ]
 
 
 def test_what_is_there_when_asked_for_singly_is_kept(
@@ -428,6 +513,45 @@ def test_a_backfill_reads_a_window_again_and_leaves_the_cursor(orders: Stage) ->
     assert receipt_of(orders, scheduled(orders, "orders")).body["gaps"] == []
 
 
+def test_a_backfill_of_a_quiet_day_is_no_alarm(orders: Stage) -> None:
+    for n in (3, 4, 5):
+        scheduled(orders, "orders")
+        orders.erp.put(order(orders, n).model_copy(update={"number": f"SO-N{n}"}))
+        orders.time.pass_(hours=1)
+    day = {"since": "2020-01-01T00:00:00+00:00", "until": "2020-01-02T00:00:00+00:00"}
+    quiet = asked(orders, "backfill", **day)
+    assert (quiet.state, quiet.counts["order"]["seen"]) == ("done", 0)
+    assert receipt_of(orders, quiet).body["unusually_empty"] == []
+    assert alarms(orders) == {}
+
+
+def test_a_backfill_marks_what_was_deleted_in_its_window(orders: Stage) -> None:
+    scheduled(orders, "orders")
+    since = datetime.now(UTC)
+    orders.erp.delete(order(orders, 5).ref)
+    until = datetime.now(UTC)
+    again = asked(orders, "backfill", since=since.isoformat(), until=until.isoformat())
+    assert again.counts["order"]["deleted"] == 1
+    assert "O5" not in live(orders)
+
+
+def test_whose_orders_a_full_run_finds_changed_are_scored_anew(
+    orders: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduled(orders, "orders")
+    told: list[str] = []
+
+    def owed(_hub: Any, _uow: Any, records: Any, *, name: str) -> None:
+        told.extend(record.ref.id for record in records)
+
+    monkeypatch.setattr(prioritise, "owe_accounts", owed)
+    asked(orders, "full")
+    assert told == []
+    orders.erp.put(order(orders, 3).model_copy(update={"number": "SO-CHANGED"}))
+    assert asked(orders, "full").counts["order"]["changed"] == 1
+    assert "O3" in told
+
+
 # --- what the source says ----------------------------------------------------------------------
 
 
@@ -468,15 +592,17 @@ def test_a_source_that_fails_to_count_does_not_fail_the_run(orders: Stage) -> No
 
 def test_a_late_job_is_told_once_and_cleared(orders: Stage) -> None:
     scheduled(orders, "orders")
-    orders.time.pass_(hours=1, minutes=29)
+    orders.time.now = datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
     look(orders)
     assert alarms(orders) == {}
     for _ in range(3):
-        orders.time.pass_(minutes=2)
+        orders.time.pass_(seconds=1)
         look(orders)
-    late = alarms(orders)["late", "orders"]
-    assert (late["why"], late["due"]) == ("not_started", "2026-11-21T13:00:00Z")
-    assert orders.events().count("sync.job.late") == 1
+        assert ("late", "orders") in alarms(orders)
+    late = {"why": "not_started", "job": "orders", "run": None, "due": "2026-11-21T13:00:00Z"}
+    assert alarms(orders)["late", "orders"] == late
+    (told,) = told_of(orders, "sync.job.late")
+    assert told == {"connection": None, "kinds": [], **late}
     scheduled(orders, "orders")
     look(orders)
     assert alarms(orders) == {}
@@ -498,6 +624,34 @@ def test_a_late_job_says_why(orders: Stage, why: str) -> None:
     orders.time.pass_(minutes=2)
     (late,) = [f for f in watch.find(orders.hub, orders.time.now) if f.type == "late"]
     assert (late.subject, late.why) == ("orders", why)
+
+
+def late(stage: Stage) -> dict[str, str]:
+    found = watch.find(stage.hub, stage.time.now)
+    return {one.subject: one.why for one in found if one.type == "late"}
+
+
+def test_a_job_that_never_ran_is_late(orders: Stage) -> None:
+    orders.time.pass_(hours=2)
+    assert late(orders) == {"orders": "not_started"}
+
+
+def test_one_that_follows_others_is_late_with_a_run_that_is_not_done(orders: Stage) -> None:
+    declare(orders, orders={}, follows={"schedule": None, "after": ["orders"]})
+    assert late(orders) == {}
+    scheduled(orders, "orders")
+    orders.time.pass_(hours=2)
+    assert late(orders) == {"orders": "not_started"}
+    scheduled(orders, "orders", run=False)
+    orders.run_due()
+    sync.owe(orders.hub, "follows", tick=tick(orders) + "/2", requested_by="key_admin")
+    orders.time.pass_(minutes=31)
+    assert late(orders) == {"follows": "queued"}
+    declare(orders, orders={}, follows={"schedule": None, "after": ["nobody"]})
+    found = watch.find(orders.hub, orders.time.now)
+    assert [(one.type, one.why) for one in found] == [("unscheduled", "after_unknown")]
+    pause.set_paused(orders.hub, "follows", ME, paused=True)
+    assert watch.find(orders.hub, orders.time.now) == []
 
 
 def test_a_resolution_that_is_stopped_each_time_is_late(orders: Stage) -> None:
@@ -571,6 +725,18 @@ def test_kinds_that_no_job_syncs_are_an_alarm_unless_left_out_on_purpose(orders:
     declare(orders, orders={"arguments": left_out})
     look(orders)
     assert alarms(orders) == {}
+
+
+@pytest.mark.parametrize("named", ["a", "b"])
+def test_a_job_that_names_no_kinds_syncs_them_all(orders: Stage, named: str) -> None:
+    erp = orders.names["erp"]
+    whole: dict[str, Any] = {"arguments": {}}
+    declare(orders, **{name: {} if name == named else dict(whole) for name in ("a", "b")})
+    with orders.hub.database.begin() as uow:
+        uow.connections.declare({erp: ("memory", {})}, at=orders.time.now)
+        assert watch.raised(orders.hub, uow, "empty", f"{erp}:contact", {}, at=orders.time.now)
+    look(orders)
+    assert set(alarms(orders)) == {("empty", f"{erp}:contact")}
 
 
 @pytest.mark.parametrize("gone", [True, False])

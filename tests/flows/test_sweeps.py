@@ -247,6 +247,77 @@ def test_a_source_whose_clock_went_back_is_read_anew(
     assert world.stored() == world.source.truth()
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_worker_that_wakes_up_behind_a_clock_that_went_back_leaves_the_run_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """Another one has carried the run on meanwhile: to its end, or some pages far."""
+    world.source.skew -= timedelta(hours=1)
+    world.time.pass_(seconds=30)
+    world.source.put("A01", 101)
+    clock_back, keep = rereading.Rereading.clock_back, rereading.Rereading._keep
+    stood: list[Any] = []
+
+    def standing() -> tuple[Any, ...]:
+        with world.hub.database.read() as uow:
+            (cursor,) = uow.jobs.cursors()
+        row = latest(world)
+        return cursor.as_of, cursor.value, row.state, row.progress, row.counts
+
+    def frozen(self: rereading.Rereading, *args: Any, **more: Any) -> None:
+        if not stood:
+            stood.append(None)
+            with monkeypatch.context() as patch:
+                if not ended:
+                    patch.setattr(rereading.Rereading, "_keep", dies)
+                try:
+                    world.handlers["sync"](self.run_id)
+                except SystemExit:
+                    world.time.pass_(seconds=5)
+            stood[0] = standing()
+        clock_back(self, *args, **more)
+
+    def dies(self: rereading.Rereading, before: Any, after: Any, page: Page) -> Any:
+        if before["cursor"] is not None:
+            raise SystemExit("killed")
+        return keep(self, before, after, page)
+
+    monkeypatch.setattr(rereading.Rereading, "clock_back", frozen)
+    run_id, _ = sync.owe(world.hub, "accounts", tick="back", requested_by="test")
+    world.handlers["sync"](run_id)
+    assert [standing()] == stood
+    assert latest(world).state == ("done" if ended else "running")
+    world.handlers["sync"](run_id)
+    assert latest(world).state == "done"
+    world.time.pass_(seconds=LAG.total_seconds() + 1)
+    world.run("changes")
+    assert world.stored() == world.source.truth()
+
+
+def test_what_changed_behind_the_cursor_before_anybody_saw_the_clock_go_back(world: World) -> None:
+    """Further back than the overlap reaches from where the next run begins."""
+    world.source.skew -= timedelta(days=2)
+    world.source.put("A01", 101)
+    world.time.pass_(hours=1)
+    world.run("changes")
+    assert world.stored() == world.source.truth()
+
+
+def test_a_source_that_has_no_windows_says_what_to_do_instead(world: World) -> None:
+    world.hub.registry._source = Unasked(world.source)  # type: ignore[attr-defined]
+    window = {"since": world.time.now - timedelta(hours=2), "until": world.time.now}
+    wanted = {name: at.isoformat() for name, at in window.items()}
+    run_id, _ = sync.owe(
+        world.hub, "accounts", tick="w", requested_by="test", mode="backfill", wanted=wanted
+    )
+    world.handlers["sync"](run_id)
+    row = latest(world)
+    assert row.state == "failed"
+    assert row.error is not None
+    assert "a full run reads everything" in row.error["message"]
+    assert gaps(world) == [{"kind": "account", "why": "not_read"}]
+
+
 def test_a_record_that_was_made_again_under_its_key_is_there(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

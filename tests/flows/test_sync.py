@@ -16,7 +16,7 @@ from middleware.contract.canonical import Kind
 from middleware.contract.capabilities import Page
 from middleware.domain.problems import NotFoundError
 from middleware.domain.receipts import digest_of
-from middleware.flows import receipts, sync
+from middleware.flows import receipts, rounds, sync
 from middleware.flows.engine import Engine
 from middleware.flows.hub import Hub
 from middleware.store.tables import ReceiptRow, RunRow
@@ -432,22 +432,78 @@ def test_receipts_that_were_taken_off_the_end_are_missed(job: Stage, left: int) 
         assert name in receipts.connections(uow)
     found = receipts.check(job.hub, name)
     assert found.broken == f"the receipt of run {rows[left].run_id} is missing"
+    assert receipts.check(job.hub, job.names["crm"]).broken is None
 
 
-def test_a_run_whose_job_is_gone_lacks_no_receipt(job: Stage) -> None:
-    done = run(job)
-    run_id, _ = sync.owe(job.hub, done.job, tick="t2", requested_by="test")
-    with job.hub.database.begin() as uow:
-        uow.jobs.declare({}, at=job.time.now)
+def take_out(stage: Stage) -> None:
+    with stage.hub.database.begin() as uow:
+        uow.jobs.declare({}, at=stage.time.now)
+
+
+def test_a_run_whose_job_was_taken_out_ends_with_what_it_had_read(
+    job: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker stopped in the middle of the orders, and started with another configuration."""
+    run_id, _ = sync.owe(job.hub, "erp", tick="t", requested_by="test")
+    between_pages(monkeypatch, lambda: setattr(job.engine, "stopping", True), kind=Kind.ORDER)
+    job.handlers["sync"](*job.engine.owed.pop().arguments)
+    job.engine.stopping = False
+    take_out(job)
     job.run_due()
+    with job.hub.database.read() as uow:
+        row = uow.jobs.run(run_id)
+    assert row is not None
+    assert row.state == "failed"
+    assert row.error == {"message": "the job was taken out of the configuration"}
+    body = receipt_of(job, row).body
+    assert (body["counts"]["order"]["new"], body["error"]) == (stored_orders(job), row.error)
+    assert body["gaps"] == [{"kind": "order", "why": "not_to_the_end"}]
+    assert receipts.check(job.hub, job.names["erp"]).broken is None
+
+
+@pytest.mark.parametrize("kinds", [["order"], None])
+def test_a_run_that_never_began_names_what_its_job_would_have_read(
+    job: Stage, kinds: list[str] | None
+) -> None:
+    with job.hub.database.begin() as uow:
+        row = uow.jobs.get("erp")
+        assert row is not None
+        row.arguments = {"connection": "nobody", "kinds": kinds}
+    failed = run(job)
+    gaps = receipt_of(job, failed).body["gaps"]
+    assert gaps == [{"kind": kind, "why": "not_read"} for kind in kinds or ()]
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_receipts_of_a_job_that_was_taken_out_are_missed_too(job: Stage, left: int) -> None:
+    rows = [receipt_of(job, run(job, f"t{n}")) for n in range(2)]
+    take_out(job)
+    assert receipts.check(job.hub, rows[0].connection).broken is None
+    with job.hub.database.begin() as uow:
+        for one in rows[left:]:
+            row = uow.receipts.of_run(one.run_id)
+            assert row is not None
+            uow.session.delete(row)
+    with job.hub.database.read() as uow:
+        assert receipts.connections(uow) == [rows[0].connection]
+    found = receipts.check(job.hub, rows[0].connection)
+    assert found.broken == f"the receipt of run {rows[left].run_id} is missing"
+
+
+def test_a_run_that_was_held_when_its_job_was_taken_out_lacks_no_receipt(job: Stage) -> None:
+    """It never ran, so there is nothing that it could prove."""
     with job.hub.database.begin() as uow:
         arguments = {"connection": job.names["erp"]}
         spec = {"flow": "sync", "arguments": arguments, "schedule": {"every": 60}}
-        uow.jobs.declare({done.job: spec}, at=job.time.now)
+        uow.jobs.declare({"erp": {**spec, "after": ["first"]}, "first": spec}, at=job.time.now)
+    held, _ = sync.owe(job.hub, "erp", tick="t", requested_by="schedule")
+    take_out(job)
+    rounds.look_again(job.hub)
     with job.hub.database.read() as uow:
-        gone = uow.jobs.run(run_id)
-    assert gone is not None
-    assert gone.state == "failed"
+        row = uow.jobs.run(held)
+    assert row is not None
+    assert (row.state, row.error) == ("failed", {"message": receipts.NOT_DECLARED})
+    assert row.finished_at == job.time.now
     assert receipts.check(job.hub, job.names["erp"]).broken is None
 
 
@@ -475,6 +531,33 @@ def test_nothing_where_there_always_was_something_is_told(job: Stage) -> None:
     assert empty.counts["order"]["seen"] == 0
     assert receipt_of(job, empty).body["unusually_empty"] == ["order"]
     assert job.events().count("sync.run.empty") == 1
+    subject = f"{job.names['erp']}:order"
+    with job.hub.database.read() as uow:
+        assert [(one.type, one.subject) for one in uow.jobs.alarms()] == [("empty", subject)]
+    job.erp.put(job.order.model_copy(update={"number": "SO-AGAIN"}))
+    run(job, "t10")
+    with job.hub.database.read() as uow:
+        assert uow.jobs.alarms() == []
+    assert job.events().count("sync.alarm.cleared") == 1
+
+
+def test_what_another_job_sees_is_not_what_this_one_usually_sees(job: Stage) -> None:
+    for n in range(3):
+        job.erp.put(job.order.model_copy(update={"number": f"SO-N{n}"}))
+        run(job, f"t{n}")
+    with job.hub.database.begin() as uow:
+        arguments = {"connection": job.names["erp"], "kinds": ["order"]}
+        spec = {"flow": "sync", "arguments": arguments, "schedule": {"every": 60}}
+        uow.jobs.declare({"erp": spec, "nightly": spec}, at=job.time.now)
+    job.time.pass_(days=1)
+    run_id, _ = sync.owe(job.hub, "nightly", tick="t9", requested_by="test")
+    job.run_due()
+    with job.hub.database.read() as uow:
+        first = uow.receipts.of_run(run_id)
+    assert first is not None
+    assert first.body["counts"]["order"]["seen"] == 0
+    assert first.body["unusually_empty"] == []
+    assert "sync.run.empty" not in job.events()
 
 
 def forget_cursors(stage: Stage) -> None:

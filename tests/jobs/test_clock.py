@@ -85,6 +85,14 @@ def declare(hub: Hub, schedule: dict[str, Any] | None, *, last_tick: str | None 
             row.last_tick = last_tick
 
 
+def declare_with_a_missed_full_run(hub: Hub) -> None:
+    """Declare the job `erp` as it was nine days ago, with a full run every day."""
+    spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
+    declared = {**spec, "schedule": {"every": 7 * 86400}}
+    with hub.database.begin() as uow:
+        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+
+
 def runs(hub: Hub) -> list[RunRow]:
     """The runs owed so far, oldest first."""
     with hub.database.read() as uow:
@@ -132,6 +140,8 @@ def has_read(clock: Clock) -> None:
         ({"every": 60}, "2026-11-21T12:01:00Z", "2026-11-21T12:01:00Z"),
         ({"every": 86400}, "2026-11-21T23:59:59Z", "2026-11-21T00:00:00Z"),
         ({"every": 7 * 86400}, "2026-11-21T12:00:00Z", "2026-11-16T00:00:00Z"),
+        # Further back than anything else is looked for.
+        ({"every": 500 * 86400}, "2026-09-26T00:00:00Z", "2025-05-15T00:00:00Z"),
         ({"cron": "*/15 * * * *"}, "2026-11-21T12:14:59Z", "2026-11-21T12:00:00Z"),
         ({"cron": "0 9 * * *", "timezone": "UTC"}, "2026-11-21T08:59:00Z", "2026-11-20T09:00:00Z"),
         ({"cron": "0 9 * * *", "timezone": "UTC"}, "2026-11-21T09:00:00Z", "2026-11-21T09:00:00Z"),
@@ -393,10 +403,7 @@ def test_a_full_run_is_owed_at_its_own_times(hub: Hub, clocks: Callable[[], Cloc
 def test_a_full_run_that_was_missed_is_caught_up_once(
     hub: Hub, clocks: Callable[[], Clock]
 ) -> None:
-    with hub.database.begin() as uow:
-        spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
-        declared = {**spec, "schedule": {"every": 7 * 86400}}
-        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+    declare_with_a_missed_full_run(hub)
     clocks()
     clocks()
     assert [run.mode for run in runs(hub)].count("full") == 1
@@ -405,10 +412,7 @@ def test_a_full_run_that_was_missed_is_caught_up_once(
 def test_a_full_run_that_was_due_during_a_pause_is_not_caught_up(
     hub: Hub, clocks: Callable[[], Clock]
 ) -> None:
-    with hub.database.begin() as uow:
-        spec = {"flow": "sync", "arguments": {"connection": "erp"}, "full": {"every": 86400}}
-        declared = {**spec, "schedule": {"every": 7 * 86400}}
-        uow.jobs.declare({"erp": declared}, at=hub.clock() - timedelta(days=9))
+    declare_with_a_missed_full_run(hub)
     pause.set_paused(hub, "erp", Asker("key_admin"), paused=True)
     pause.set_paused(hub, "erp", Asker("key_admin"), paused=False)
     has_read(clocks())

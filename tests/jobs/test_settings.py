@@ -109,6 +109,11 @@ def test_a_resolution_after_a_job_that_there_is_not_is_refused(tmp_path: Path) -
             "no time of day",
         ),
         (
+            'schedule = { every = "5m", blackouts = '
+            '[{ since = "2026-12-01T00:00", until = "2027-03-01T00:00" }] }',
+            "lasts over",
+        ),
+        (
             'schedule = { every = "5m", blackouts = [{ from = "00:00", to = "24:00" }] }',
             "lasts over",
         ),

@@ -133,10 +133,11 @@ def run_full(
     Where more than `most_deleted` of a kind's records would go, nothing is deleted: the receipt
     names the gap, and an alarm is raised.
     """
-    asked = _kinds(door.hub, name, wanted.kinds)
+    job = _found_job(door.hub, name)
+    asked = _kinds(job, wanted.kinds)
     if wanted.most_deleted is not None:
         asked["most_deleted"] = wanted.most_deleted
-    if asked and not _of_sync(door.hub, name):
+    if asked and job.flow != "sync":
         raise InvalidError(
             f"The job {name!r} resolves all records, and deletes none.",
             errors=[
@@ -182,7 +183,7 @@ def backfill(
             ],
         )
     asked = {
-        **_kinds(door.hub, name, wanted.kinds),
+        **_kinds(_found_job(door.hub, name), wanted.kinds),
         "since": wanted.since.isoformat(),
         "until": wanted.until.isoformat(),
     }
@@ -190,24 +191,22 @@ def backfill(
     return _owed(request, door.hub, run_id)
 
 
-def _of_sync(hub: Hub, name: str) -> bool:
-    with hub.database.read() as uow:
-        row = uow.jobs.get(name)
-    return row is not None and row.flow == "sync"
-
-
-def _kinds(hub: Hub, name: str, kinds: Sequence[Kind]) -> dict[str, Any]:
-    """The kinds asked for, which are among the job's."""
+def _found_job(hub: Hub, name: str) -> queries.JobRow:
     with hub.database.read() as uow:
         row = uow.jobs.get(name)
     if row is None:
         raise NotFoundError(f"There is no job {name!r}.")
-    named = row.arguments.get("kinds") or []
+    return row
+
+
+def _kinds(job: queries.JobRow, kinds: Sequence[Kind]) -> dict[str, Any]:
+    """The kinds asked for, which are among the job's."""
+    named = job.arguments.get("kinds") or []
     for place, kind in enumerate(kinds):
         if named and kind.value not in named:
             detail = f"the job syncs {', '.join(named)}"
             raise InvalidError(
-                f"The job {name!r} does not sync {kind.value} records.",
+                f"The job {job.name!r} does not sync {kind.value} records.",
                 errors=[{"pointer": f"/kinds/{place}", "code": "kind", "detail": detail}],
             )
     return {"kinds": [kind.value for kind in kinds]} if kinds else {}
