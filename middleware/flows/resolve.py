@@ -587,7 +587,7 @@ def allow(hub: Hub, run_id: str, asker: Asker) -> str:
 def report(hub: Hub, run_id: str) -> dict[str, Any] | None:
     """What a run did or would have done, and why: figures, and examples by reference."""
     with hub.database.read() as uow:
-        told = [one for one in uow.audit.about(run_id) if one.action == "run.report"]
+        told = uow.audit.about(run_id, action="run.report")
     return dict(told[-1].detail) if told else None
 
 

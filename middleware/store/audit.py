@@ -44,10 +44,13 @@ class Audit:
         }
         self.entries.append(Asked(_WRITTEN, entry))
 
-    def about(self, subject: str) -> list[AuditRow]:
-        """Every entry on one subject, oldest first, those of this transaction among them."""
+    def about(self, subject: str, *, action: str | None = None) -> list[AuditRow]:
+        """Every entry on one subject, or those of one action, oldest first; those of this
+        transaction are among them."""
         if self.entries:
             write_together(self._session.connection(), self.entries)
             self.entries.clear()
-        query = select(AuditRow).where(AuditRow.subject == subject).order_by(col(AuditRow.id))
-        return list(self._session.exec(query))
+        query = select(AuditRow).where(AuditRow.subject == subject)
+        if action is not None:
+            query = query.where(AuditRow.action == action)
+        return list(self._session.exec(query.order_by(col(AuditRow.id))))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ from middleware.contract.mapping import MappingSet
 from middleware.domain.actions import CaseWanted, Wanted
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import Standing
-from middleware.flows.hub import Asker, Hub, InletOptions, Options
+from middleware.flows.hub import Asker, Hub, InletOptions, Options, ResolveOptions
 from middleware.registry import Configured, Registry
 from middleware.resolution.profiles import found_by
 from middleware.store.database import Database, UnitOfWork
@@ -395,3 +396,14 @@ def queries(stage: Stage) -> Iterator[list[str]]:
         yield seen
     finally:
         sa.event.remove(stage.hub.database.engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def desk(stage: Stage, tmp_path: Path) -> Stage:
+    """The stage with a job that resolves records, in a workspace of its own."""
+    with stage.hub.database.begin() as uow:
+        uow.jobs.declare(
+            {"people": {"flow": "resolve", "arguments": {}, "schedule": {"every": 60}}},
+            at=stage.time.now,
+        )
+    return stage.with_options(resolve=ResolveOptions(workspace=tmp_path))

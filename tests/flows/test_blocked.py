@@ -12,9 +12,7 @@ from middleware.flows.index import index_again
 from middleware.resolution.blocked import Blocked
 from tests.flows.conftest import Stage
 from tests.flows.test_receive import arrive, event, the_complaint
-from tests.flows.test_resolve import desk, parts, run, sqlite
-
-__all__ = ["desk"]
+from tests.flows.test_resolve import parts, run, sqlite
 
 SWITCHBOARD = "+493023125000"
 BLOCKED = Blocked.of(

@@ -31,16 +31,6 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """What does not depend on the database is tried on one."""
 
 
-@pytest.fixture
-def desk(stage: Stage, tmp_path: Path) -> Stage:
-    with stage.hub.database.begin() as uow:
-        uow.jobs.declare(
-            {"people": {"flow": "resolve", "arguments": {}, "schedule": {"every": 60}}},
-            at=stage.time.now,
-        )
-    return stage.with_options(resolve=ResolveOptions(workspace=tmp_path))
-
-
 def run(stage: Stage, tick: str = "t1", *, full: bool = False, allow: int | None = None) -> RunRow:
     mode = "full" if full else "changes"
     wanted = {"allow_changes": allow} if allow is not None else None

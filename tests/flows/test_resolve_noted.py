@@ -14,9 +14,7 @@ from middleware.flows.hub import ResolveOptions
 from middleware.resolution.batch.workspace import Workspace
 from middleware.store.followed import Followed
 from tests.flows.conftest import Stage
-from tests.flows.test_resolve import crowd, desk, kim, parts, run, sqlite
-
-__all__ = ["desk"]
+from tests.flows.test_resolve import crowd, kim, parts, run, sqlite
 
 
 def changed(stage: Stage, *numbers: int) -> None:

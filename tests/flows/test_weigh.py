@@ -9,23 +9,12 @@ import pytest
 
 from middleware.contract.canonical import Contact
 from middleware.flows import link
-from middleware.flows.hub import ResolveOptions
 from middleware.flows.link import LinkAsked
 from middleware.flows.weigh import Against
 from middleware.flows.why import Why, why
 from middleware.resolution.identifiers import CUSTOMER_NUMBER
 from tests.flows.conftest import Stage
 from tests.flows.test_resolve import ASKER, crowd, kim, person_of, run, sqlite
-
-
-@pytest.fixture
-def desk(stage: Stage, tmp_path: Path) -> Stage:
-    with stage.hub.database.begin() as uow:
-        uow.jobs.declare(
-            {"people": {"flow": "resolve", "arguments": {}, "schedule": {"every": 60}}},
-            at=stage.time.now,
-        )
-    return stage.with_options(resolve=ResolveOptions(workspace=tmp_path))
 
 
 def asked(desk: Stage, one: Contact, other: Contact) -> Why:
