@@ -26,6 +26,7 @@ from middleware.contract.errors import (
     Transient,
 )
 from middleware.domain.problems import ProblemError
+from middleware.store.database import gave_way
 from middleware.store.queries import database_is_away
 
 log = logging.getLogger(__name__)
@@ -257,6 +258,14 @@ def of_remote(scope: Scope, error: RemoteError) -> Response:
 def of_unexpected(scope: Scope, error: BaseException) -> Response:
     """A mistake of ours: the log knows it by the request id, the answer says nothing of it."""
     request_id = scope.get("state", {}).get("request_id")
+    if gave_way(error):
+        log.warning("gave way to another change", extra={"request_id": request_id})
+        return problem(
+            scope,
+            "unavailable",
+            "Somebody changed the same at the same moment. Send it again.",
+            headers={"Retry-After": "1"},
+        )
     if database_is_away(error):
         log.error("database away", extra={"request_id": request_id, "error": type(error).__name__})
         return problem(

@@ -14,11 +14,13 @@ from middleware.contract.canonical import Ref
 from middleware.domain import ledger
 from middleware.domain.ledger import Thing, Verdict
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
+from middleware.flows import turns
 from middleware.flows.hub import Asker, Hub
-from middleware.store.database import UnitOfWork
+from middleware.store.database import UnitOfWork, giving_way
 from middleware.store.tables import CannotLinkRow, LinkRow
 
 
+@giving_way
 def put(hub: Hub, one: str, other: str, *, reason: str, asker: Asker) -> tuple[CannotLinkRow, bool]:
     """Hold two things apart; answers the assertion and whether it is new.
 
@@ -28,7 +30,7 @@ def put(hub: Hub, one: str, other: str, *, reason: str, asker: Asker) -> tuple[C
     now = hub.clock()
     things = (ledger.checked(one, "/one"), ledger.checked(other, "/other"))
     with hub.database.begin() as uow:
-        uow.policies.take_turns(["cannot_link " + " ".join(ledger.in_order(*things))])
+        turns.take(uow)
         # In the order in which links are made: identities, records, persons.
         for thing in sorted(things, key=lambda t: (not ledger.is_identity(t), ":" not in t, t)):
             _hold(uow, thing)
@@ -92,6 +94,7 @@ def say(
     )
 
 
+@giving_way
 def lift(
     hub: Hub, cannot_id: str, *, version: int | None, reason: str, asker: Asker
 ) -> CannotLinkRow:
@@ -101,6 +104,7 @@ def lift(
     Raises NotFoundError and ConflictError (it was lifted before, or changed since it was read).
     """
     with hub.database.begin() as uow:
+        turns.take(uow)
         row = uow.ledger.cannot_link(cannot_id, lock=True)
         if row is None:
             raise NotFoundError(f"there is no cannot-link {cannot_id}")

@@ -16,12 +16,12 @@ from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import SOMEBODY, Thing, Verdict, is_person
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
-from middleware.flows import cannot, deliver, provisional
+from middleware.flows import cannot, deliver, provisional, turns
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution import normalise
 from middleware.resolution.exact import WEIGHTS
 from middleware.store import queries
-from middleware.store.database import UnitOfWork
+from middleware.store.database import UnitOfWork, giving_way
 from middleware.store.ledger import thing_of
 from middleware.store.queries import Strength
 from middleware.store.tables import LabelRow, LinkRow
@@ -64,6 +64,7 @@ class LinkPreview:
     """The provisional person of the account, whose id would lead there."""
 
 
+@giving_way
 def put_link(hub: Hub, asked: LinkAsked, asker: Asker) -> tuple[str, bool]:
     """Link a person to an identity or record; answers the link's id and whether it is new.
 
@@ -92,8 +93,10 @@ def preview_link(hub: Hub, asked: LinkAsked, asker: Asker) -> LinkPreview:
 def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[LinkRow, bool]:
     """The same in a transaction of the caller's."""
     now = hub.clock()
+    turns.take(uow)
     identity_id = _identity(uow, asked, now)
     if asked.record is not None:
+        _hold_beside(uow, asked.person_id, asked.record)
         _known_record(uow, asked.record)
     known = _valid(uow, identity_id, asked.record)
     person_id = _person(uow, asked.person_id, lock=True)
@@ -126,6 +129,8 @@ def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[L
     if identity_id is not None:
         attach(hub, uow, identity_id, person_id, now)
         uow.reviews.settle(identity_id, at=now)
+    else:
+        look_again(hub, uow, uow.complaints.open_of([person_id]))
     tell(hub, uow, "identity.linked", row, now)
     cannot.say(
         uow,
@@ -165,6 +170,7 @@ def _hold_to_word(
         cannot.end(hub, uow, row, reason=asked.reason, asker=asker)
 
 
+@giving_way
 def revoke_link(
     hub: Hub, link_id: str, *, version: int | None, reason: str, asker: Asker
 ) -> tuple[LinkRow, Strength]:
@@ -174,6 +180,7 @@ def revoke_link(
     and ConflictError (somebody ended it, or changed it, before).
     """
     with hub.database.begin() as uow:
+        turns.take(uow)
         found = uow.people.link(link_id)
         if found is not None and found.identity_id is not None:
             # As receive does it: first the identity, then whatever hangs on it.
@@ -252,6 +259,7 @@ def revoke_in(hub: Hub, uow: UnitOfWork, row: LinkRow, *, reason: str, asker: As
     return strength
 
 
+@giving_way
 def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRow:
     """Take an unlinking back: the link holds again as it was, under a new id from now on.
 
@@ -260,6 +268,7 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
     """
     now = hub.clock()
     with hub.database.begin() as uow:
+        turns.take(uow)
         found = uow.people.link(link_id)
         if found is None:
             raise NotFoundError(f"there is no link {link_id}")
@@ -268,7 +277,7 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
         else:
             record = queries.record_of(found)
             assert record is not None, "a link has an identity or a record"
-            uow.records.get(record, lock=True)
+            _hold_beside(uow, found.person_id, record)
         row = uow.people.link(link_id, lock=True)
         assert row is not None
         if row.revoked_by is None:
@@ -298,8 +307,7 @@ def restore_link(hub: Hub, link_id: str, *, reason: str, asker: Asker) -> LinkRo
             attach(hub, uow, row.identity_id, person_id, now)
             uow.reviews.settle(row.identity_id, at=now)
         else:
-            complaints = [c.id for c in uow.ledger.complaints_of(person_id)]
-            look_again(hub, uow, complaints)
+            look_again(hub, uow, uow.complaints.open_of([person_id]))
         tell(hub, uow, "identity.linked", again, now)
         _say_again(uow, row, person_id, asker, now)
         cannot.say(
@@ -407,6 +415,23 @@ def _known_record(uow: UnitOfWork, ref: Ref) -> None:
         )
     if uow.records.get(ref, lock=True) is None:
         raise NotFoundError(f"the hub holds no record {ref}")
+
+
+def _hold_beside(uow: UnitOfWork, person_id: str | None, record: Ref) -> None:
+    """Hold a record, the person whose it will be, and what changes beside it: the complaints whose
+    orders may be the record's, and the account of a provisional person."""
+    person = uow.people.person(person_id) if person_id is not None else None
+    if person is None:
+        turns.hold(uow, records=[record])
+        return
+    account = provisional.account_of(uow, person)
+    turns.hold(
+        uow,
+        identities=[account] if account is not None else [],
+        complaints=uow.complaints.open_of([person.id]),
+        records=[record],
+        persons=[person.id],
+    )
 
 
 def _person(uow: UnitOfWork, person_id: str | None, *, lock: bool = False) -> str | None:

@@ -23,17 +23,14 @@ from middleware.domain.problems import (
     NotFoundError,
     OutdatedPreviewError,
 )
-from middleware.flows import cannot, deliver, provisional
+from middleware.flows import cannot, deliver, provisional, turns
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution import normalise
 from middleware.store import queries
-from middleware.store.database import UnitOfWork
+from middleware.store.database import UnitOfWork, giving_way
 from middleware.store.ledger import thing_of
 from middleware.store.tables import ComplaintRow, LinkRow, PersonChangeRow, PersonRow
-
-TURN = "person_change"
-"""Whoever changes persons takes turns by it, before anything else is held."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +245,7 @@ def _ids(records: Sequence[Contact | Account], system: str) -> dict[str, str]:
 # --- merge and split ----------------------------------------------------------------------------
 
 
+@giving_way
 def merge(
     hub: Hub,
     person_id: str,
@@ -309,6 +307,7 @@ def merge_in(
     return change
 
 
+@giving_way
 def split(
     hub: Hub,
     person_id: str,
@@ -361,6 +360,7 @@ def split(
     return change
 
 
+@giving_way
 def undo(hub: Hub, change_id: str, *, reason: str, asker: Asker) -> Undone:
     """Undo a merge or a split: what it moved goes back, with the evidence it had.
 
@@ -372,6 +372,7 @@ def undo(hub: Hub, change_id: str, *, reason: str, asker: Asker) -> Undone:
         return _undo_in(hub, uow, change_id, reason=reason, asker=asker)
 
 
+@giving_way
 def preview_undo(hub: Hub, change_id: str, *, asker: Asker) -> Undone:
     """What undoing would give back, found by undoing and rolling that back; raises as `undo`."""
     with hub.database.trial() as uow:
@@ -460,24 +461,20 @@ def _two(uow: UnitOfWork, person_id: str, other_id: str) -> tuple[PersonRow, Per
 
 
 def _hold(uow: UnitOfWork, *person_ids: str) -> None:
-    """Hold persons, their accounts and links, and the complaints that will move, until we commit.
-
-    Merges take turns: two that overlap would each wait for what the other holds.
-    """
-    uow.policies.take_turns([TURN])
+    """Hold persons, their accounts and links, and the complaints that will move, until we commit."""
+    turns.take(uow)
     found = {uow.ledger.now(person_id) for person_id in person_ids} | set(person_ids)
     known = sorted(person_id for person_id in found if uow.session.get(PersonRow, person_id))
     held = [link for person_id in known for link in uow.people.links_of_person(person_id)]
     complaints = [row for person_id in known for row in uow.ledger.complaints_of(person_id)]
-    # In the order in which an unlinking and receive take them: an account, its link, a complaint,
-    # its person.
     authors = {link.identity_id for link in held} | {row.identity_id for row in complaints}
-    for identity_id in sorted(one for one in authors if one is not None):
-        uow.people.identity_by_id(identity_id, lock=True)
-    uow.people.held([link.id for link in held])
-    uow.complaints.hold([row.id for row in complaints])
-    for person_id in known:
-        uow.session.get(PersonRow, person_id, with_for_update=True, populate_existing=True)
+    turns.hold(
+        uow,
+        identities=[one for one in authors if one is not None],
+        links=[link.id for link in held],
+        complaints=[row.id for row in complaints],
+        persons=known,
+    )
 
 
 def _hold_to_preview(shown: ChangePreview, token: str | None) -> None:
@@ -521,22 +518,20 @@ def carry(
     uow.session.flush()
     for link in held:
         uow.people.add_link(links.carried(link, to, at=now, change_id=change.id))
-    again = set()
+    again = []
     for complaint_id in moves.complaints:
         row = uow.complaints.get(complaint_id)
         assert row is not None
         row.person_id, row.updated_at = to, now
         row.version += 1
         if row.state == "open":
-            again.add(row.id)
+            again.append(row.id)
     source = change.person_id if to == change.other_id else change.other_id
     if moves.records:
         # Those that stay where they are have other records, and so other orders, beside them.
-        for person_id in (source, to):
-            stay = uow.ledger.complaints_of(person_id)
-            again |= {row.id for row in stay if row.state == "open"}
+        again += uow.complaints.open_of([source, to])
     uow.ledger.give_actions(moves.actions, was=source, to=to)
-    links.look_again(hub, uow, again)
+    links.look_again(hub, uow, set(again))
     change.moved = {
         "links": [link.origin or link.id for link in held],
         "identities": list(moves.identities),

@@ -27,7 +27,7 @@ from middleware.domain.ids import new_id
 from middleware.domain.ledger import SOMEBODY, Thing, is_identity, is_person, record
 from middleware.domain.problems import ConflictError
 from middleware.flows import link as links
-from middleware.flows import lookup, merge, reviews
+from middleware.flows import lookup, merge, reviews, turns
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.exact import WEIGHTS
 from middleware.store.database import UnitOfWork
@@ -124,6 +124,7 @@ def follow(hub: Hub, one: Merged) -> None:
     are read anew: a remote need not stamp them as changed.
     """
     with hub.database.begin() as uow:
+        turns.take(uow)
         why = f"{one.gone.connection} merged {one.gone.kind} {one.gone.id} into {one.into.id}"
         for ref in sorted((one.gone, one.into), key=str):
             uow.records.get(ref, lock=True)
@@ -160,8 +161,7 @@ def _carry(hub: Hub, uow: UnitOfWork, one: Merged, link: LinkRow, why: str) -> N
     made.connection, made.kind, made.record_id = one.into.connection, one.into.kind, one.into.id
     made.evidence = [_evidence(why, now).model_dump(mode="json"), *link.evidence]
     uow.people.add_link(made)
-    open_ones = [c.id for c in uow.ledger.complaints_of(person.id) if c.state == "open"]
-    links.look_again(hub, uow, open_ones)
+    links.look_again(hub, uow, uow.complaints.open_of([person.id]))
     links.tell(hub, uow, "identity.unlinked", link, now)
     links.tell(hub, uow, "identity.linked", made, now)
     uow.audit.write(

@@ -143,6 +143,14 @@ def confirm(hub: Hub, uow: UnitOfWork, person: PersonRow, word: Word) -> None:
     _settle(hub, uow, person, links, word)
 
 
+def account_of(uow: UnitOfWork, person: PersonRow) -> str | None:
+    """The account that a person stands for whom nobody knows."""
+    if person.standing is Standing.SETTLED:
+        return None
+    link = provisional.link_of(uow, person.id)
+    return link.identity_id if link is not None else None
+
+
 def refuse_unlinking(link: LinkRow) -> None:
     """Raise ConflictError for the link of a provisional person to their account."""
     if link.basis == Basis.PROVISIONAL:

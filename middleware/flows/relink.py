@@ -14,12 +14,12 @@ from middleware.contract.canonical import Ref
 from middleware.domain.identity import Basis, Evidence
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import ChangeKind
-from middleware.flows import deliver, merge
+from middleware.flows import deliver, merge, turns
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.batch.persons import Assigned, Change, Do
 from middleware.store import queries, resolving
-from middleware.store.database import UnitOfWork
+from middleware.store.database import UnitOfWork, giving_way
 from middleware.store.ledger import thing_of
 from middleware.store.resolving import NewLink, NewPerson
 from middleware.store.tables import LinkRow
@@ -47,11 +47,14 @@ class Done:
     counts: dict[str, int] = field(default_factory=dict)
     late: list[str] = field(default_factory=list)
     """Records that were changed by somebody else meanwhile, and were left alone."""
+    gained: list[str] = field(default_factory=list)
+    """Persons of before who have a record more: its orders stand beside what they wrote."""
 
     def add(self, what: str, count: int = 1) -> None:
         self.counts[what] = self.counts.get(what, 0) + count
 
 
+@giving_way
 def apply(
     hub: Hub,
     run_id: str,
@@ -71,7 +74,9 @@ def apply(
         if run is None or run.state != "running":
             raise CarriedOn
         if any(one.merged for one in assigned):
-            uow.policies.take_turns([merge.TURN])
+            turns.take(uow)
+        known = {one.person for one in assigned if one.person is not None}
+        turns.hold(uow, complaints=uow.complaints.open_of(known))
         refs = [Ref.parse(ref) for one in assigned for ref in one.refs]
         live = {str(ref) for ref in resolving.hold(uow, refs)}
         now = {str(link.ref): link for link in resolving.links_of(uow, refs)}
@@ -88,6 +93,7 @@ def apply(
             else:
                 _carry_out(hub, uow, run_id, one, reasons, names, ending, done)
         _write(hub, uow, run_id, fresh, done)
+        links.look_again(hub, uow, uow.complaints.open_of(done.gained))
         came = Counter(run.counts.get("links", {})) + Counter(done.counts)
         run.counts = {**run.counts, "links": dict(came)}
     return done
@@ -118,6 +124,10 @@ class _Fresh:
     links: list[NewLink]
     merged: tuple[str, ...]
 
+    @property
+    def person_id(self) -> str:
+        return self.links[0].person_id
+
 
 def _fresh(
     hub: Hub, one: Assigned, reasons: Mapping[str, Reason], names: Mapping[str, str]
@@ -147,9 +157,10 @@ def _write(hub: Hub, uow: UnitOfWork, run_id: str, fresh: Sequence[_Fresh], done
         done.add(Do.MAKE, len(links))
     if persons:
         done.add("persons", len(persons))
+    done.gained += [one.person_id for one in fresh if one.person is None]
     for one in fresh:
         for other in one.merged:
-            _redirect(hub, uow, run_id, other, one.links[0].person_id)
+            _redirect(hub, uow, run_id, other, one.person_id)
 
 
 def _named_apart(uow: UnitOfWork, refs: Sequence[str]) -> set[str]:
@@ -192,6 +203,7 @@ def _carry_out(
         done.add(change.do)
     if made:
         uow.audit.write(at=hub.clock(), actor=RUN, action="links.made", subject=run_id, links=made)
+        done.gained += [one.person] if one.person is not None else []
     for other in one.merged:
         _redirect(hub, uow, run_id, other, person_id)
 

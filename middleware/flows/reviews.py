@@ -20,11 +20,11 @@ from middleware.domain.ids import new_id
 from middleware.domain.ledger import Thing, Verdict
 from middleware.domain.problems import ConflictError, InvalidError, NotFoundError
 from middleware.domain.understanding import Severity
-from middleware.flows import cannot, deliver, lookup, provisional
+from middleware.flows import cannot, deliver, lookup, provisional, turns
 from middleware.flows import link as links
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.exact import WEIGHTS
-from middleware.store.database import UnitOfWork
+from middleware.store.database import UnitOfWork, giving_way
 from middleware.store.ledger import thing_of
 from middleware.store.tables import ClaimRow, ComplaintRow, LinkRow, ReviewRow
 
@@ -244,6 +244,7 @@ def _open(
 # --- claims -------------------------------------------------------------------------------------
 
 
+@giving_way
 def claim(hub: Hub, review_id: str, *, agent: str | None, asker: Asker) -> ClaimRow:
     """Take a question for ten minutes, or keep it for another ten.
 
@@ -263,6 +264,7 @@ def claim(hub: Hub, review_id: str, *, agent: str | None, asker: Asker) -> Claim
     return claimed
 
 
+@giving_way
 def release(hub: Hub, review_id: str, *, agent: str | None, asker: Asker) -> None:
     """Give a question back. One that is not held is left as it is."""
     now = hub.clock()
@@ -325,11 +327,13 @@ def answer(
         raise
 
 
+@giving_way
 def _answer(
     hub: Hub, review_id: str, said: Answered, *, version: int | None, asker: Asker
 ) -> ReviewRow:
     now = hub.clock()
     with hub.database.begin() as uow:
+        turns.take(uow)
         seen = uow.reviews.get(review_id)
         if seen is not None and seen.identity_id is not None:
             # As receive does it: first the identity, then whatever hangs on it.

@@ -32,6 +32,8 @@ class Complaints:
 
     def hold(self, ids: Collection[str]) -> list[ComplaintRow]:
         """These complaints as they are now, by id; nobody else changes them until we commit."""
+        if not ids:
+            return []
         self._session.flush()
         query = select(ComplaintRow).where(col(ComplaintRow.id).in_(ids))
         query = query.order_by(col(ComplaintRow.id)).with_for_update()
@@ -46,6 +48,15 @@ class Complaints:
     def of_person(self, person_id: str, *, limit: int = 20) -> list[ComplaintRow]:
         """A person's complaints, newest first."""
         return list(self._session.exec(_OF_PERSON, params={"id": person_id, "most": limit}))
+
+    def open_of(self, person_ids: Collection[str]) -> list[str]:
+        """The ids of the open complaints of these people."""
+        if not person_ids:
+            return []
+        query = select(ComplaintRow.id).where(
+            col(ComplaintRow.person_id).in_(person_ids), ComplaintRow.state == "open"
+        )
+        return list(self._session.exec(query.order_by(col(ComplaintRow.id))))
 
     def of_identity(self, identity_id: str) -> list[ComplaintRow]:
         query = select(ComplaintRow).where(ComplaintRow.identity_id == identity_id)

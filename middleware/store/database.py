@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pydantic_core
 import sqlalchemy as sa
@@ -51,7 +54,37 @@ anybody within a transaction."""
 MAPPED = 2**31 - 2**16
 """Bytes of a SQLite file that are mapped into memory: the most that SQLite allows."""
 
+TRIES = 5
+PAUSE_S = 0.05
+
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def gave_way(error: BaseException) -> bool:
+    """Whether PostgreSQL ended a transaction because another one and this waited for each other:
+    nothing of it was written, and the same again may pass."""
+    return isinstance(error, sa.exc.DBAPIError) and getattr(error.orig, "sqlstate", None) in (
+        "40P01",  # deadlock_detected
+        "40001",  # serialization_failure
+    )
+
+
+def giving_way(transaction: Callable[P, T]) -> Callable[P, T]:
+    """Have a function that is one transaction, and nothing besides, begin anew where it gave way."""
+
+    @wraps(transaction)
+    def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return transaction(*args, **kwargs)
+            except sa.exc.DBAPIError as error:
+                if not gave_way(error):
+                    raise
+            time.sleep(random.uniform(0, PAUSE_S))
+        return transaction(*args, **kwargs)
+
+    return again
 
 
 class UnitOfWork:

@@ -259,6 +259,21 @@ def test_a_database_that_is_away_is_unavailable(api: Api, monkeypatch: pytest.Mo
     assert answer.headers["retry-after"] == "5"
 
 
+def test_who_gave_way_to_another_change_is_told_so(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DeadlockDetected(Exception):
+        sqlstate = "40P01"
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise sa.exc.OperationalError("update", {}, DeadlockDetected())
+
+    monkeypatch.setattr(sync, "owe", fail)
+    answer = api.post("/v1/jobs/any/runs")
+    assert (shape(answer)["code"], answer.headers["retry-after"]) == ("unavailable", "1")
+    assert "Send it again" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [

@@ -725,6 +725,25 @@ def test_orders_of_a_record_stand_on_its_link(known: Stage) -> None:
     assert strength.orders == (str(known.order.ref),)
 
 
+@pytest.mark.parametrize("how", ["link", "restore"])
+def test_whoever_gains_a_record_has_its_orders_beside_what_they_wrote(
+    known: Stage, how: str
+) -> None:
+    arrive(known, event())
+    person = put(known, the_complaint(known).identity_id or "").person_id
+    known.run_due()
+    assert the_complaint(known).order_ref is None
+    link = put(known, str(known.account.ref), person)
+    known.run_due()
+    if how == "restore":
+        unlink(known, link)
+        known.run_due()
+        assert the_complaint(known).order_ref is None
+        links.restore_link(known.hub, link.id, reason="it is", asker=AGENT)
+        known.run_due()
+    assert the_complaint(known).order_ref == str(known.order.ref)
+
+
 def test_accounts_elsewhere_that_are_not_theirs_stay_out(known: Stage) -> None:
     twin = Account(
         ref=known.ref("crm", Kind.ACCOUNT, "A9"), number="1001", name="Kim Berg", emails=()

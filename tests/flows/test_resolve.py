@@ -13,7 +13,7 @@ from sqlmodel import col, select
 
 from middleware.contract.canonical import Account, Address, Contact, Kind, Ref
 from middleware.domain.problems import ConflictError, NotFoundError
-from middleware.flows import link, merge, relink, resolve, sync
+from middleware.flows import cannot, link, merge, relink, resolve, sync
 from middleware.flows.hub import Asker, ResolveOptions
 from middleware.flows.link import LinkAsked
 from middleware.resolution import batch
@@ -23,6 +23,8 @@ from middleware.resolution.batch.workspace import Workspace
 from middleware.store.tables import ActionRow, LinkRow, PersonRow, RunRow
 from tests.bench.records import Crowd
 from tests.flows.conftest import Stage
+from tests.flows.test_ledger import put
+from tests.flows.test_receive import arrive, event, the_complaint
 
 Somebody = Contact | Account
 
@@ -413,6 +415,28 @@ def test_a_stopped_run_is_let_through_by_its_report(desk: Stage) -> None:
             resolve.allow(desk.hub, run_id, ASKER)
     with pytest.raises(NotFoundError):
         resolve.allow(desk.hub, "run_none", ASKER)
+
+
+@pytest.mark.parametrize("spoken_of", [False, True])
+def test_whose_record_a_run_finds_has_its_orders_beside_what_they_wrote(
+    desk: Stage, spoken_of: bool
+) -> None:
+    arrive(desk, event("My lamp from order SO-10001 arrived broken"))
+    complaint = the_complaint(desk)
+    first = kim(1, system=desk.names["crm"])
+    desk.store(*crowd(200), first)
+    person = put(desk, complaint.identity_id or "").person_id
+    put(desk, str(first.ref), person)
+    desk.run_due()
+    assert the_complaint(desk).order_ref is None
+    there = {"phones": first.phones, "address": first.address, "emails": first.emails}
+    desk.store(desk.account.model_copy(update={"name": "Kim Bergstrand", **there}), desk.order)
+    if spoken_of:
+        other = str(crowd(200)[0].ref)
+        cannot.put(desk.hub, str(desk.account.ref), other, reason="no", asker=ASKER)
+    run(desk)
+    assert person_of(desk, desk.account) == person
+    assert the_complaint(desk).order_ref == str(desk.order.ref)
 
 
 @sqlite
