@@ -461,7 +461,7 @@ def _two(uow: UnitOfWork, person_id: str, other_id: str) -> tuple[PersonRow, Per
 
 
 def _hold(uow: UnitOfWork, *person_ids: str) -> None:
-    """Hold persons, their accounts and links, and the complaints that will move, until we commit."""
+    """Hold persons, their accounts and links, and the complaints that will move."""
     turns.take(uow)
     found = {uow.ledger.now(person_id) for person_id in person_ids} | set(person_ids)
     known = sorted(person_id for person_id in found if uow.session.get(PersonRow, person_id))

@@ -637,7 +637,16 @@ def _person_of(
                 valid_from=now,
             )
         )
-    reviews.link_records(uow, person.id, candidate, now, by="hub", under=decision.version)
+    reviews.link_records(
+        hub,
+        uow,
+        person.id,
+        candidate,
+        now,
+        by="hub",
+        under=decision.version,
+        looking_at=complaint.id,
+    )
     if link is not None:
         identity_id = complaint.identity_id
         assert identity_id is not None, "a link of an author has an identity"

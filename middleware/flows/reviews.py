@@ -430,7 +430,16 @@ def _this(
         name = (incoming[-1].author or {}).get("display_name") if incoming else None
         assert complaint is not None
         person = uow.people.add_person(display_name=name, at=now)
-    link_records(uow, person.id, chosen, now, by=asker.principal, under=row.decision["version"])
+    link_records(
+        hub,
+        uow,
+        person.id,
+        chosen,
+        now,
+        by=asker.principal,
+        under=row.decision["version"],
+        looking_at=row.complaint_id,
+    )
     if row.identity_id is None:
         complaint = uow.complaints.get(row.complaint_id, lock=True)
         assert complaint is not None
@@ -538,6 +547,7 @@ def things_of(candidate: Candidate) -> set[Thing]:
 
 
 def link_records(
+    hub: Hub,
     uow: UnitOfWork,
     person_id: str,
     candidate: Candidate,
@@ -545,13 +555,17 @@ def link_records(
     *,
     by: str,
     under: str | None,
+    looking_at: str,
 ) -> None:
     """Link the candidate's records to the person: those that no person has yet, and of which
-    nobody said that they are not theirs."""
+    nobody said that they are not theirs. What else the person wrote than the complaint that is
+    looked at has their orders beside it, too."""
+    made = False
     taken = {thing_of(link) for link in uow.people.links_of_records(candidate.refs)}
     for ref in candidate.refs:
         if str(ref) in taken or uow.ledger.bars(person_id, {str(ref)}):
             continue
+        made = True
         uow.people.add_link(
             LinkRow(
                 id=new_id("lnk"),
@@ -567,6 +581,8 @@ def link_records(
                 valid_from=now,
             )
         )
+    if made:
+        links.look_again(hub, uow, set(uow.complaints.open_of([person_id])) - {looking_at})
 
 
 def confidence(candidate: Candidate) -> float:

@@ -21,7 +21,7 @@ from middleware.flows import lookup, reviews
 from middleware.flows.hub import Hub
 from middleware.flows.reviews import things_of
 from middleware.resolution.exact import CONCLUSIVE
-from middleware.store.database import UnitOfWork
+from middleware.store.database import UnitOfWork, giving_way
 from middleware.store.tables import ComplaintRow, LinkRow
 
 FLOW = "receive.waiting"
@@ -69,6 +69,7 @@ def run(hub: Hub) -> None:
         last = page[-1].id
 
 
+@giving_way
 def look_at_sharing(hub: Hub, identity_id: str) -> None:
     """Have open complaints of accounts that are nobody's looked at again that share an address or a
     number with this account, which was linked."""
@@ -82,6 +83,7 @@ def look_at_sharing(hub: Hub, identity_id: str) -> None:
         links.look_again(hub, uow, waits)
 
 
+@giving_way
 def ask(hub: Hub, identity_id: str, person_id: str) -> None:
     """Ask about the accounts that the hub has linked to a person for what they have in common with
     another one, which was theirs until somebody ended that."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -55,7 +53,6 @@ MAPPED = 2**31 - 2**16
 """Bytes of a SQLite file that are mapped into memory: the most that SQLite allows."""
 
 TRIES = 5
-PAUSE_S = 0.05
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,7 +68,8 @@ def gave_way(error: BaseException) -> bool:
 
 
 def giving_way(transaction: Callable[P, T]) -> Callable[P, T]:
-    """Have a function that is one transaction, and nothing besides, begin anew where it gave way."""
+    """Have a function that is one transaction and nothing besides begin anew where it gave way: the
+    other one is done with what both wanted, or this one waits for it."""
 
     @wraps(transaction)
     def again(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -81,7 +79,6 @@ def giving_way(transaction: Callable[P, T]) -> Callable[P, T]:
             except sa.exc.DBAPIError as error:
                 if not gave_way(error):
                     raise
-            time.sleep(random.uniform(0, PAUSE_S))
         return transaction(*args, **kwargs)
 
     return again

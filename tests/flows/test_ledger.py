@@ -744,6 +744,21 @@ def test_whoever_gains_a_record_has_its_orders_beside_what_they_wrote(
     assert the_complaint(known).order_ref == str(known.order.ref)
 
 
+def test_what_one_account_brings_stands_beside_what_another_wrote(stage: Stage) -> None:
+    stage.store(stage.contact)
+    arrive(stage, event(author=EMAIL))
+    person = the_complaint(stage).person_id
+    stage.store(stage.account, stage.order)
+    stage.run_due()
+    assert the_complaint(stage).order_ref is None
+    author = {"native_id": "88", "handle": "kim_at_work", **EMAIL}
+    arrive(stage, event("And the bulb?", id="m-2", conversation="c-2", author=author))
+    stage.run_due()
+    second, first = complaints(stage)
+    assert (first.person_id, second.person_id) == (person, person)
+    assert first.order_ref == str(stage.order.ref)
+
+
 def test_accounts_elsewhere_that_are_not_theirs_stay_out(known: Stage) -> None:
     twin = Account(
         ref=known.ref("crm", Kind.ACCOUNT, "A9"), number="1001", name="Kim Berg", emails=()
