@@ -79,12 +79,13 @@ def apply(
         turns.hold(uow, complaints=uow.complaints.open_of(known))
         refs = [Ref.parse(ref) for one in assigned for ref in one.refs]
         live = {str(ref) for ref in resolving.hold(uow, refs)}
+        themselves = resolving.hold_persons(uow, known) | {None}
         now = {str(link.ref): link for link in resolving.links_of(uow, refs)}
         barred = _named_apart(uow, [change.ref for one in assigned for change in one.changes])
         ending = _ending(uow, assigned)
         fresh: list[_Fresh] = []
         for one in assigned:
-            there = all(ref in live for ref in one.refs)
+            there = one.person in themselves and all(ref in live for ref in one.refs)
             if not there or not all(_as_planned(c, now) for c in one.changes):
                 done.add("late")
                 done.late += one.refs

@@ -122,6 +122,18 @@ def hold(uow: UnitOfWork, refs: Iterable[Ref]) -> set[Ref]:
     return {_ref(row) for row in uow.session.connection().execute(query)}
 
 
+def hold_persons(uow: UnitOfWork, person_ids: Iterable[str]) -> set[str]:
+    """Keep these people from being merged until the transaction ends; answers those that are
+    themselves, and not merged."""
+    query = (
+        sa.select(col(PersonRow.id))
+        .where(col(PersonRow.id).in_(list(person_ids)), col(PersonRow.redirect_to).is_(None))
+        .order_by(col(PersonRow.id))
+        .with_for_update(read=True)
+    )
+    return set(uow.session.connection().execute(query).scalars())
+
+
 @dataclass(frozen=True, slots=True)
 class NewPerson:
     """A person as `add` writes one."""

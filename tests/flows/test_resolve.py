@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -525,6 +526,36 @@ def test_what_a_run_changed_before_it_died_counts_for_its_limit(
     if more:
         assert row.error is not None
         assert (row.error["changes"], row.error["allowed"]) == (changes + 2, changes)
+
+
+def test_who_was_merged_since_the_run_planned_gains_nothing(
+    desk: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.store(*crowd(200), kim(1))
+    person, other = (put(desk, one).person_id for one in (str(kim(1).ref), _author(desk)))
+    desk.store(kim(2, system="shop"))
+    original = relink.apply
+
+    def apply(*given: Any) -> relink.Done:
+        monkeypatch.setattr(relink, "apply", original)
+        merge.merge(desk.hub, other, person, reason="the same", asker=ASKER)
+        return original(*given)
+
+    monkeypatch.setattr(relink, "apply", apply)
+    assert run(desk).counts["links"]["late"] > 0
+    assert run(desk, "t2").counts["links"]["made"] > 0
+    with desk.hub.database.read() as uow:
+        valid = uow.session.exec(select(LinkRow).where(col(LinkRow.valid_to).is_(None)))
+        assert person not in {row.person_id for row in valid}
+    assert person_of(desk, kim(2, system="shop")) == other
+
+
+def _author(stage: Stage) -> str:
+    with stage.hub.database.begin() as uow:
+        seen = uow.people.see(
+            network="x", native_id="900", handle=None, display_name=None, at=stage.time()
+        )
+    return seen.id
 
 
 def test_a_worker_that_lost_its_run_changes_nothing_more(
