@@ -26,8 +26,7 @@ from middleware.contract.errors import (
     Transient,
 )
 from middleware.domain.problems import ProblemError
-from middleware.store.database import gave_way
-from middleware.store.queries import database_is_away
+from middleware.store.queries import database_is_away, gave_way
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from sqlmodel import SQLModel, col, select
 
 from middleware.contract.canonical import Kind, Ref
 from middleware.store import schema
-from middleware.store.database import Database, UnitOfWork
+from middleware.store.database import Database, UnitOfWork, gave_way
 from middleware.store.ledger import thing_of
 from middleware.store.people import record_of
 from middleware.store.records import Stored
@@ -100,6 +100,7 @@ __all__ = [
     "Strength",
     "UnderstandingTrainingRow",
     "done_on_strength_of",
+    "gave_way",
     "on_which_nothing_stands",
     "record_of",
     "thing_of",
