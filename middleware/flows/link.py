@@ -113,8 +113,6 @@ def put_in(hub: Hub, uow: UnitOfWork, asked: LinkAsked, asker: Asker) -> tuple[L
     word = provisional.Word(asker.principal, asked.reason, now)
     if person_id is not None:
         _hold_to_word(hub, uow, person_id, identity_id or str(asked.record), asked, asker)
-        if held is not None:
-            cannot.refuse(uow.ledger.between(person_id, held.id), "it can't be this person")
     elif held is not None:
         person_id = held.id
         held.display_name = asked.display_name or held.display_name

@@ -595,6 +595,8 @@ def _close_if_empty(
     left = change.other_id
     if uow.people.links_of_person(left) or uow.ledger.complaints_of(left):
         return
+    # What was said of the id is said of them from now on.
+    cannot.refuse(uow.ledger.between(change.person_id, left), "it can't go back")
     row = uow.session.get(PersonRow, left)
     assert row is not None
     row.redirect_to = change.person_id

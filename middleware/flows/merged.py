@@ -30,7 +30,7 @@ from middleware.flows import link as links
 from middleware.flows import lookup, merge, reviews, turns
 from middleware.flows.hub import Asker, Hub
 from middleware.resolution.exact import WEIGHTS
-from middleware.store.database import UnitOfWork
+from middleware.store.database import UnitOfWork, giving_way
 from middleware.store.tables import LinkRow
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,13 @@ def follow(hub: Hub, one: Merged) -> None:
     Doing it twice changes nothing the second time. Orders that the hub holds as the merged one's
     are read anew: a remote need not stamp them as changed.
     """
+    if _ledger_follows(hub, one):
+        lookup.refresh_orders(hub, [one.into])
+
+
+@giving_way
+def _ledger_follows(hub: Hub, one: Merged) -> bool:
+    """Have links, persons and what was said follow; answers whether orders are to be read anew."""
     with hub.database.begin() as uow:
         turns.take(uow)
         why = f"{one.gone.connection} merged {one.gone.kind} {one.gone.id} into {one.into.id}"
@@ -131,14 +138,12 @@ def follow(hub: Hub, one: Merged) -> None:
         link, other = (_link_of(uow, ref) for ref in (one.gone, one.into))
         _say_too(hub, uow, one, other, why)
         if link is None:
-            return
+            return False
         if other is None:
             _carry(hub, uow, one, link, why)
         else:
             _merge(hub, uow, one, link, other, why)
-        stale = bool(uow.records.orders_of([one.gone], limit=1))
-    if stale:
-        lookup.refresh_orders(hub, [one.into])
+        return bool(uow.records.orders_of([one.gone], limit=1))
 
 
 def _link_of(uow: UnitOfWork, ref: Ref) -> LinkRow | None:

@@ -17,7 +17,7 @@ from middleware.domain.identity import Basis, Evidence, EvidenceKind
 from middleware.domain.ids import new_id
 from middleware.domain.ledger import ChangeKind, Standing
 from middleware.domain.problems import ConflictError
-from middleware.flows import deliver
+from middleware.flows import cannot, deliver
 from middleware.flows.hub import Hub
 from middleware.resolution.exact import WEIGHTS
 from middleware.store import provisional
@@ -91,7 +91,8 @@ def known(hub: Hub, uow: UnitOfWork, held: PersonRow, link: LinkRow, word: Word)
 
     To be called between making the link and showing complaints by it: those of the account are
     taken off `held`. Where the link leads to somebody else, the id leads there from now on and the
-    actions go over, as a merge that can be undone.
+    actions go over, as a merge that can be undone. Raises ConflictError where somebody held the two
+    persons apart.
     """
     assert link.identity_id is not None, "a provisional person stands for an account"
     complaints = []
@@ -103,6 +104,7 @@ def known(hub: Hub, uow: UnitOfWork, held: PersonRow, link: LinkRow, word: Word)
     _settle(hub, uow, held, [link], word)
     if link.person_id == held.id:
         return
+    cannot.refuse(uow.ledger.between(link.person_id, held.id), "it can't be this person")
     actions = [row.id for row in uow.ledger.actions_of(held.id)]
     uow.ledger.give_actions(actions, was=held.id, to=link.person_id)
     held.redirect_to = link.person_id

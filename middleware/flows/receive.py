@@ -596,7 +596,7 @@ def _person_of(
     person = uow.people.person(known, lock=True) if known else None
     # Somebody may have taken them apart since the decision was made; only somebody may put them
     # together again.
-    things = reviews.things_of(candidate) if person is None else set()
+    things = reviews.things_of(candidate)
     held = provisional.of(uow, complaint.identity_id) if complaint.identity_id is not None else None
     barred = (
         uow.ledger.bars(person.id, {complaint.identity_id})
@@ -604,15 +604,12 @@ def _person_of(
         else [
             row
             for row in uow.ledger.cannot_links_of({complaint.identity_id or complaint.id})
-            if {row.one, row.other} & things
+            if {row.one, row.other} & (things if person is None else set())
         ]
     )
     if held is not None:
-        barred += (
-            uow.ledger.between(person.id, held.id)
-            if person is not None
-            else uow.ledger.bars(held.id, things)
-        )
+        barred += uow.ledger.bars(held.id, things)
+        barred += uow.ledger.between(person.id, held.id) if person is not None else []
     if barred:
         return None, decision.model_copy(
             update={

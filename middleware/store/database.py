@@ -53,6 +53,7 @@ MAPPED = 2**31 - 2**16
 """Bytes of a SQLite file that are mapped into memory: the most that SQLite allows."""
 
 TRIES = 5
+"""How often a transaction that gave way to another one is begun, at most."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

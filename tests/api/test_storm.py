@@ -285,7 +285,7 @@ class Storm:
             assert row.person_id == whose.get(row.identity_id), "shown under somebody else"
         with self.api.stage.hub.database.read() as uow:
             for pair in uow.ledger.all_apart():
-                assert len({uow.ledger.now(whose.get(one, one)) for one in pair}) == 2
+                assert len({uow.ledger.now(whose.get(one, one)) for one in pair}) == 2, pair
         leading = Counter(
             row.redirected
             for row in self.rows(PersonChangeRow, col(PersonChangeRow.undone_by).is_(None))

@@ -486,6 +486,26 @@ def test_a_split_holds_apart_what_it_parted(known: Stage) -> None:
     assert picture(known)[0] == was[0]  # type: ignore[index]
 
 
+def test_a_split_is_not_undone_where_its_person_was_held_apart_from_who_stayed(
+    known: Stage,
+) -> None:
+    person, _ = two(known)
+    author = the_complaint(known).identity_id or ""
+    stays = next(thing for thing in links_of(known, person) if thing != author)
+    asked = merge.SplitAsked(identities=(author,))
+    change = merge.split(known.hub, person, asked, reason="her brother", asker=AGENT)
+    # Not of the account, which would go back, but of the id, which would lead there.
+    said, _ = cannot.put(known.hub, change.other_id, stays, reason="two people", asker=AGENT)
+    with pytest.raises(ConflictError, match=r"it can't go back.*two people"):
+        merge.preview_undo(known.hub, change.id, asker=AGENT)
+    with pytest.raises(ConflictError, match=r"it can't go back.*two people"):
+        merge.undo(known.hub, change.id, reason="it was her", asker=AGENT)
+    assert set(links_of(known, change.other_id)) == {author}
+    cannot.lift(known.hub, said.id, version=None, reason="one, after all", asker=AGENT)
+    merge.undo(known.hub, change.id, reason="it was her", asker=AGENT)
+    assert set(links_of(known, person)) >= {author, stays}
+
+
 def the_complaint_of(stage: Stage, complaint_id: str) -> str | None:
     with stage.hub.database.read() as uow:
         row = uow.complaints.get(complaint_id)

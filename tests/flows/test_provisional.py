@@ -234,7 +234,12 @@ def test_merging_two_of_them_is_a_word_too(known: Stage) -> None:
 
 
 @on_sqlite
-def test_what_somebody_held_apart_is_not_settled_by_evidence(known: Stage) -> None:
+@pytest.mark.parametrize("whose", ["nobody's", "somebody's"])
+def test_what_somebody_held_apart_is_not_settled_by_evidence(known: Stage, whose: str) -> None:
+    if whose == "somebody's":
+        # Kim has the account; the contact, which is not the author's, would come to Kim with it.
+        record = links.LinkAsked(person_id=None, reason="on file", record=known.account.ref)
+        links.put_link(known.hub, record, AGENT)
     arrive(known, event(author=STRANGER))
     first = the_complaint(known).person_id or ""
     cannot.put(known.hub, first, str(known.contact.ref), reason="a namesake", asker=AGENT)
@@ -242,6 +247,39 @@ def test_what_somebody_held_apart_is_not_settled_by_evidence(known: Stage) -> No
     arrive(known, event("me", id="m-2", conversation="c-2", author=again))
     assert {c.person_id for c in complaints(known)} == {first}
     assert known.settled(first) is None
+
+
+@on_sqlite
+@pytest.mark.parametrize("how", ["a link", "a link restored", "a review answered"])
+def test_what_somebody_held_apart_from_them_is_not_settled_by_a_word(
+    known: Stage, how: str
+) -> None:
+    record = links.LinkAsked(person_id=None, reason="on file", record=known.contact.ref)
+    kim_link, _ = links.put_link(known.hub, record, AGENT)
+    with known.hub.database.read() as uow:
+        kim = uow.people.link(kim_link).person_id  # type: ignore[union-attr]
+    arrive(known, event(author={} if how == "a review answered" else STRANGER))
+    asked = links.LinkAsked(person_id=kim, reason="said so", identity_id=identity(known))
+    if how == "a link restored":
+        link_id, _ = links.put_link(known.hub, asked, AGENT)
+        links.revoke_link(known.hub, link_id, version=None, reason="no", asker=AGENT)
+        arrive(known, event("Again", id="m-2", conversation="c-2", author=STRANGER))
+    first = complaints(known)[0].person_id or ""
+    assert first != kim
+    assert known.settled(first) is None
+    cannot.put(known.hub, first, str(known.contact.ref), reason="a namesake", asker=AGENT)
+    with pytest.raises(ConflictError, match="a namesake"):
+        if how == "a link":
+            links.put_link(known.hub, asked, AGENT)
+        elif how == "a link restored":
+            links.restore_link(known.hub, link_id, reason="yes", asker=AGENT)
+        else:
+            with known.hub.database.read() as uow:
+                (question,) = uow.reviews.page(state="open", limit=9)
+            said = reviews.Answered(said=reviews.Said.THIS, candidate=0, reason="postcode")
+            reviews.answer(known.hub, question.id, said, version=None, asker=AGENT)
+    assert known.settled(first) is None
+    assert person(known, first).redirect_to is None
 
 
 @on_sqlite
