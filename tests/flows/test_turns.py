@@ -54,7 +54,8 @@ def test_of_two_that_wait_for_each_other_both_are_done(known: Stage) -> None:
     with ThreadPoolExecutor() as pool:
         doing = [pool.submit(change, known.hub.database, r) for r in (refs, refs[::-1])]
         assert [one.exception(30) for one in doing] == [None, None]
-    assert len(begun) == (2 if known.hub.database.sqlite else 3)
+    # Whoever begins anew may be faster than who waits, and give way once more.
+    assert len(begun) == 2 if known.hub.database.sqlite else 2 < len(begun) <= 1 + TRIES
 
 
 @pytest.mark.parametrize(
